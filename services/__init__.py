@@ -1,0 +1,1 @@
+"""The services of Jingyi; each folder reads as its own business and none imports another."""

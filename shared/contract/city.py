@@ -1,0 +1,96 @@
+"""城市包: what one city's hotline is: its line, hours, desks, wires and clocks. Policy is data here, never code."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl
+
+from shared.contract.terms import AreaCode, CityCode, DeskId, desk_id
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class PhoneWire(BaseModel):
+    """A desk reached by voice: a call task for the first free person, with number, script and spoken number."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["phone"] = "phone"
+
+
+class WebhookWire(BaseModel):
+    """A desk with its own system: signed JSON by POST. `secret_env` names the environment variable of the secret."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["webhook"]
+    url: HttpUrl
+    secret_env: str
+
+
+class DeskEntry(BaseModel):
+    """One desk of the city; `number` is what a person dials when the wire is silent."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    name_en: str
+    number: str
+    medical: bool = False
+    marked_exercise: bool = False
+    wire: Annotated[PhoneWire | WebhookWire, Field(discriminator="kind")] = PhoneWire()
+
+
+class OnCall(BaseModel):
+    """The person who is reached when no seat is staffed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    number: str
+
+
+class Clocks(BaseModel):
+    """Seconds a city allows. Defaults are ours to start from (design figures); each city sets its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    assess_by: Seconds = 10
+    ring_at: Seconds = 20
+    outside_at: Seconds = 25
+    next_person: Seconds = 60
+    claim: Seconds = 120
+    unreachable: Seconds = 10
+    accept: Seconds = 15
+    assign: Seconds = 60
+    roll: Seconds = 180
+    arrive: Seconds = 900
+    contact: Seconds = 600
+    phone_call_back: tuple[Seconds, ...] = (600, 1200, 2400)
+
+
+class City(BaseModel):
+    """One prefecture-level city. `unverified` lists the entries nobody has signed for yet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    code: CityCode
+    name: str
+    name_en: str
+    area_code: AreaCode
+    line: str
+    seats: tuple[str, ...]
+    opens: str
+    closes: str
+    on_call: OnCall
+    desks: Mapping[DeskId, DeskEntry]
+    clocks: Clocks = Clocks()
+    unverified: tuple[str, ...] = ()
+
+    def desk(self, kind: str) -> DeskEntry | None:
+        """The city's desk of that short number."""
+        return self.desks.get(desk_id(self.code, kind))
+
+
+Cities = Mapping[str, City]
+"""City packs by division code."""

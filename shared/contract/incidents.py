@@ -1,0 +1,128 @@
+"""What dispatch says: incidents, the desks called out, their legs, and how it ended."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar
+
+from shared.contract.event import Event
+from shared.contract.terms import ActorId, Code, DeskId, Place, RefNo, Rung, Situation, Tier
+
+
+class IncidentEvent(Event):
+    """A fact about the joint response to one person in danger."""
+
+    topic: ClassVar[str] = "dispatch.incidents"
+
+
+class IncidentOpened(IncidentEvent):
+    """联动事件成立. `desks` are all desks called out in the same decision, warnings left out."""
+
+    tier: Tier | None
+    reasons: tuple[Code, ...]
+    situation: Situation
+    desks: tuple[DeskId, ...]
+
+
+class IncidentRaised(IncidentEvent):
+    """A further assessment or escalation joined the open incident."""
+
+    tier: Tier | None
+    reasons: tuple[Code, ...]
+    situation: Situation
+
+
+class PlaceMoved(IncidentEvent):
+    """The person's place changed while the incident is open."""
+
+    place: Place
+
+
+class Purpose(StrEnum):
+    """What a desk is asked: to act, or (no place yet) to be warned by voice that it may be needed."""
+
+    ACT = "act"
+    WARN = "warn"
+
+
+class CallOutOrdered(IncidentEvent):
+    """出警/出车请求. `n` starts at 1 and rises only by a recorded decision; a warning has n = 0.
+
+    `number` is the phone number of the desk where no city pack names it (area code + short number).
+    """
+
+    desk: DeskId
+    n: int
+    purpose: Purpose = Purpose.ACT
+    tier: Tier | None
+    reasons: tuple[Code, ...]
+    situation: Situation
+    accept_by: datetime
+    number: str | None = None
+
+
+class CallOutCancelRequested(IncidentEvent):
+    """请求撤回: the desk decides whether it still can."""
+
+    desk: DeskId
+    n: int
+    reason: Code
+    by: ActorId
+
+
+class LegChanged(IncidentEvent):
+    """处置线变化: dispatch has taken note of a desk's rung."""
+
+    desk: DeskId
+    n: int
+    rung: Rung
+    officer: RefNo | None = None
+    event_no: RefNo | None = None
+    code: Code | None = None
+
+
+class CounsellingState(StrEnum):
+    """线上心理疏导: the counselling leg."""
+
+    ABSENT = "absent"
+    ON_LINE = "on_line"
+    LOST = "lost"
+    ENDED = "ended"
+
+
+class CounsellingChanged(IncidentEvent):
+    """线上疏导处置线变化."""
+
+    state: CounsellingState
+    by: ActorId | None = None
+
+
+class LegOverdue(IncidentEvent):
+    """A desk did not reach `rung` in the city's time."""
+
+    desk: DeskId
+    n: int
+    rung: Rung
+
+
+class ContactConfirmed(IncidentEvent):
+    """A person at the scene or on the line has made sure of the person in danger."""
+
+    by: ActorId
+
+
+class AbsenceExplained(IncidentEvent):
+    """Contact was not made, and a human said why."""
+
+    reason: Code
+    by: ActorId
+
+
+class FollowUpNoted(IncidentEvent):
+    """Dispatch knows that a follow-up plan exists."""
+
+
+class IncidentClosed(IncidentEvent):
+    """联动事件结案."""
+
+    outcome: Code
+    by: ActorId

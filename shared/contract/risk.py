@@ -1,0 +1,19 @@
+"""What risk_assessment says: a tier, always with the rules that led there."""
+
+from typing import ClassVar
+from uuid import UUID
+
+from shared.contract.event import Event
+from shared.contract.terms import Code, Situation, Tier
+
+
+class RiskAssessed(Event):
+    """风险评估完成. `reasons` are rule ids; `dispatch_now` asks for people on site without another word."""
+
+    topic: ClassVar[str] = "risk.assessments"
+
+    screening: UUID
+    tier: Tier
+    reasons: tuple[Code, ...]
+    dispatch_now: bool
+    situation: Situation
