@@ -5,7 +5,7 @@ import sys
 import venv
 from pathlib import Path
 
-from deploy.local.folders import ROOT, TOOLS
+from deploy.local.folders import ROOT, tools
 
 UV = "uv==0.13.9"
 EXTRAS = {"dev": ("local", "dev"), "local": ("local",), "runtime": ()}  # the widest first: it constrains the others
@@ -24,7 +24,7 @@ def main() -> None:
 
 
 def resolver() -> Path:
-    home = TOOLS / "lock"
+    home = tools() / "lock"
     if not (home / "bin" / "uv").exists():
         venv.create(home, with_pip=True)
         subprocess.run([str(home / "bin" / "pip"), "install", "--quiet", UV], check=True)

@@ -1,0 +1,25 @@
+"""The real Kafka and the real Valkey that tests share: on free ports, in folders of their own, gone afterwards."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from deploy.local.kafka import Cluster
+from deploy.local.kafka import kafka as running_kafka
+from deploy.local.valkey import Valkey
+from deploy.local.valkey import valkey as running_valkey
+
+
+@pytest_asyncio.fixture(scope="session")
+async def kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
+    """One broker for the whole session; `kafka.bootstrap` is its address. Use topics and groups of your own."""
+    async with running_kafka(tmp_path_factory.mktemp("kafka")) as cluster:
+        yield cluster
+
+
+@pytest_asyncio.fixture(scope="session")
+async def valkey(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Valkey]:
+    """One server for the whole session; `valkey.url` is its address. Use key prefixes of your own."""
+    async with running_valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
