@@ -1,0 +1,1 @@
+"""风险评估: what a counsellor's saved answers amount to, always with the rules that led there."""

@@ -1,0 +1,39 @@
+"""What risk assessment does on hearing of a saved screening: open the answers, check them, have them rated."""
+
+from pydantic import StrictBool, TypeAdapter, ValidationError
+
+from services.risk_assessment.assessment import Assess, Assessment
+from shared.contract.calls import ScreeningRecorded
+from shared.contract.instruments import Answers, UnknownAnswer, check
+from shared.kernel.errors import Malformed
+from shared.kernel.keeper import Cause, Keeper
+from shared.kernel.vault import Vault
+
+ANSWERS: TypeAdapter[dict[str, dict[str, StrictBool]]] = TypeAdapter(dict[str, dict[str, StrictBool]])
+
+
+async def on_screening_recorded(
+    vault: Vault, assessments: Keeper[Assessment], recorded: ScreeningRecorded, cause: Cause
+) -> None:
+    """Have the screening rated. Answers that cannot be read, or that no instrument has, are Malformed."""
+    opened = await vault.unseal(recorded.case, "answers", recorded.answers, city=recorded.city)
+    command = Assess(
+        case=recorded.case,
+        city=recorded.city,
+        screening=recorded.screening,
+        answers=readable(opened),
+        situation=recorded.situation,
+    )
+    await assessments.learn(command, cause)
+
+
+def readable(opened: object) -> Answers:
+    """The answers, if they are some. Its errors name what is wrong, never what was answered."""
+    try:
+        answers = ANSWERS.validate_python(opened)
+        check(answers)
+    except ValidationError:
+        raise Malformed("answers_unreadable") from None
+    except UnknownAnswer as refusal:
+        raise Malformed(refusal.code) from None
+    return answers

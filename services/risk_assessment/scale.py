@@ -1,0 +1,141 @@
+"""量表: which rule each answer meets, and what tier and urgency the rules met amount to.
+
+The table is clinical content: versioned with its instrument, sourced line by line, and signed for by a clinician
+before it is relied on. Acute criteria decide dispatch, scores decide follow-up (Yin 2025, n = 8,859). A tier never
+decides care and never withholds it (NICE NG225, 2022): it can only add people.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from shared.contract.instruments import ACUTE, CSSRS, INSTRUMENTS, Answers, Instrument
+from shared.contract.terms import Tier
+
+SCREENER = "C-SSRS screener triage, NINDS Common Data Elements; highest rule met, not a sum"
+HOTLINE = "Beijing hotline acute criteria, any one = high; CAPMH 2024, doi 10.1186/s13034-024-00765-5"
+OURS = "Our reading: silence on a form is not an answer of no; NICE NG225 (2022): no tier rules out danger"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One line of an instrument's table. `red` sends people at once; `signed_off_by` is the clinician who vouches."""
+
+    id: str
+    tier: Tier
+    zh: str
+    en: str
+    source: str
+    red: bool = False
+    signed_off_by: str | None = None
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a tier tells the person who reads it."""
+
+    zh: str
+    en: str
+
+
+@dataclass(frozen=True)
+class Rating:
+    """`reasons` are the rules met, the most serious first; never empty."""
+
+    tier: Tier
+    reasons: tuple[str, ...]
+    dispatch_now: bool
+
+
+def rule_id(instrument: Instrument, item: str) -> str:
+    """The published name of a rule, e.g. `cssrs-screener/1:5`."""
+    return f"{instrument.name}:{item}"
+
+
+def screener(item: str, tier: Tier, zh: str, en: str) -> Rule:
+    return Rule(rule_id(CSSRS, item), tier, zh, en, SCREENER, red=tier is Tier.HIGH)
+
+
+def acute(item: str, tier: Tier, zh: str, en: str) -> Rule:
+    return Rule(rule_id(ACUTE, item), tier, zh, en, HOTLINE, red=True)
+
+
+def quiet(instrument: Instrument) -> tuple[Rule, Rule]:
+    """The two rules of an instrument without a positive answer: all of it asked, or only a part."""
+    return (
+        Rule(rule_id(instrument, "none"), Tier.NONE, "所问各项均为否", "every item asked was answered no", OURS),
+        Rule(
+            rule_id(instrument, "unfinished"),
+            Tier.NONE,
+            "尚未问完，已答各项均为否",
+            "not asked to the end; no positive answer so far",
+            OURS,
+        ),
+    )
+
+
+RULES: Mapping[str, Rule] = {
+    rule.id: rule
+    for rule in (
+        screener("1", Tier.LOW, "过去一个月希望自己死去或不再醒来", "wish to be dead, past month"),
+        screener("2", Tier.LOW, "过去一个月有自杀念头", "active thoughts of killing oneself, past month"),
+        screener("3", Tier.MODERATE, "想过自杀的方法", "thoughts with a method"),
+        screener("4", Tier.HIGH, "有付诸行动的意向", "some intent to act"),
+        screener("5", Tier.HIGH, "有具体计划并打算实施", "a plan, and the intent to carry it out"),
+        screener("6_lifetime", Tier.MODERATE, "一生中有过自杀行为或准备", "suicidal behaviour, ever in life"),
+        screener("6_3_months", Tier.HIGH, "最近三个月内有自杀行为或准备", "suicidal behaviour within three months"),
+        acute("plan_72_hours", Tier.HIGH, "计划在72小时内实施", "plans to act within 72 hours"),
+        acute("attempt_2_weeks", Tier.HIGH, "最近两周内自杀未遂", "an attempt within the past two weeks"),
+        acute("in_progress", Tier.IMMINENT, "正在实施", "the act is in progress"),
+        *quiet(CSSRS),
+        *quiet(ACUTE),
+    )
+}
+"""Every rule by id. Nobody has signed for this version yet."""
+
+TIER_WORDS: Mapping[Tier, Words] = {
+    Tier.NONE: Words(
+        "未见阳性回答。这不表示没有危险：照常提供帮助，情况变化即重新筛查。",
+        "No positive answer. That does not mean no danger: help as always, and screen again when anything changes.",
+    ),
+    Tier.LOW: Words(
+        "有死亡愿望或自杀念头。继续情绪疏导，约定随访；随时可人工升级。",
+        "A wish to die, or thoughts of suicide. Go on supporting, agree on follow-up; escalate by hand at any time.",
+    ),
+    Tier.MODERATE: Words(
+        "有方法或既往行为。制定安全计划，请督导关注；随时可人工升级。",
+        "A method, or earlier behaviour. Make a safety plan and tell the supervisor; escalate by hand at any time.",
+    ),
+    Tier.HIGH: Words(
+        "高危。不要离线，确认位置与身边的人，减少可及的工具。",
+        "High. Stay on the line; find out where and with whom; put the means out of reach.",
+    ),
+    Tier.IMMINENT: Words(
+        "正在发生。不要离线，现场救援与线上疏导同时进行。",
+        "Happening now. Stay on the line: rescue on site and counselling go on together.",
+    ),
+}
+"""No level withholds help, and each says so in its own words."""
+
+SEVERITY: Mapping[Tier, int] = {tier: height for height, tier in enumerate(Tier)}
+
+
+def rate(answers: Answers) -> Rating:
+    """Rate checked answers by the highest rule met. KeyError on an instrument or item that does not exist."""
+    met = sorted(rules_met(answers), key=lambda rule: SEVERITY[rule.tier], reverse=True)
+    positive = [rule for rule in met if rule.tier is not Tier.NONE]
+    return Rating(met[0].tier, tuple(rule.id for rule in positive or met), any(rule.red for rule in met))
+
+
+def rules_met(answers: Answers) -> Iterator[Rule]:
+    """The rules that the answers meet, in the order of the instrument."""
+    for name, given in answers.items():
+        instrument = INSTRUMENTS[name]
+        positive = [item for item in instrument.items if given.get(item)]
+        for item in positive or [silence(instrument, given)]:
+            yield RULES[rule_id(instrument, item)]
+
+
+def silence(instrument: Instrument, given: Mapping[str, bool]) -> str:
+    """What no positive answer means: `none` if all that had to be asked was, `unfinished` otherwise."""
+    to_ask = [item for item in instrument.items if item not in instrument.asked_if]
+    return "none" if all(item in given for item in to_ask) else "unfinished"

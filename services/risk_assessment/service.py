@@ -1,0 +1,35 @@
+"""Rates every saved screening and says the tier, with its reasons. Start reading here."""
+
+from functools import partial
+
+from services.risk_assessment import api
+from services.risk_assessment.assessment import Assessment, decide, evolve
+from services.risk_assessment.handlers import on_screening_recorded
+from shared.contract.calls import ScreeningRecorded
+from shared.contract.risk import RiskAssessed
+from shared.kernel.keeper import Machine
+from shared.kernel.service import Kit, Service
+
+
+def never(assessment: Assessment) -> None:
+    """An assessment waits for nobody: the ledger at intake notices if none comes."""
+
+
+MACHINE = Machine(
+    name="assessment",
+    blank=Assessment(),
+    decide=decide,
+    evolve=evolve,
+    deadline=never,
+    listed=lambda assessment: False,
+)
+
+
+def build(kit: Kit) -> Service:
+    assessments = kit.keep(MACHINE)
+    return Service(
+        name="risk_assessment",
+        consumes={ScreeningRecorded: partial(on_screening_recorded, kit.vault, assessments)},
+        emits={RiskAssessed},
+        routes=[api.routes(kit, assessments)],
+    )
