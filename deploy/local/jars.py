@@ -34,8 +34,13 @@ class Jar:
 
 
 def listed(source: Path = LIST) -> tuple[Jar, ...]:
-    lines = [line.split() for line in source.read_text().splitlines() if line and not line.startswith("#")]
-    return tuple(Jar(*coordinate.split(":"), sha256, int(size)) for coordinate, sha256, size in lines)
+    return tuple(parsed(line) for line in source.read_text().splitlines() if line and not line.startswith("#"))
+
+
+def parsed(line: str) -> Jar:
+    coordinate, sha256, size = line.split()
+    group, artifact, version = coordinate.split(":")
+    return Jar(group, artifact, version, sha256, int(size))
 
 
 def folder() -> Path:
@@ -52,7 +57,7 @@ def missing(jars: tuple[Jar, ...], home: Path) -> tuple[Jar, ...]:
 
 
 def fetch(home: Path, jars: tuple[Jar, ...], said: Callable[[int, int, int], None]) -> int:
-    """Put what is missing into `home`; how many bytes that took. A jar appears there whole and checked, or not at all."""
+    """Put what is missing into `home`; how many bytes that took. A jar appears there whole and checked or never."""
     wanted = missing(jars, home)
     home.mkdir(parents=True, exist_ok=True)
     cache = home.with_name("kafka.partial")

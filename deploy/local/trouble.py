@@ -12,5 +12,6 @@ def explain(error: OSError, doing: str) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"The disk is full while {doing}; free about 1 GB and run the same command again."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{error.filename or 'A file'} may not be written while {doing}; make it yours, or set JINGYI_STATE to a folder that is."
+        place = error.filename or "A file"
+        return f"{place} may not be written while {doing}; make it yours, or set JINGYI_STATE to a folder that is."
     return f"{error.strerror or error} while {doing} ({error.filename or 'no file named'}); run the same command again."
