@@ -89,28 +89,38 @@ class WatchCleared(CallEvent):
 
 
 class RescueAwaited(CallEvent):
-    """The ledger knows which desks were called out and waits for each to accept."""
+    """The ledger knows that these desks were called out (for the `n`-th time) and waits for each to accept.
+
+    No desks: an escalation was heard and joined what is already under way.
+    """
 
     desks: tuple[DeskId, ...]
+    n: int = 1
 
 
 class DeskConfirmed(CallEvent):
-    """A desk the ledger waited for has accepted, or has ended its part."""
+    """The ledger needs nothing more of call-out `n` to this desk: accepted (or further), or stood_down by ourselves."""
 
     desk: DeskId
+    n: int = 1
+    because: Code = "accepted"
 
 
 class AlarmRaised(CallEvent):
-    """人工告警响起: pick up the phone for these desks now. `because` names the silence: unassessed, unordered, unaccepted."""
+    """人工告警响起: phone these desks now. `because` names the silence: unassessed, unordered, unaccepted."""
 
     desks: tuple[DeskId, ...]
     because: Code
 
 
 class AlarmClaimed(CallEvent):
-    """"我来打": a named person phones this desk; the machine holds until settled, released or lapsed."""
+    """ "我来打": a named person phones this desk; the machine holds until settled, released or lapsed.
+
+    `n` is the call-out the phone call stands for; 1 where no order was heard of yet.
+    """
 
     desk: DeskId
+    n: int = 1
     by: ActorId
 
 
@@ -118,6 +128,7 @@ class AlarmReleased(CallEvent):
     """The claim is over without an answer, given back or lapsed: it rings again, and the machine sends again."""
 
     desk: DeskId
+    n: int = 1
     because: Code
 
 
@@ -125,6 +136,7 @@ class AlarmSettled(CallEvent):
     """The desk has it, told by phone: their officer and event number, taken down by `by`."""
 
     desk: DeskId
+    n: int = 1
     by: ActorId
     officer: RefNo
     event_no: RefNo
