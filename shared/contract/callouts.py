@@ -1,5 +1,6 @@
 """What responder_adapter says: one desk asked to act, how it was reached, and what it answered."""
 
+from datetime import datetime
 from typing import ClassVar
 
 from shared.contract.event import Event
@@ -17,7 +18,10 @@ class CallOutEvent(Event):
 
 
 class CallOutTaken(CallOutEvent):
-    """The adapter has the order and starts attempt 1 on `wire`; `token` fences the effect."""
+    """The adapter has the order and starts attempt 1 on `wire`; `token` fences the effect.
+
+    Token 0: nothing leaves by machine, because the wire is phone (a call task is open) or a person phones already.
+    """
 
     wire: Code
     purpose: Purpose
@@ -26,6 +30,7 @@ class CallOutTaken(CallOutEvent):
     situation: Situation
     number: str | None = None
     token: int
+    accept_by: datetime | None = None
 
 
 class CallOutRetried(CallOutEvent):
@@ -66,6 +71,12 @@ class CallOutCancelAsked(CallOutEvent):
 
     reason: Code
     by: ActorId
+
+
+class CallOutCancelDelivered(CallOutEvent):
+    """The desk knows of our wish, by its wire or told on the phone. Whether it still can is its own to say."""
+
+    by: ActorId | None = None
 
 
 class Report(CallOutEvent):
@@ -164,7 +175,7 @@ class CallOutCancelled(Report):
 
 
 class ReportDisputed(CallOutEvent):
-    """A report that cannot stand beside what is known, kept and shown: a second acceptance, say, or a late rejection."""
+    """A report that cannot stand beside what is known, kept and shown: a second acceptance, a late rejection."""
 
     rung_said: Rung
     event_no: RefNo | None = None

@@ -15,20 +15,22 @@ class IncidentEvent(Event):
 
 
 class IncidentOpened(IncidentEvent):
-    """联动事件成立. `desks` are all desks called out in the same decision, warnings left out."""
+    """联动事件成立. `desks` are all called out in the same decision, warnings left out. `by` escalated by hand."""
 
     tier: Tier | None
     reasons: tuple[Code, ...]
     situation: Situation
     desks: tuple[DeskId, ...]
+    by: ActorId | None = None
 
 
 class IncidentRaised(IncidentEvent):
-    """A further assessment or escalation joined the open incident."""
+    """A further assessment or escalation joined the open incident. Tier and reasons are the incident's from now on."""
 
     tier: Tier | None
     reasons: tuple[Code, ...]
     situation: Situation
+    by: ActorId | None = None
 
 
 class PlaceMoved(IncidentEvent):
@@ -48,6 +50,7 @@ class CallOutOrdered(IncidentEvent):
     """出警/出车请求. `n` starts at 1 and rises only by a recorded decision; a warning has n = 0.
 
     `number` is the phone number of the desk where no city pack names it (area code + short number).
+    `by` and `because` record a person's decision to order again or another desk; without them the playbook decided.
     """
 
     desk: DeskId
@@ -58,6 +61,8 @@ class CallOutOrdered(IncidentEvent):
     situation: Situation
     accept_by: datetime
     number: str | None = None
+    by: ActorId | None = None
+    because: Code | None = None
 
 
 class CallOutCancelRequested(IncidentEvent):
@@ -87,6 +92,16 @@ class CounsellingState(StrEnum):
     ON_LINE = "on_line"
     LOST = "lost"
     ENDED = "ended"
+
+
+class CallNoted(IncidentEvent):
+    """What dispatch heard of a call before any danger. Topics overtake each other: a place, an ending or a follow-up
+    plan may arrive before the assessment that opens the incident, and must not be lost by that.
+    """
+
+    place: Place | None = None
+    counselling: CounsellingState | None = None
+    follow_up: bool = False
 
 
 class CounsellingChanged(IncidentEvent):

@@ -61,14 +61,16 @@ class UnknownAnswer(Rejected):
 def check(answers: Answers) -> None:
     """Refuse answers that no instrument can have. A partly filled screening is fine: help never waits for a form."""
     if not any(answers.values()):
-        raise UnknownAnswer("no_answers", "The screening has no answers. Record at least one, or escalate by hand (F9).")
+        raise UnknownAnswer(
+            "no_answers", "The screening has no answers. Record at least one, or escalate by hand (F9)."
+        )
     for name, given in answers.items():
         instrument = INSTRUMENTS.get(name)
         if instrument is None:
-            raise UnknownAnswer("unknown_instrument", f"There is no instrument {name!r}. Known: {', '.join(INSTRUMENTS)}.")
+            raise UnknownAnswer("unknown_instrument", f"No such instrument. Known: {', '.join(INSTRUMENTS)}.")
         for item in given:
             if item not in instrument.items:
-                raise UnknownAnswer("unknown_item", f"{name} has no item {item!r}. It has {', '.join(instrument.items)}.")
+                raise UnknownAnswer("unknown_item", f"{name} asks only {', '.join(instrument.items)}.")
             before = instrument.asked_if.get(item)
             if before is not None and not given.get(before, False):
                 raise UnknownAnswer(

@@ -1,0 +1,1 @@
+"""The machine that turns pure decisions into services; it knows `Event`, and no event by name."""

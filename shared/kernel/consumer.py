@@ -1,0 +1,256 @@
+"""Kafka → handlers: one case in order, different cases side by side, offsets committed after what they stand for.
+
+What a handler raises decides: Malformed → dead letter; Unavailable → again, with back-off; anything else is counted in
+the store and ends the process, and the third time dead-letters the record. Records of types nobody here waits for are
+passed over unread.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import structlog
+from aiokafka import ConsumerRebalanceListener
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from opentelemetry.trace import SpanKind
+from pydantic import ValidationError
+
+from shared.contract.event import Event
+from shared.kernel import bus, trace
+from shared.kernel.errors import Malformed, Unavailable
+from shared.kernel.keeper import Cause
+from shared.kernel.relay import Relay
+from shared.kernel.store import Store
+
+Handler = Callable[[Any, Cause], Awaitable[object]]
+
+AT_ONCE = 1000
+"""Records in work at the most; beyond it fetching pauses, polling goes on."""
+
+COMMIT_EVERY = 0.2
+RETRY_AT_MOST = 5.0
+DRAIN_WITHIN = 2.0
+"""Seconds."""
+
+CRASHES = 3
+"""The crash on one record that dead-letters it instead."""
+
+log = structlog.get_logger()
+
+
+@dataclass
+class _Partition:
+    """What of one partition is in work; an offset may be committed when everything before it is done."""
+
+    open: deque[int] = field(default_factory=deque)
+    done: set[int] = field(default_factory=set)
+    next: int | None = None
+
+    def finish(self, offset: int) -> None:
+        self.done.add(offset)
+        while self.open and self.open[0] in self.done:
+            self.next = self.open.popleft() + 1
+            self.done.discard(self.next - 1)
+
+
+class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Hears, for one service, the events of the types in `handlers`."""
+
+    def __init__(
+        self, service: str, brokers: str, handlers: Mapping[type[Event], Handler], store: Store, relay: Relay
+    ) -> None:
+        self._service = service
+        self._brokers = brokers
+        self._handlers = {event.type_name(): (event, handler) for event, handler in handlers.items()}
+        self._topics = sorted({event.topic for event in handlers})
+        self._store = store
+        self._relay = relay
+        self._partitions: dict[Any, _Partition] = {}
+        self._lanes: dict[bytes, deque[Any]] = {}
+        self._in_work = 0
+        self._stopping = False
+        self._idle = asyncio.Event()
+        self.joined = not handlers
+
+    async def run(self) -> None:
+        """Hear for ever; returns only after `stop`."""
+        if not self._topics:
+            return
+        async with asyncio.TaskGroup() as lanes:
+            while not self._stopping:
+                kafka = bus.consumer(self._brokers, self._service)
+                try:
+                    await kafka.start()
+                except (KafkaError, OSError) as silence:
+                    log.warning("kafka_unreachable", brokers=self._brokers, error=type(silence).__name__)
+                    await _bounded(kafka.stop())
+                    await asyncio.sleep(1)
+                    continue
+                kafka.subscribe(self._topics, listener=self)
+                await self._hear(kafka, lanes)
+
+    async def stop(self) -> None:
+        """Take nothing new, finish what is in work, commit, leave the group."""
+        self._stopping = True
+
+    async def on_partitions_revoked(self, revoked: Any) -> None:
+        """Finish what was taken from them; offsets not committed by then are heard again elsewhere."""
+        await self._drained()
+        for partition in revoked:
+            self._partitions.pop(partition, None)
+
+    async def on_partitions_assigned(self, assigned: Any) -> None:
+        """Now hearing."""
+        self.joined = True
+
+    async def _hear(self, kafka: Any, lanes: asyncio.TaskGroup) -> None:
+        committing = lanes.create_task(self._commit_offsets(kafka))
+        try:
+            while not self._stopping:
+                if self._in_work >= AT_ONCE:
+                    kafka.pause(*kafka.assignment())
+                elif kafka.paused():
+                    kafka.resume(*kafka.paused())
+                batches = await kafka.getmany(timeout_ms=500)
+                for partition, records in batches.items():
+                    self._take(partition, records, lanes)
+        finally:
+            committing.cancel()
+            if self._stopping:
+                await self._drained()
+                await self._commit_once(kafka)
+            await _bounded(kafka.stop())
+
+    def _take(self, partition: Any, records: list[Any], lanes: asyncio.TaskGroup) -> None:
+        work = self._partitions.setdefault(partition, _Partition())
+        for record in records:
+            work.open.append(record.offset)
+            if _header(record, "ce_type") not in self._handlers:
+                work.finish(record.offset)
+                continue
+            self._in_work += 1
+            self._idle.clear()
+            lane = self._lanes.get(record.key)
+            if lane is None:
+                self._lanes[record.key] = deque([(work, record)])
+                lanes.create_task(self._walk(record.key))
+            else:
+                lane.append((work, record))
+
+    async def _walk(self, key: bytes) -> None:
+        """One case's records, one after the other."""
+        lane = self._lanes[key]
+        while lane:
+            work, record = lane[0]
+            await self._handle(record)
+            lane.popleft()
+            work.finish(record.offset)
+            self._in_work -= 1
+        del self._lanes[key]
+        if not self._in_work:
+            self._idle.set()
+
+    async def _handle(self, record: Any) -> None:
+        pause = 0.1
+        within = trace.read(_header(record, "traceparent"))
+        while True:
+            with trace.span(f"process {record.topic}", within, SpanKind.CONSUMER, self._attributes(record)):
+                try:
+                    await self._learn(record)
+                    return
+                except Malformed as poison:
+                    await self._dead_letter(record, poison.reason)
+                    return
+                except Unavailable as silence:
+                    log.warning("waiting", topic=record.topic, offset=record.offset, error=str(silence))
+                except Exception as crash:
+                    if await self._crashes(record) < CRASHES:
+                        raise
+                    await self._dead_letter(record, f"crash:{type(crash).__name__}")
+                    return
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, RETRY_AT_MOST)
+
+    async def _learn(self, record: Any) -> None:
+        kind, handler = self._handlers[_header(record, "ce_type") or ""]
+        try:
+            event = kind.model_validate_json(record.value or b"")
+            cause = Cause(UUID(_header(record, "ce_id")), drill=_header(record, "ce_drill") == "true")
+        except ValidationError as invalid:
+            first = invalid.errors(include_input=False, include_url=False)[0]
+            raise Malformed("invalid_event", f"{'.'.join(map(str, first['loc']))}: {first['type']}") from None
+        except (TypeError, ValueError):
+            raise Malformed("invalid_id", "ce_id is not a UUID") from None
+        if str(event.case).encode() != record.key:
+            raise Malformed("foreign_key", "the record's key is not the case of its event")
+        await handler(event, cause)
+
+    async def _crashes(self, record: Any) -> int:
+        where = f"{record.topic}/{record.partition}/{record.offset}"
+        try:
+            return int(await self._store.ask("HINCRBY", f"crashes:{self._service}", where, 1))
+        except Unavailable:
+            return 0
+
+    async def _dead_letter(self, record: Any, reason: str) -> None:
+        """Put the record aside with its reason, and go on only when the broker has it."""
+        log.error("dead_letter", topic=record.topic, partition=record.partition, offset=record.offset, reason=reason)
+        headers = [
+            *record.headers,
+            ("dead_letter_reason", reason.encode()),
+            ("dead_letter_service", self._service.encode()),
+            ("dead_letter_origin", f"{record.topic}/{record.partition}/{record.offset}".encode()),
+        ]
+        pause = 0.1
+        while True:
+            with suppress(Unavailable):
+                return await self._relay.publish(f"{record.topic}.dlq", record.key, record.value, headers)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, RETRY_AT_MOST)
+
+    async def _commit_offsets(self, kafka: Any) -> None:
+        while True:
+            await asyncio.sleep(COMMIT_EVERY)
+            await self._commit_once(kafka)
+
+    async def _commit_once(self, kafka: Any) -> None:
+        ready = {partition: work.next for partition, work in self._partitions.items() if work.next is not None}
+        if not ready:
+            return
+        with suppress(CommitFailedError, IllegalStateError, KafkaError):
+            await kafka.commit(ready)
+            for partition, offset in ready.items():
+                work = self._partitions.get(partition)
+                if work and work.next == offset:
+                    work.next = None
+
+    async def _drained(self) -> None:
+        if self._in_work:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_WITHIN):
+                    await self._idle.wait()
+
+    def _attributes(self, record: Any) -> dict[str, str | int]:
+        return {
+            "messaging.system": "kafka",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": record.topic,
+            "messaging.destination.partition.id": str(record.partition),
+            "messaging.kafka.offset": record.offset,
+            "messaging.consumer.group.name": self._service,
+            "messaging.message.id": _header(record, "ce_id") or "",
+        }
+
+
+def _header(record: Any, name: str) -> str | None:
+    return next((value.decode(errors="replace") for key, value in record.headers if key == name), None)
+
+
+async def _bounded(stopping: Awaitable[None]) -> None:
+    with suppress(KafkaError, TimeoutError):
+        async with asyncio.timeout(5):
+            await stopping

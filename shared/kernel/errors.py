@@ -1,0 +1,23 @@
+"""What an error tells the loop that meets it; there are three meanings, and everything else is a crash.
+
+Exception
+├── Rejected     the asker's fault: 4xx, nothing changed        (shared.contract.event)
+│   └── …        each refusal beside the code that raises it
+├── Malformed    this record can never be understood: dead letter, with the reason
+│   └── Unreadable   a sealed field that does not open            (shared.kernel.vault)
+└── Unavailable  a store, broker or desk did not answer: try again later; 503 over HTTP
+
+Anything else ends the process, and its supervisor starts it anew; the third crash on one record dead-letters it.
+"""
+
+
+class Malformed(Exception):
+    """A record that no retry will mend. `reason` is a stable word for the dead letter."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
+class Unavailable(Exception):
+    """What we need does not answer now. The outcome of what was asked may be unknown."""

@@ -1,0 +1,59 @@
+#!lua name=jingyi
+
+-- learn: one machine learns one message: state, applied id, deadline, list and outbox change together or not at all.
+-- KEYS state, outbox, due, listed, wrapped case key
+-- ARGV expected version, cause, fingerprint, state ('' if unchanged), drill, instance, member, due ms ('' if none),
+--      listed since ms ('' if not), new wrapped key ('' if none), then (topic, key, headers, value) for each event
+-- Reply {OK, row id…} | {KNOWN, version, state, drill, fingerprint} | {STALE, version, state, drill} | {KEY}
+local function learn(keys, args)
+  local cause = 'i:' .. args[2]
+  local kept = redis.call('HMGET', keys[1], 'v', 's', 'd', cause)
+  local version = kept[1] or '0'
+  if kept[4] then
+    return {'KNOWN', version, kept[2] or '', kept[3] or '', kept[4]}
+  end
+  if version ~= args[1] then
+    return {'STALE', version, kept[2] or '', kept[3] or ''}
+  end
+  if args[10] ~= '' then
+    local held = redis.call('GET', keys[5])
+    if held and held ~= args[10] then
+      return {'KEY'}
+    end
+    redis.call('SET', keys[5], args[10])
+  end
+  if args[4] == '' then
+    redis.call('HSET', keys[1], cause, args[3])
+    return {'OK'}
+  end
+  redis.call('HSET', keys[1], 'v', version + 1, 's', args[4], 'd', args[5], cause, args[3])
+  if args[8] == '' then
+    redis.call('ZREM', keys[3], args[7])
+  else
+    redis.call('ZADD', keys[3], args[8], args[7])
+  end
+  if args[9] == '' then
+    redis.call('ZREM', keys[4], args[6])
+  else
+    redis.call('ZADD', keys[4], 'NX', args[9], args[6])
+  end
+  local reply = {'OK'}
+  for at = 11, #args, 4 do
+    reply[#reply + 1] =
+      redis.call('XADD', keys[2], '*', 't', args[at], 'k', args[at + 1], 'h', args[at + 2], 'v', args[at + 3])
+  end
+  return reply
+end
+
+-- lease: hold or renew a name for a while. KEYS lease; ARGV who, milliseconds. Reply 1 if it is ours now.
+local function lease(keys, args)
+  local holder = redis.call('GET', keys[1])
+  if holder and holder ~= args[1] then
+    return 0
+  end
+  redis.call('SET', keys[1], args[1], 'PX', args[2])
+  return 1
+end
+
+redis.register_function('learn', learn)
+redis.register_function('lease', lease)

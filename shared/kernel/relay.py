@@ -1,0 +1,277 @@
+"""Outbox → Kafka: what was committed is sent in commit order and deleted after the broker's acknowledgement.
+
+The holder of a shard's lease hands rows over in memory as they commit; the outbox itself is read only for rows older
+than a second: those another process committed, and those whose sending failed. A row without an acknowledgement for
+ten seconds has an unknown outcome: the producer is abandoned (its records may still arrive; consumers know them by
+their ids) and everything unacknowledged is sent again in order.
+"""
+
+import asyncio
+import json
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from aiokafka.errors import KafkaError
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+
+from shared.kernel import bus, trace
+from shared.kernel.errors import Unavailable
+from shared.kernel.shards import TAGS
+from shared.kernel.store import Row, Store
+
+LEASE = 3.0
+SWEEP = 1.0
+ACKNOWLEDGED_WITHIN = 10.0
+DELETE_EVERY = 0.05
+"""Seconds."""
+
+log = structlog.get_logger()
+
+
+@dataclass(eq=False)
+class _Shard:
+    """One shard's rows on their way. While it is `behind`, older rows wait in the outbox and new ones are `skipped`."""
+
+    tag: str
+    leased: bool = False
+    behind: bool = True
+    skipped: bool = False
+    sending: dict[bytes, float] = field(default_factory=dict)
+    acknowledged: list[bytes] = field(default_factory=list)
+
+
+class Relay:
+    """Sends one service's committed events."""
+
+    def __init__(self, service: str, instance: str, brokers: str) -> None:
+        self._service = service
+        self._instance = instance
+        self._brokers = brokers
+        self._shards = {tag: _Shard(tag) for tag in TAGS}
+        self._rows: deque[tuple[_Shard, bytes, Row]] = deque()
+        self._wanted = asyncio.Event()
+        self._producer: Any = None
+        self._broken = asyncio.Event()
+        self._running = False
+        self.gate = asyncio.Event()
+
+    def offer(self, tag: str, ids: tuple[bytes, ...], rows: tuple[Row, ...]) -> None:
+        """Take freshly committed rows, in commit order; rows of a shard that is not ours or lags are swept later."""
+        shard = self._shards[tag]
+        if not rows or not shard.leased or shard.behind:
+            shard.skipped = True
+            return
+        self._enqueue(shard, ids, rows)
+
+    @property
+    def connected(self) -> bool:
+        """Whether Kafka took or could take records just now."""
+        return self._producer is not None and not self.oldest()
+
+    def oldest(self) -> float:
+        """Seconds the oldest handed-over row has waited for its acknowledgement, 0 if none waits over 2 s."""
+        started = [min(shard.sending.values()) for shard in self._shards.values() if shard.sending]
+        waited = asyncio.get_running_loop().time() - min(started) if started else 0.0
+        return waited if waited > 2 else 0.0
+
+    def leased(self) -> list[str]:
+        """The shards whose lease this process holds."""
+        return [shard.tag for shard in self._shards.values() if shard.leased]
+
+    async def publish(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]
+    ) -> None:
+        """Send one record that is in no outbox and wait for its acknowledgement. Raises Unavailable."""
+        if self._producer is None:
+            raise Unavailable("Kafka is not connected.")
+        try:
+            async with asyncio.timeout(ACKNOWLEDGED_WITHIN):
+                acknowledged = await self._producer.send(topic, value=value, key=key, headers=headers)
+                await acknowledged
+        except (KafkaError, TimeoutError) as silence:
+            raise Unavailable(f"Kafka does not take a record for {topic}: {type(silence).__name__}.") from silence
+
+    async def run(self, store: Store) -> None:
+        """Lease, send, sweep and delete for ever."""
+        self._running = True
+        await self.gate.wait()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_leases(store))
+            tasks.create_task(self._keep_connected())
+            tasks.create_task(self._send())
+            tasks.create_task(self._sweep(store))
+            tasks.create_task(self._delete(store))
+
+    async def drain(self, within: float) -> None:
+        """Wait until everything handed over is acknowledged, at most `within` seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while any(shard.sending or shard.acknowledged for shard in self._shards.values()):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+
+    async def close(self, store: Store) -> None:
+        """Give the leases back and let the producer go."""
+        mine = [shard.tag for shard in self._shards.values() if shard.leased]
+        with suppress(Unavailable):
+            await store.ask_all([("DEL", self._lease_name(tag)) for tag in mine]) if mine else None
+        await self._abandon()
+
+    def _enqueue(self, shard: _Shard, ids: tuple[bytes, ...], rows: tuple[Row, ...]) -> None:
+        moment = asyncio.get_running_loop().time()
+        for row_id, row in zip(ids, rows, strict=True):
+            shard.sending[row_id] = moment
+            self._rows.append((shard, row_id, row))
+        self._wanted.set()
+
+    async def _send(self) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            while self._rows and self._producer is not None:
+                shard, row_id, row = self._rows.popleft()
+                await self._send_one(shard, row_id, row)
+
+    async def _send_one(self, shard: _Shard, row_id: bytes, row: Row) -> None:
+        headers = json.loads(row.headers)
+        span = trace.start(
+            f"send {row.topic}",
+            trace.read(headers.get("traceparent")),
+            SpanKind.PRODUCER,
+            {"messaging.system": "kafka", "messaging.operation.type": "send", "messaging.destination.name": row.topic},
+        )
+        headers["traceparent"] = trace.written(span.get_span_context())
+        producer = self._producer
+        try:
+            acknowledged = await producer.send(
+                row.topic,
+                value=row.value,
+                key=row.key.encode(),
+                headers=[(name, text.encode()) for name, text in headers.items()],
+            )
+            if row.topic == "case.keys":
+                await acknowledged
+        except (KafkaError, TimeoutError) as failure:
+            self._failed(producer, shard, span, failure)
+        else:
+            acknowledged.add_done_callback(lambda done: self._answered(producer, shard, row_id, span, done))
+
+    def _answered(self, producer: Any, shard: _Shard, row_id: bytes, span: Span, done: "asyncio.Future[Any]") -> None:
+        failure = asyncio.CancelledError() if done.cancelled() else done.exception()
+        if failure is not None:
+            self._failed(producer, shard, span, failure)
+            return
+        shard.sending.pop(row_id, None)
+        shard.acknowledged.append(row_id)
+        span.end()
+
+    def _failed(self, producer: Any, shard: _Shard, span: Span, failure: BaseException) -> None:
+        span.set_status(Status(StatusCode.ERROR, type(failure).__name__))
+        span.end()
+        if producer is self._producer:
+            shard.behind = True
+            self._broken.set()
+
+    async def _keep_connected(self) -> None:
+        """Hold a working producer; after any failure, or ten silent seconds, build a new one and send anew."""
+        while True:
+            fresh = bus.producer(self._brokers)
+            try:
+                await fresh.start()
+            except (KafkaError, OSError) as silence:
+                log.warning("kafka_unreachable", brokers=self._brokers, error=type(silence).__name__)
+                await self._stop(fresh)
+                await asyncio.sleep(1)
+                continue
+            self._broken.clear()
+            self._producer = fresh
+            self._wanted.set()
+            await self._until_broken()
+            log.warning("producer_rebuilt", unacknowledged=sum(len(s.sending) for s in self._shards.values()))
+            await self._abandon()
+
+    async def _until_broken(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SWEEP):
+                    await self._broken.wait()
+                    return
+            if self.oldest() > ACKNOWLEDGED_WITHIN:
+                return
+
+    async def _abandon(self) -> None:
+        """Forget what was in flight: the outbox still has it, and the sweep sends it again in order."""
+        old, self._producer = self._producer, None
+        self._rows.clear()
+        for shard in self._shards.values():
+            shard.sending.clear()
+            shard.behind = True
+        if old is not None:
+            await self._stop(old)
+
+    async def _stop(self, old: Any) -> None:
+        with suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(5):
+                await old.stop()
+
+    async def _keep_leases(self, store: Store) -> None:
+        while True:
+            commands = [("FCALL", "lease", 1, self._lease_name(tag), self._instance, int(LEASE * 1000)) for tag in TAGS]
+            try:
+                held = await store.ask_all(list(commands))
+            except Unavailable:
+                held = [0] * len(TAGS)
+            for shard, ours in zip(self._shards.values(), held, strict=True):
+                if not ours or not shard.leased:
+                    shard.behind = True
+                shard.leased = bool(ours)
+            await asyncio.sleep(LEASE / 3)
+
+    async def _sweep(self, store: Store) -> None:
+        """Send what lies in the outboxes since more than a second, oldest first, until a shard has no such row."""
+        while True:
+            await asyncio.sleep(SWEEP if not any(s.behind and s.leased for s in self._shards.values()) else 0.1)
+            mine = [shard for shard in self._shards.values() if shard.leased]
+            if self._producer is None or not mine:
+                continue
+            try:
+                await self._sweep_shards(store, mine)
+            except Unavailable:
+                continue
+
+    async def _sweep_shards(self, store: Store, mine: list[_Shard]) -> None:
+        seconds, micros = await store.ask("TIME")
+        now = seconds * 1000 + micros // 1000
+        known = [{*shard.sending, *shard.acknowledged} for shard in mine]
+        for shard in mine:
+            shard.skipped = False
+        replies = await store.ask_all(
+            [("XRANGE", self._outbox_name(s.tag), "-", "+" if s.behind else now - 1000, "COUNT", 1000) for s in mine]
+        )
+        for shard, entries, before in zip(mine, replies, known, strict=True):
+            missed = [(i, row) for i, row in entries if i not in before and i not in shard.sending]
+            if missed:
+                self._enqueue(shard, tuple(i for i, _ in missed), tuple(_row(fields) for _, fields in missed))
+            elif shard.behind and not shard.skipped and not shard.sending:
+                shard.behind = False
+
+    async def _delete(self, store: Store) -> None:
+        while True:
+            await asyncio.sleep(DELETE_EVERY)
+            done = [(shard, tuple(shard.acknowledged)) for shard in self._shards.values() if shard.acknowledged]
+            with suppress(Unavailable):
+                await store.ask_all([("XDEL", self._outbox_name(shard.tag), *ids) for shard, ids in done])
+                for shard, ids in done:
+                    del shard.acknowledged[: len(ids)]
+
+    def _lease_name(self, tag: str) -> str:
+        return f"{tag}:{self._service}:lease"
+
+    def _outbox_name(self, tag: str) -> str:
+        return f"{tag}:{self._service}:outbox"
+
+
+def _row(fields: dict[bytes, bytes]) -> Row:
+    return Row(fields[b"t"].decode(), fields[b"k"].decode(), fields[b"h"].decode(), fields[b"v"])

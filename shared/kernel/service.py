@@ -1,0 +1,239 @@
+"""One service as a process: one door (`learn`), one task group; any task that dies ends the process."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+import structlog
+import uvicorn
+import uvloop
+from fastapi import APIRouter
+from opentelemetry import trace as otel
+from pydantic import ValidationError
+
+from shared.contract.city import Cities
+from shared.contract.event import Event
+from shared.kernel import clock, trace, web
+from shared.kernel.consumer import Consumer, Handler
+from shared.kernel.errors import Unavailable
+from shared.kernel.keeper import Effect, Keeper, Machine
+from shared.kernel.relay import LEASE, Relay
+from shared.kernel.settings import Settings
+from shared.kernel.store import Store, connect
+from shared.kernel.timers import Timers
+from shared.kernel.vault import Vault
+from shared.kernel.verifier import Verifier
+
+S = TypeVar("S")
+
+FLUSH_WITHIN = 3.0
+"""Seconds a stopping service gives its requests, and then its outbox."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Service:
+    """What one service hears, says and serves; `tasks` run as long as it does."""
+
+    name: str
+    consumes: Mapping[type[Event], Handler]
+    emits: frozenset[type[Event]]
+    routes: tuple[APIRouter, ...] = ()
+    tasks: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Kit:
+    """What a service is built with."""
+
+    name: str
+    settings: Settings
+    store: Store
+    vault: Vault
+    timers: Timers
+    now: Callable[[], datetime] = clock.now
+
+    @property
+    def cities(self) -> Cities:
+        """City packs by division code."""
+        return self.settings.packs
+
+    def keep(self, machine: Machine[S], effects: Mapping[type[Event], Effect] | None = None) -> Keeper[S]:
+        """A keeper for this machine; `effects` are told (state, event, drill) right after an event's commit."""
+        keeper = Keeper(self.name, machine, self.store, self.vault, self.now, self.timers.wake, effects or {})
+        self.timers.know(keeper)
+        return keeper
+
+
+Build = Callable[[Kit], Service]
+
+
+@dataclass(eq=False)
+class Process:
+    """A built service and the machine around it. `stopping` is set by a signal, or by a test."""
+
+    service: Service
+    settings: Settings
+    store: Store
+    relay: Relay
+    consumer: Consumer
+    timers: Timers
+    verifier: Verifier
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def ready(self) -> tuple[int, dict[str, Any]]:
+        """200 while its door should be used; `degraded` names what is away without closing it."""
+        now = asyncio.get_running_loop().time()
+        store = now - self.store.answered_at < LEASE
+        away = [name for name, up in (("store", store), ("kafka", self.relay.connected)) if not up]
+        if self.stopping.is_set():
+            return 503, {"status": "stopping"}
+        if not self.consumer.joined or not store:
+            return 503, {"status": "starting" if not self.consumer.joined else "degraded", "away": away}
+        return 200, {
+            "status": "degraded" if away or self.verifier.weak else "ready",
+            "away": away,
+            "weak": self.verifier.weak,
+            "outbox_waits_s": round(self.relay.oldest(), 1),
+        }
+
+    async def run(self, server: "Server") -> None:
+        """Serve until `stopping`, then stop in order: hear nothing new, answer, send what was said, go."""
+        async with asyncio.TaskGroup() as tasks:
+            forever: list[asyncio.Task[None]] = [
+                tasks.create_task(work)
+                for work in (
+                    self._load_functions(),
+                    self.store.run(),
+                    self.verifier.run(self.store),
+                    self.relay.run(self.store),
+                    self.timers.run(),
+                    *(task() for task in self.service.tasks),
+                )
+            ]
+            hearing = tasks.create_task(self.consumer.run())
+            serving = tasks.create_task(server.serve())
+            await self.stopping.wait()
+            await self.consumer.stop()
+            await hearing
+            server.should_exit = True
+            await serving
+            await self.relay.drain(FLUSH_WITHIN)
+            for task in forever:
+                task.cancel()
+        await self.relay.close(self.store)
+
+    async def _load_functions(self) -> None:
+        while True:
+            with contextlib.suppress(Unavailable):
+                return await self.store.load()
+            await asyncio.sleep(1)
+
+
+class Server(uvicorn.Server):
+    """uvicorn without signal handlers of its own: the process stops in our order."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the process."""
+        yield
+
+
+def assemble(build: Build, settings: Settings, now: Callable[[], datetime] = clock.now) -> tuple[Process, Server]:
+    """A service and everything around it, not yet running."""
+    redis = connect(settings.redis_url)
+    name = build.__module__.split(".")[-2]
+    instance = f"{settings.instance}-{os.getpid()}-{id(redis)}"
+    relay = Relay(name, instance, settings.kafka)
+    store = Store(redis, relay.offer)
+    timers = Timers(store, now, relay.leased)
+    kit = Kit(name, settings, store, Vault(settings.masters, store), timers, now)
+    service = build(kit)
+    consumer = Consumer(name, settings.kafka, service.consumes, store, relay)
+    topics = {event.topic for event in (*service.emits, *service.consumes)}
+    process = Process(service, settings, store, relay, consumer, timers, Verifier(settings.kafka, topics, relay.gate))
+    app = web.application(name, settings.api_token.get_secret_value(), process.ready)
+    for router in service.routes:
+        app.include_router(router)
+    return process, Server(
+        uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=3)
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(build: Build, settings: Settings, now: Callable[[], datetime] = clock.now) -> AsyncIterator[Process]:
+    """The service, serving on its port, inside this process: for tests that want a service whole."""
+    process, server = assemble(build, settings, now)
+    server.config.host, server.config.port = settings.host, settings.port
+    work = asyncio.create_task(process.run(server))
+    try:
+        yield process
+    finally:
+        process.stopping.set()
+        await work
+
+
+def run(build: Build) -> None:
+    """The service as this process. Exits 0 after SIGTERM or SIGINT, 2 on settings that do not hold, 1 on a crash."""
+    speak_json()
+    try:
+        settings = Settings()
+        settings.check()
+    except (ValidationError, ValueError) as unusable:
+        log.error("settings_do_not_hold", error=str(unusable))  # noqa: TRY400 the sentence is for a person
+        sys.exit(2)
+    name = build.__module__.split(".")[-2]
+    spans = trace.provider(name, settings.otlp)
+    otel.set_tracer_provider(spans)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_until_signalled(build, settings))
+    spans.shutdown()
+
+
+async def _until_signalled(build: Build, settings: Settings) -> None:
+    process, server = assemble(build, settings)
+    server.config.fd = None
+    server.config.host, server.config.port = settings.host, settings.port
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, process.stopping.set)
+    log.info("serving", service=process.service.name, port=settings.port)
+    await process.run(server)
+
+
+def speak_json() -> None:
+    """Logs as JSON lines on stdout, with trace ids and without anything but named fields."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _with_trace,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_Forward()])
+
+
+class _Forward(logging.Handler):
+    """Library logs as JSON lines of ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger().log(record.levelno, "library", logger=record.name, message=record.getMessage())
+
+
+def _with_trace(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    context = otel.get_current_span().get_span_context()
+    if context.is_valid:
+        event["trace_id"] = f"{context.trace_id:032x}"
+        event["span_id"] = f"{context.span_id:016x}"
+    return event

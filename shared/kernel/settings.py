@@ -1,0 +1,76 @@
+"""What a service is told by its surroundings, read once."""
+
+import base64
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.contract.city import Cities, City
+
+
+class Settings(BaseSettings):
+    """Environment variables with the prefix `JINGYI_`. Refuses development secrets outside development."""
+
+    model_config = SettingsConfigDict(env_prefix="JINGYI_", frozen=True)
+
+    env: Literal["development", "production"] = "development"
+    redis_url: str = "redis://127.0.0.1:16379/0"
+    kafka: str = "127.0.0.1:19092"
+    host: str = "127.0.0.1"
+    port: int = 8101
+    public_url: str | None = None
+    cities: Path = Path("deploy/cities")
+    master_keys: Path = Path(".jingyi/run/master.keys")
+    api_token: SecretStr = SecretStr("development")
+    otlp: str | None = None
+    instance: str = Field(default="1", pattern=r"^[A-Za-z0-9-]{1,40}$")
+
+    @model_validator(mode="after")
+    def _no_known_secret_in_production(self) -> "Settings":
+        if self.env == "production" and len(self.api_token.get_secret_value()) < 32:
+            raise ValueError("JINGYI_API_TOKEN must have at least 32 characters outside development.")
+        return self
+
+    def check(self) -> None:
+        """Read what the settings point to. Raises ValueError with what to do."""
+        if not (self.packs and self.masters):
+            raise ValueError("City packs and master keys are needed.")
+
+    @property
+    def base_url(self) -> str:
+        """Where others reach this service."""
+        return self.public_url or f"http://{self.host}:{self.port}"
+
+    @cached_property
+    def packs(self) -> Cities:
+        """Every city pack in the folder. Raises ValueError naming the file that does not hold."""
+        packs = [_pack(path) for path in sorted(self.cities.glob("*.yaml"))]
+        if not packs:
+            raise ValueError(f"No city pack in {self.cities}. Set JINGYI_CITIES to a folder with <division code>.yaml.")
+        return {pack.code: pack for pack in packs}
+
+    @cached_property
+    def masters(self) -> dict[int, bytes]:
+        """Master keys by version, from lines `version base64` of 32 bytes each; the highest version seals."""
+        try:
+            lines = [line.split() for line in self.master_keys.read_text().splitlines() if line.strip()]
+            keys = {int(version): base64.b64decode(key, validate=True) for version, key in lines}
+        except (OSError, ValueError) as unusable:
+            raise ValueError(f"No usable master key in {self.master_keys} (JINGYI_MASTER_KEYS).") from unusable
+        if not keys or any(len(key) != 32 for key in keys.values()):
+            raise ValueError(f"{self.master_keys}: each line is `version base64` of 32 bytes.")
+        return keys
+
+
+def _pack(path: Path) -> City:
+    try:
+        pack = City.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, ValueError) as unusable:
+        raise ValueError(f"City pack {path.name} does not hold: {unusable}") from unusable
+    if pack.code != path.stem:
+        raise ValueError(f"City pack {path.name} calls itself {pack.code}; name the file after the city.")
+    return pack

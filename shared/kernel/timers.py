@@ -1,0 +1,119 @@
+"""Deadlines: the monotonic clock in memory and wall time in the store; the earlier wakes the machine."""
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+import structlog
+
+from shared.contract.event import DeadlinePassed
+from shared.kernel.errors import Unavailable
+from shared.kernel.keeper import NAMES, Address, Cause, Keeper, milliseconds
+from shared.kernel.shards import shard_of
+from shared.kernel.store import Store
+
+POLL = 1.0
+"""Seconds between looks into the store, for deadlines another process set."""
+
+SLEEP_AT_MOST = 0.25
+AT_ONCE = 200
+
+log = structlog.get_logger()
+
+
+class Timers:
+    """Wakes every machine of one service when its deadline has passed."""
+
+    def __init__(self, store: Store, now: Callable[[], datetime], leased: Callable[[], list[str]]) -> None:
+        self._store = store
+        self._now = now
+        self._leased = leased
+        self._keepers: dict[str, Keeper[Any]] = {}
+        self._heap: list[tuple[float, str, Address, str, datetime]] = []
+        self._due: dict[tuple[str, Address], datetime] = {}
+        self._waking: set[tuple[str, Address]] = set()
+
+    def know(self, keeper: Keeper[Any]) -> None:
+        """Serve this keeper's deadlines."""
+        self._keepers[keeper.machine.name] = keeper
+
+    def wake(self, keeper: Keeper[Any], address: Address, city: str, due: datetime | None) -> None:
+        """Note the next deadline of an instance, or that it has none."""
+        name = keeper.machine.name
+        if due is None:
+            self._due.pop((name, address), None)
+        elif self._due.get((name, address)) != due:
+            self._due[name, address] = due
+            delay = max(0.0, (due - self._now()).total_seconds())
+            heapq.heappush(self._heap, (asyncio.get_running_loop().time() + delay, name, address, city, due))
+
+    async def run(self) -> None:
+        """Wake what is due, for ever."""
+        looked = 0.0
+        async with asyncio.TaskGroup() as wakings:
+            while True:
+                moment = asyncio.get_running_loop().time()
+                for name, address, city, due in self._passed(moment):
+                    self._start(wakings, name, address, city, due)
+                if moment - looked >= POLL:
+                    looked = moment
+                    await self._look(wakings)
+                until = self._heap[0][0] - asyncio.get_running_loop().time() if self._heap else SLEEP_AT_MOST
+                await asyncio.sleep(min(max(until, 0.005), SLEEP_AT_MOST))
+
+    def _passed(self, moment: float) -> list[tuple[str, Address, str, datetime]]:
+        passed = []
+        while self._heap and self._heap[0][0] <= moment:
+            _, name, address, city, due = heapq.heappop(self._heap)
+            if self._due.get((name, address)) == due:
+                passed.append((name, address, city, due))
+        return passed
+
+    async def _look(self, wakings: asyncio.TaskGroup) -> None:
+        tags = self._leased()
+        if not tags or not self._keepers:
+            return
+        keeper = next(iter(self._keepers.values()))
+        until = round(self._now().timestamp() * 1000)
+        commands: list[tuple[str | int | float | bytes, ...]] = [
+            ("ZRANGEBYSCORE", keeper.due_name(tag), 0, until, "WITHSCORES", "LIMIT", 0, AT_ONCE) for tag in tags
+        ]
+        try:
+            replies = await self._store.ask_all(commands)
+        except Unavailable:
+            return
+        for member, score in (entry for reply in replies for entry in reply):
+            name, home, city, instance = member.decode().split("|", 3)
+            due = datetime.fromtimestamp(score / 1000, UTC)
+            self._start(wakings, name, Address(instance, home), city, due)
+
+    def _start(self, wakings: asyncio.TaskGroup, name: str, address: Address, city: str, due: datetime) -> None:
+        if (name, address) not in self._waking and name in self._keepers:
+            self._waking.add((name, address))
+            wakings.create_task(self._wake(self._keepers[name], address, city, due))
+
+    async def _wake(self, keeper: Keeper[Any], address: Address, city: str, due: datetime) -> None:
+        case = UUID(address.instance.split("/", 1)[0])
+        message = DeadlinePassed(case=case, city=city, instance=address.instance, home=address.home, due=due)
+        stamp = milliseconds(due)
+        try:
+            learned = await keeper.learn(
+                message, Cause(uuid5(NAMES, f"{keeper.machine.name}|{address.instance}|{stamp}"))
+            )
+            deadline = keeper.machine.deadline(learned.state)
+            if deadline is not None and milliseconds(deadline) == stamp:
+                await self._ignored(keeper, address, city)
+        except Unavailable:
+            again = asyncio.get_running_loop().time() + POLL
+            heapq.heappush(self._heap, (again, keeper.machine.name, address, city, due))
+        finally:
+            self._waking.discard((keeper.machine.name, address))
+
+    async def _ignored(self, keeper: Keeper[Any], address: Address, city: str) -> None:
+        """A machine that does not move at its own deadline is a bug: say so, and do not spin on it."""
+        log.error("deadline_ignored", machine=keeper.machine.name, instance=address.instance)
+        member = f"{keeper.machine.name}|{address.home}|{city}|{address.instance}"
+        await self._store.ask("ZREM", keeper.due_name(shard_of(address.home)), member)

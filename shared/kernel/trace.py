@@ -1,0 +1,141 @@
+"""One trace per case: the case id is the trace id, so every process joins it without asking."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from uuid import UUID
+
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
+from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+)
+
+SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+
+_opening: ContextVar[UUID | None] = ContextVar("opening", default=None)
+
+
+class CaseIds(IdGenerator):
+    """Random span ids, but for the span that opens a case: its trace id is the case, its id the case's low half."""
+
+    def __init__(self) -> None:
+        self._random = RandomIdGenerator()
+
+    def generate_trace_id(self) -> int:
+        """The case being opened, or a random id."""
+        case = _opening.get()
+        return case.int if case else self._random.generate_trace_id()
+
+    def generate_span_id(self) -> int:
+        """The root's id while a case is being opened, else a random one."""
+        case = _opening.get()
+        return _root_span_id(case) if case else self._random.generate_span_id()
+
+
+def provider(service: str, otlp: str | None) -> TracerProvider:
+    """A tracer provider that exports by OTLP/HTTP to the collector at `otlp`, if one is named."""
+    made = TracerProvider(resource=Resource({"service.name": service}), id_generator=CaseIds(), shutdown_on_exit=False)
+    if otlp:
+        exporter = OTLPSpanExporter(endpoint=f"{otlp}/v1/traces", timeout=5)
+        made.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=1000, max_queue_size=20_000))
+    return made
+
+
+def tracer() -> trace.Tracer:
+    """The tracer of this process."""
+    return trace.get_tracer("jingyi")
+
+
+def root(case: UUID) -> SpanContext:
+    """Where a case's trace begins, known to everyone from the case id alone."""
+    return SpanContext(case.int, _root_span_id(case), is_remote=True, trace_flags=SAMPLED)
+
+
+def parent() -> str:
+    """The W3C `traceparent` of the current span."""
+    return written(trace.get_current_span().get_span_context())
+
+
+def written(context: SpanContext) -> str:
+    """A span context as W3C `traceparent`."""
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
+def read(traceparent: str | None) -> SpanContext:
+    """A span context out of W3C `traceparent`; the invalid one if it is none."""
+    try:
+        _, trace_id, span_id, flags = (traceparent or "").split("-")
+        return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=TraceFlags(int(flags, 16)))
+    except ValueError:
+        return INVALID_SPAN_CONTEXT
+
+
+def start(name: str, within: SpanContext, kind: SpanKind, attributes: dict[str, str | int]) -> Span:
+    """A span inside `within` that is not current; end it when the work ended."""
+    return tracer().start_span(
+        name, trace.set_span_in_context(NonRecordingSpan(within)), kind=kind, attributes=attributes
+    )
+
+
+@contextmanager
+def span(name: str, within: SpanContext, kind: SpanKind, attributes: dict[str, str | int]) -> Iterator[Span]:
+    """The current span while its body runs. A failure is marked by its type alone: messages may hold personal data."""
+    started = start(name, within, kind, attributes)
+    with trace.use_span(started, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+        try:
+            yield started
+        except Exception as failure:
+            started.set_status(Status(StatusCode.ERROR, type(failure).__name__))
+            raise
+
+
+@contextmanager
+def current(started: Span) -> Iterator[None]:
+    """Make a span the current one without ending it; a failure is marked by its type."""
+    with trace.use_span(started, end_on_exit=False, record_exception=False, set_status_on_exception=False):
+        try:
+            yield
+        except Exception as failure:
+            started.set_status(Status(StatusCode.ERROR, type(failure).__name__))
+            started.end()
+            raise
+
+
+@contextmanager
+def opening(case: UUID) -> Iterator[None]:
+    """A span started inside is the root of the case's trace."""
+    token = _opening.set(case)
+    try:
+        yield
+    finally:
+        _opening.reset(token)
+
+
+@contextmanager
+def about(case: UUID, name: str) -> Iterator[None]:
+    """Make sure that what follows is in the trace of its case, whatever the current span belongs to."""
+    current = trace.get_current_span().get_span_context()
+    if current.trace_id == case.int:
+        yield
+        return
+    links = [Link(current)] if current.is_valid else []
+    started = tracer().start_span(name, trace.set_span_in_context(NonRecordingSpan(root(case))), links=links)
+    with trace.use_span(started, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+        yield
+
+
+def _root_span_id(case: UUID) -> int:
+    return case.int & 0xFFFF_FFFF_FFFF_FFFF
