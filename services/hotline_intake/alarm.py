@@ -1,0 +1,167 @@
+"""人工告警: when nobody is known to come for a person in danger, a human must pick up the phone."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TypedDict
+from uuid import UUID
+
+from services.hotline_intake.ledger import Alarm, due_at, heard_by
+from services.hotline_intake.watch import OPEN, Phase, Watch
+from shared.contract.callouts import CallOutCancelled, Report
+from shared.contract.calls import (
+    AlarmClaimed,
+    AlarmRaised,
+    AlarmReleased,
+    AlarmSettled,
+    DeskConfirmed,
+    RescueAwaited,
+    WatchCleared,
+)
+from shared.contract.city import Clocks
+from shared.contract.event import Command, DeadlinePassed, Event, Message, Rejected
+from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered, IncidentOpened, IncidentRaised, Purpose
+from shared.contract.risk import RiskAssessed
+from shared.contract.terms import ACCEPTED, ActorId, DeskId, RefNo, desk_id
+
+
+class ClaimAlarm(Command):
+    """ "我来打": I am phoning this desk now."""
+
+    desk: DeskId
+    by: ActorId
+
+
+class ReleaseAlarm(Command):
+    """I could not reach them: let it ring again."""
+
+    desk: DeskId
+    by: ActorId
+
+
+class SettleAlarm(Command):
+    """The desk has it, told by phone."""
+
+    desk: DeskId
+    by: ActorId
+    officer: RefNo
+    event_no: RefNo
+
+
+class Heading(TypedDict):
+    """What every event of a row begins with."""
+
+    case: UUID
+    city: str
+    at: datetime
+
+
+def decide(alarm: Alarm, message: Message, now: datetime, clocks: Clocks) -> tuple[Event, ...]:
+    """What the ledger says on learning `message`; news that changes nothing for it returns ()."""
+    heading = Heading(case=message.case, city=message.city, at=now)
+    match message:
+        case RiskAssessed():
+            return _hear_assessment(alarm, message, heading)
+        case IncidentOpened():
+            return _await(alarm, message.desks, 1, heading)
+        case CallOutOrdered(purpose=Purpose.ACT):
+            return _await(alarm, (message.desk,), message.n, heading)
+        case IncidentRaised():
+            return _await(alarm, (), 1, heading)
+        case CallOutCancelRequested():
+            return _stand_down(alarm, message, heading)
+        case Report():
+            return _hear_report(alarm, message, heading)
+        case DeadlinePassed():
+            return tuple(_overdue(alarm, clocks, heading))
+        case ClaimAlarm() | ReleaseAlarm() | SettleAlarm():
+            return _obey(alarm, message, heading)
+    return ()
+
+
+def _hear_assessment(alarm: Alarm, heard: RiskAssessed, heading: Heading) -> tuple[Event, ...]:
+    waits = alarm.unheard_since is not None or any(desk.unassessed for desk in alarm.desks.values())
+    if heard.dispatch_now or alarm.by_hand or heard.screening != alarm.screening or not waits:
+        return ()
+    return (WatchCleared(**heading),)
+
+
+def _await(alarm: Alarm, desks: tuple[str, ...], n: int, heading: Heading) -> tuple[Event, ...]:
+    fresh = tuple(desk for desk in desks if desk not in alarm.desks or alarm.desks[desk].news(n))
+    if not fresh and alarm.unheard_since is None:
+        return ()
+    return (RescueAwaited(**heading, desks=fresh, n=n),)
+
+
+def _stand_down(alarm: Alarm, asked: CallOutCancelRequested, heading: Heading) -> tuple[Event, ...]:
+    desk = alarm.desks.get(asked.desk)
+    if desk is None or asked.n < desk.n or desk.phase is Phase.SETTLED or desk.because == "stood_down":
+        return ()
+    return (DeskConfirmed(**heading, desk=asked.desk, n=asked.n, because="stood_down"),)
+
+
+def _hear_report(alarm: Alarm, report: Report, heading: Heading) -> tuple[Event, ...]:
+    desk = alarm.desks.get(report.desk)
+    if report.rung in ACCEPTED:
+        if desk is None or report.n > desk.n or (report.n == desk.n and desk.phase in OPEN):
+            return (DeskConfirmed(**heading, desk=report.desk, n=report.n),)
+        return ()
+    # A desk that had accepted and withdraws unasked leaves the person alone again.
+    if isinstance(report, CallOutCancelled) and desk is not None and desk.counts_on(report.n):
+        return (RescueAwaited(**heading, desks=(report.desk,), n=report.n),)
+    return ()
+
+
+def _overdue(alarm: Alarm, clocks: Clocks, heading: Heading) -> Iterator[Event]:
+    raised: tuple[str, ...] = ()
+    moment = heard_by(alarm, clocks)
+    if moment is not None and moment <= heading["at"]:
+        raised = tuple(desk_id(heading["city"], kind) for kind in alarm.asked)
+        yield AlarmRaised(**heading, desks=raised, because="unordered" if alarm.by_hand else "unassessed")
+    due = [name for name, desk in alarm.desks.items() if (at := due_at(alarm, desk, clocks)) and at <= heading["at"]]
+    silent = tuple(name for name in due if alarm.desks[name].phase is Phase.AWAITED and name not in raised)
+    if silent:
+        yield AlarmRaised(**heading, desks=silent, because="unaccepted")
+    for name in due:
+        if alarm.desks[name].phase is Phase.CLAIMED:
+            yield AlarmReleased(**heading, desk=name, n=alarm.desks[name].callout, because="claim_lapsed")
+
+
+def _obey(alarm: Alarm, command: ClaimAlarm | ReleaseAlarm | SettleAlarm, heading: Heading) -> tuple[Event, ...]:
+    desk = alarm.desks.get(command.desk)
+    if desk is None:
+        raise Rejected("desk_not_awaited", f"This call waits for no {command.desk}. To call it out, escalate (F9).")
+    match command:
+        case ClaimAlarm():
+            return _claim(desk, command, heading)
+        case ReleaseAlarm():
+            return _release(desk, command, heading)
+        case SettleAlarm():
+            return _settle(desk, command, heading)
+
+
+def _claim(desk: Watch, command: ClaimAlarm, heading: Heading) -> tuple[Event, ...]:
+    if desk.phase is Phase.CLAIMED:
+        if desk.by == command.by:
+            return ()
+        raise Rejected("alarm_claimed", f"{desk.by} is phoning {command.desk} already. Leave it to them or settle it.")
+    if desk.phase is not Phase.RINGING:
+        raise Rejected("alarm_not_ringing", f"Nothing rings for {command.desk}: it is {desk.phase}. Nothing to phone.")
+    return (AlarmClaimed(**heading, desk=command.desk, n=desk.callout, by=command.by),)
+
+
+def _release(desk: Watch, command: ReleaseAlarm, heading: Heading) -> tuple[Event, ...]:
+    if desk.phase is not Phase.CLAIMED or desk.by != command.by:
+        raise Rejected("alarm_not_claimed", f"You have not claimed the alarm for {command.desk}. Claim it first.")
+    return (AlarmReleased(**heading, desk=command.desk, n=desk.callout, because="given_back"),)
+
+
+def _settle(desk: Watch, command: SettleAlarm, heading: Heading) -> tuple[Event, ...]:
+    if desk.phase in OPEN:
+        given = {"officer": command.officer, "event_no": command.event_no}
+        return (AlarmSettled(**heading, desk=command.desk, n=desk.callout, by=command.by, **given),)
+    if (desk.officer, desk.event_no) == (command.officer, command.event_no):
+        return ()
+    raise Rejected(
+        "desk_has_it",
+        f"{command.desk} is {desk.phase} already. Tell them so, lest a second crew goes; use the desk's call-out.",
+    )

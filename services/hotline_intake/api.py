@@ -1,0 +1,66 @@
+"""The seat's door to a call: opening it, reading it, ending it, planning what follows."""
+
+from dataclasses import replace
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, Response
+
+from services.hotline_intake import follow_up
+from services.hotline_intake.call import Call, CallUnknown, EndCall, OpenCall, PlanFollowUp, Status
+from services.hotline_intake.requests import CallOpening, Case, Ending, FollowUpPlan
+from services.hotline_intake.seat import PROBLEMS, Act, Seat
+from services.hotline_intake.views import CallFile, CallView
+from shared.kernel import web
+from shared.kernel.keeper import Keeper
+from shared.kernel.service import Kit
+
+HERE = ZoneInfo("Asia/Shanghai")
+
+
+def routes(kit: Kit, calls: Keeper[Call]) -> APIRouter:
+    """What a seat does with a call as a whole."""
+    router = APIRouter(prefix="/cities/{city}/calls/{case}", tags=["calls 来电"], responses=PROBLEMS)
+
+    @router.put("", summary="Open a call 接通来电", status_code=201, responses={200: {"model": CallView}})
+    async def put_call(act: Act, body: CallOpening, response: Response) -> CallView:
+        """Open the call, or find it open: 201 when it is new, 200 when it already was."""
+        seat = Seat(kit, calls, web.city(kit.cities, act.city).code, act.case)
+        before = await seat.call()
+        caller = body.caller and await _sealed(seat, before, body.caller)
+        command = OpenCall(case=act.case, city=act.city, counsellor=act.by, caller=caller)
+        learned = await calls.learn(command, replace(act.cause, drill=act.cause.drill or body.drill))
+        new = not learned.known and (before is None or before.status is Status.NEW)
+        response.status_code = 201 if new else 200
+        return seat.view(learned.state)
+
+    @router.get("", summary="Read a call 查看来电")
+    async def read_call(city: str, case: Case, _: web.Actor) -> CallFile:
+        """The call with spoken number, ledger, and what the seat wrote down."""
+        seat = Seat(kit, calls, web.city(kit.cities, city).code, case)
+        call = await seat.call()
+        if call is None:
+            raise CallUnknown
+        return await seat.file(call)
+
+    @router.post("/end", summary="End the call 结束通话")
+    async def end_call(act: Act, body: Ending) -> CallView:
+        """Say how the conversation ended: completed, or lost. The people on site go on."""
+        seat = Seat(kit, calls, web.city(kit.cities, act.city).code, act.case)
+        return await seat.tell(EndCall(case=act.case, city=act.city, how=body.how, by=act.by), act.cause)
+
+    @router.post("/follow-up-plan", summary="Plan the follow-up 制定随访计划")
+    async def plan_follow_up(act: Act, body: FollowUpPlan) -> CallView:
+        """Plan the contacts after the crisis, refusals included. A later plan replaces an earlier one."""
+        seat = Seat(kit, calls, web.city(kit.cities, act.city).code, act.case)
+        today = kit.now().astimezone(HERE).date()
+        dates = body.dates(follow_up.standard(today), today)
+        return await seat.tell(PlanFollowUp(case=act.case, city=act.city, follow_ups=dates, by=act.by), act.cause)
+
+    return router
+
+
+async def _sealed(seat: Seat, before: Call | None, number: str) -> str:
+    # A number sealed twice reads differently, so the same number keeps its first ciphertext.
+    if before and before.caller and number == await seat.unseal("caller", before.caller):
+        return before.caller
+    return await seat.seal("caller", number)

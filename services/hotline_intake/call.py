@@ -1,0 +1,235 @@
+"""来电: one conversation with the hotline, from its opening to its follow-up plan, and the ledger that watches it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from services.hotline_intake import alarm, ledger
+from services.hotline_intake.alarm import ClaimAlarm, Heading, ReleaseAlarm, SettleAlarm
+from services.hotline_intake.ledger import Alarm
+from shared.contract.calls import (
+    AlarmClaimed,
+    AlarmRaised,
+    AlarmReleased,
+    AlarmSettled,
+    BriefRecorded,
+    CallEnded,
+    CallEnding,
+    CallReceived,
+    DeskConfirmed,
+    EscalationRequested,
+    FollowUp,
+    FollowUpPlanned,
+    PlaceReported,
+    RescueAwaited,
+    ScreeningRecorded,
+    WatchCleared,
+)
+from shared.contract.city import Cities, Clocks
+from shared.contract.event import Command, Event, Message, Rejected
+from shared.contract.terms import ActorId, DeskKind, Place, Sealed, Situation
+
+
+class OpenCall(Command):
+    """A counsellor takes the call."""
+
+    counsellor: ActorId
+    caller: Sealed | None = None
+
+
+class RecordPlace(Command):
+    """Where the person is, as far as it is known now."""
+
+    place: Place
+
+
+class RecordBrief(Command):
+    """What a desk needs to know of the person."""
+
+    brief: Sealed
+
+
+class RecordScreening(Command):
+    """Answers to an instrument; `danger` if one of them starts the ledger's clocks."""
+
+    screening: UUID
+    answers: Sealed
+    danger: bool
+    by: ActorId
+
+
+class Escalate(Command):
+    """F9: send people, whatever else is known. Never refused."""
+
+    by: ActorId
+    desks: tuple[DeskKind, ...] = ()
+    reason: Sealed | None = None
+
+
+class EndCall(Command):
+    """The conversation is over, by agreement or because the line was lost."""
+
+    how: CallEnding
+    by: ActorId
+
+
+class PlanFollowUp(Command):
+    """When to ask after the person again."""
+
+    follow_ups: tuple[FollowUp, ...]
+    by: ActorId
+
+
+class CallUnknown(Rejected):
+    """Nobody opened this call."""
+
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("call_unknown", "Nobody opened this call. Open it with PUT first, or escalate by hand (F9).")
+
+
+class Status(StrEnum):
+    """Where the conversation stands."""
+
+    NEW = "new"
+    OPEN = "open"
+    ENDED = "ended"
+
+
+FACTS = (PlaceReported, BriefRecorded, ScreeningRecorded, EscalationRequested, FollowUpPlanned)
+LEDGER = (WatchCleared, RescueAwaited, DeskConfirmed, AlarmRaised, AlarmClaimed, AlarmReleased, AlarmSettled)
+
+ALLOWED: Mapping[Status, Mapping[type[Event], Status]] = {
+    Status.NEW: {CallReceived: Status.OPEN, **dict.fromkeys(LEDGER, Status.NEW)},
+    Status.OPEN: {
+        CallReceived: Status.OPEN,
+        CallEnded: Status.ENDED,
+        **dict.fromkeys((*FACTS, *LEDGER), Status.OPEN),
+    },
+    # Facts still come in after the line is gone, and a danger noticed late is a danger.
+    Status.ENDED: {CallReceived: Status.ENDED, **dict.fromkeys((*FACTS, *LEDGER), Status.ENDED)},
+}
+"""What may happen to a call."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """All that intake knows of one call; personal data only as ciphertext."""
+
+    status: Status = Status.NEW
+    case: UUID | None = None
+    city: str | None = None
+    counsellor: str | None = None
+    caller: str | None = None
+    place: Place = field(default_factory=Place)
+    brief: str | None = None
+    ending: CallEnding | None = None
+    follow_ups: tuple[FollowUp, ...] = ()
+    alarm: Alarm = field(default_factory=Alarm)
+
+    @property
+    def situation(self) -> Situation:
+        """What travels with whatever calls for help."""
+        return Situation(place=self.place, brief=self.brief, counsellor=self.counsellor)
+
+
+def decide(cities: Cities, call: Call, message: Message, now: datetime) -> tuple[Event, ...]:
+    """What intake says on learning `message`."""
+    heading = Heading(case=message.case, city=message.city, at=now)
+    match message:
+        case OpenCall():
+            return _open(call, message, heading)
+        case Escalate():
+            return _escalate(call, message, heading)
+        case RecordPlace() | RecordBrief() | RecordScreening() | EndCall() | PlanFollowUp():
+            if call.status is Status.NEW or call.city != message.city:
+                raise CallUnknown
+            return _record(call, message, heading)
+        case ClaimAlarm() | ReleaseAlarm() | SettleAlarm() if call.city != message.city:
+            raise CallUnknown
+    return alarm.decide(call.alarm, message, now, _clocks(cities, message.city))
+
+
+def _open(call: Call, command: OpenCall, heading: Heading) -> tuple[Event, ...]:
+    received = CallReceived(**heading, counsellor=command.counsellor, caller=command.caller)
+    if call.status is Status.NEW:
+        return (received,)
+    if call.counsellor != command.counsellor:
+        raise Rejected("call_exists", f"This call is open with {call.counsellor}. Use a new case id for another call.")
+    if command.caller is None or command.caller == call.caller:
+        return ()
+    # F9 may have opened it before the number was known.
+    if call.caller is None:
+        return (received,)
+    raise Rejected("call_exists", "This call is open with another caller's number. Use a new case id for another call.")
+
+
+def _escalate(call: Call, command: Escalate, heading: Heading) -> tuple[Event, ...]:
+    opening = (CallReceived(**heading, counsellor=command.by),) if call.status is Status.NEW else ()
+    situation = evolve(call, opening[0]).situation if opening else call.situation
+    asked = EscalationRequested(
+        **heading, by=command.by, desks=command.desks, reason=command.reason, situation=situation
+    )
+    return (*opening, asked)
+
+
+def _record(
+    call: Call, command: RecordPlace | RecordBrief | RecordScreening | EndCall | PlanFollowUp, heading: Heading
+) -> tuple[Event, ...]:
+    match command:
+        case RecordPlace(place=place):
+            return () if place == call.place else (PlaceReported(**heading, place=place),)
+        case RecordBrief(brief=brief):
+            return (BriefRecorded(**heading, brief=brief),)
+        case RecordScreening():
+            facts = command.model_dump(include={"screening", "answers", "danger"})
+            return (ScreeningRecorded(**heading, **facts, situation=call.situation),)
+        case EndCall():
+            return _end(call, command, heading)
+        case PlanFollowUp(follow_ups=follow_ups, by=by):
+            planned = FollowUpPlanned(**heading, follow_ups=follow_ups, by=by)
+            return () if follow_ups == call.follow_ups else (planned,)
+
+
+def _end(call: Call, command: EndCall, heading: Heading) -> tuple[Event, ...]:
+    if call.ending is None:
+        return (CallEnded(**heading, how=command.how, by=command.by),)
+    if call.ending is command.how:
+        return ()
+    raise Rejected("call_ended", f"This call has ended already: {call.ending}. Nothing more to do.")
+
+
+def evolve(call: Call, event: Event) -> Call:
+    """The call after `event`. An event the table does not allow is a bug, hence KeyError."""
+    call = replace(call, status=ALLOWED[call.status][type(event)], case=event.case, city=call.city or event.city)
+    match event:
+        case CallReceived():
+            return replace(call, counsellor=event.counsellor, caller=event.caller)
+        case PlaceReported():
+            return replace(call, place=event.place)
+        case BriefRecorded():
+            return replace(call, brief=event.brief)
+        case CallEnded():
+            return replace(call, ending=event.how)
+        case FollowUpPlanned():
+            return replace(call, follow_ups=event.follow_ups)
+    return replace(call, alarm=ledger.evolve(call.alarm, event))
+
+
+def deadline(cities: Cities, call: Call) -> datetime | None:
+    """When to look at the call again: only its ledger waits for anything."""
+    return ledger.deadline(call.alarm, _clocks(cities, call.city))
+
+
+def listed(call: Call) -> bool:
+    """Whether the call belongs among the city's alarms."""
+    return call.alarm.alarming
+
+
+def _clocks(cities: Cities, code: str | None) -> Clocks:
+    # A pack that is gone must not silence its alarms.
+    city = cities.get(code) if code else None
+    return city.clocks if city else Clocks()

@@ -1,0 +1,113 @@
+"""The ledger row of a person in danger: which desks are waited for, since when, and when their silence is an alarm."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from services.hotline_intake import watch
+from services.hotline_intake.watch import ALARMING, OPEN, Phase, Watch
+from shared.contract.calls import (
+    AlarmClaimed,
+    AlarmRaised,
+    AlarmReleased,
+    AlarmSettled,
+    DeskConfirmed,
+    EscalationRequested,
+    RescueAwaited,
+    ScreeningRecorded,
+    WatchCleared,
+)
+from shared.contract.city import Clocks
+from shared.contract.event import Event
+
+POLICE = ("110",)
+"""Whom to phone while nothing is known: the line's own city's 110 (design §4, desk choice 2)."""
+
+UNHEARD = frozenset({"unassessed", "unordered"})
+"""Why a desk rings although nobody has been called out."""
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """The row. `armed_at` starts its clocks; `unheard_since` stands while a cry for help has had no answer at all.
+
+    `asked` are the kinds of desk to ring if none comes; `screening` is the latest danger-positive one.
+    """
+
+    armed_at: datetime | None = None
+    unheard_since: datetime | None = None
+    by_hand: bool = False
+    screening: UUID | None = None
+    asked: tuple[str, ...] = ()
+    desks: dict[str, Watch] = field(default_factory=dict)
+
+    @property
+    def standing(self) -> bool:
+        """Whether somebody is still waited for."""
+        return self.unheard_since is not None or any(desk.phase in OPEN for desk in self.desks.values())
+
+    @property
+    def alarming(self) -> bool:
+        """Whether a desk rings, or somebody is phoning it."""
+        return any(desk.phase in ALARMING for desk in self.desks.values())
+
+
+def heard_by(alarm: Alarm, clocks: Clocks) -> datetime | None:
+    return alarm.unheard_since and alarm.unheard_since + timedelta(seconds=clocks.assess_by)
+
+
+def due_at(alarm: Alarm, desk: Watch, clocks: Clocks) -> datetime | None:
+    if desk.phase is Phase.CLAIMED:
+        return desk.since + timedelta(seconds=clocks.claim)
+    if desk.phase is not Phase.AWAITED:
+        return None
+    ring = timedelta(seconds=clocks.ring_at)
+    first = (alarm.armed_at or desk.since) + ring
+    # A desk called out after the row's own ring (another city, a second order) gets its full time to accept.
+    return first if desk.since <= first else desk.since + ring
+
+
+def deadline(alarm: Alarm, clocks: Clocks) -> datetime | None:
+    """The next moment at which silence means something."""
+    moments = [heard_by(alarm, clocks), *(due_at(alarm, desk, clocks) for desk in alarm.desks.values())]
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def evolve(alarm: Alarm, event: Event) -> Alarm:
+    """The row after `event`."""
+    match event:
+        case ScreeningRecorded(danger=True):
+            return replace(alarm if alarm.standing else _arm(alarm, event.at), screening=event.screening)
+        case EscalationRequested():
+            return _arm_by_hand(alarm, event)
+        case WatchCleared():
+            kept = {name: desk for name, desk in alarm.desks.items() if not desk.unassessed}
+            return replace(alarm, unheard_since=None, desks=kept)
+        case RescueAwaited():
+            return _see(replace(alarm, armed_at=alarm.armed_at or event.at, unheard_since=None), event.desks, event)
+        case AlarmRaised():
+            heard = None if event.because in UNHEARD else alarm.unheard_since
+            return _see(replace(alarm, unheard_since=heard), event.desks, event)
+        case DeskConfirmed():
+            # Whoever answers to an order is proof that the order was given.
+            ordered = event.desk not in alarm.desks or event.n > alarm.desks[event.desk].n
+            return _see(replace(alarm, unheard_since=None if ordered else alarm.unheard_since), (event.desk,), event)
+        case AlarmClaimed() | AlarmReleased() | AlarmSettled():
+            return _see(alarm, (event.desk,), event)
+    return alarm
+
+
+def _arm(alarm: Alarm, at: datetime) -> Alarm:
+    return replace(alarm, armed_at=at, unheard_since=at, by_hand=False, asked=POLICE)
+
+
+def _arm_by_hand(alarm: Alarm, event: EscalationRequested) -> Alarm:
+    before = alarm.asked if alarm.unheard_since is not None else ()
+    armed = alarm if alarm.standing else _arm(alarm, event.at)
+    asked = tuple(dict.fromkeys((*before, *(event.desks or POLICE))))
+    return replace(armed, by_hand=True, asked=asked, unheard_since=armed.unheard_since or event.at)
+
+
+def _see(alarm: Alarm, desks: tuple[str, ...], event: Event) -> Alarm:
+    seen = {name: watch.evolve(alarm.desks.get(name), event) for name in desks}
+    return replace(alarm, desks=alarm.desks | seen)

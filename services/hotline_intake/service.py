@@ -1,0 +1,90 @@
+"""Takes calls to 12356, keeps what counsellors record, rings a human when rescue stays silent. Start reading here."""
+
+from functools import partial
+
+from services.hotline_intake import alarms_api, api, call, facts_api
+from services.hotline_intake.call import Call
+from shared.contract.callouts import (
+    CallOutAccepted,
+    CallOutArrived,
+    CallOutAssigned,
+    CallOutCancelled,
+    CallOutCleared,
+    CallOutContactMade,
+    CallOutEnRoute,
+    CallOutHandedOver,
+    CallOutNotFound,
+    CallOutTransporting,
+)
+from shared.contract.calls import (
+    AlarmClaimed,
+    AlarmRaised,
+    AlarmReleased,
+    AlarmSettled,
+    BriefRecorded,
+    CallEnded,
+    CallReceived,
+    DeskConfirmed,
+    EscalationRequested,
+    FollowUpPlanned,
+    PlaceReported,
+    RescueAwaited,
+    ScreeningRecorded,
+    WatchCleared,
+)
+from shared.contract.city import Cities
+from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered, IncidentOpened, IncidentRaised
+from shared.contract.risk import RiskAssessed
+from shared.kernel.keeper import Machine
+from shared.kernel.service import Kit, Service
+
+
+def machine(cities: Cities) -> Machine[Call]:
+    """The machine of calls, with the clocks of these cities."""
+    return Machine(
+        "call", Call(), partial(call.decide, cities), call.evolve, partial(call.deadline, cities), call.listed
+    )
+
+
+def build(kit: Kit) -> Service:
+    """Everything intake hears, says and serves."""
+    calls = kit.keep(machine(kit.cities))
+    return Service(
+        name="hotline_intake",
+        consumes={
+            RiskAssessed: calls.learn,
+            IncidentOpened: calls.learn,
+            IncidentRaised: calls.learn,
+            CallOutOrdered: calls.learn,
+            CallOutCancelRequested: calls.learn,
+            CallOutAccepted: calls.learn,
+            CallOutAssigned: calls.learn,
+            CallOutEnRoute: calls.learn,
+            CallOutArrived: calls.learn,
+            CallOutContactMade: calls.learn,
+            CallOutNotFound: calls.learn,
+            CallOutTransporting: calls.learn,
+            CallOutHandedOver: calls.learn,
+            CallOutCleared: calls.learn,
+            CallOutCancelled: calls.learn,
+        },
+        emits=frozenset(
+            {
+                CallReceived,
+                PlaceReported,
+                BriefRecorded,
+                ScreeningRecorded,
+                EscalationRequested,
+                CallEnded,
+                FollowUpPlanned,
+                WatchCleared,
+                RescueAwaited,
+                DeskConfirmed,
+                AlarmRaised,
+                AlarmClaimed,
+                AlarmReleased,
+                AlarmSettled,
+            }
+        ),
+        routes=(api.routes(kit, calls), facts_api.routes(kit, calls), alarms_api.routes(kit, calls)),
+    )

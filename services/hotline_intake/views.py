@@ -1,0 +1,184 @@
+"""What intake answers: a call as its seat sees it, and the alarms of a city. Personal data only in `CallFile`."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.hotline_intake.call import Call, Status
+from services.hotline_intake.ledger import Alarm
+from services.hotline_intake.watch import ALARMING, Phase
+from shared.contract.calls import CallEnding, FollowUp
+from shared.contract.city import Cities, City
+from shared.contract.terms import Brief, Confidence, desk_city, desk_kind, spoken_number
+
+
+class View(BaseModel):
+    """An answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class DeskView(View):
+    """One desk that the ledger watches."""
+
+    desk: str = Field(examples=["140700-110"])
+    phase: Phase = Field(
+        description="awaited 待签收, ringing 告警中, claimed 有人在打, settled 已电话告知, confirmed 已落实"
+    )
+    n: int = Field(description="The call-out heard of last; 0 where it rang before any was ordered")
+    since: datetime
+    ringing_since: datetime | None = None
+    because: str | None = Field(None, description="unassessed, unordered, unaccepted; accepted or stood_down")
+    by: str | None = None
+    officer: str | None = None
+    event_no: str | None = None
+
+
+class Ledger(StrEnum):
+    """台账: whether somebody is waited for, and whether a human is asked to phone."""
+
+    QUIET = "quiet"
+    WATCHING = "watching"
+    ALARMING = "alarming"
+    DONE = "done"
+
+
+class LedgerView(View):
+    """告警台账 of a call."""
+
+    state: Ledger = Field(description="quiet 无, watching 等待签收, alarming 人工告警, done 已落实")
+    armed_at: datetime | None = None
+    desks: tuple[DeskView, ...] = ()
+
+
+class PlaceView(View):
+    """How the place is known, without the address."""
+
+    confidence: Confidence
+    city: str | None = None
+    area_code: str | None = None
+
+
+class CallView(View):
+    """A call 来电, without personal data."""
+
+    case: UUID
+    city: str
+    spoken_number: str = Field(description="口述编号, said on the phone", examples=["0354-482913-7"])
+    status: Status
+    ending: CallEnding | None = None
+    counsellor: str | None = None
+    place: PlaceView
+    has_brief: bool
+    follow_ups: tuple[FollowUp, ...] = ()
+    ledger: LedgerView
+
+
+class CallFile(CallView):
+    """The call with what the seat wrote down; `sealed` names what could not be opened here."""
+
+    caller: str | None = None
+    place_text: str | None = None
+    brief: Brief | None = None
+    sealed: tuple[str, ...] = ()
+
+
+class ScreeningSaved(View):
+    """筛查已保存. `danger` says that the ledger's clocks run from this save."""
+
+    screening: UUID
+    danger: bool
+    spoken_number: str
+    call: CallView
+
+
+class AlarmView(View):
+    """人工告警: phone this desk now."""
+
+    case: UUID
+    spoken_number: str
+    desk: str
+    desk_name: str | None = None
+    number: str | None = Field(None, description="The desk's phone number; null where no city pack names it")
+    because: str | None
+    ringing_since: datetime | None
+    phase: Phase
+    claimed_by: str | None = None
+
+
+def call_view(city: City, case: UUID, call: Call) -> CallView:
+    """The call as it stands."""
+    return CallView(
+        case=case,
+        city=city.code,
+        spoken_number=spoken_number(city.area_code, case),
+        status=call.status,
+        ending=call.ending,
+        counsellor=call.counsellor,
+        place=PlaceView.model_validate(call.place.model_dump(exclude={"text"})),
+        has_brief=call.brief is not None,
+        follow_ups=call.follow_ups,
+        ledger=ledger_view(call.alarm),
+    )
+
+
+def ledger_view(alarm: Alarm) -> LedgerView:
+    """The row as it stands."""
+    desks = tuple(
+        DeskView(
+            desk=name,
+            phase=desk.phase,
+            n=desk.n,
+            since=desk.since,
+            ringing_since=desk.rung_at if desk.phase in ALARMING else None,
+            because=desk.because,
+            by=desk.by,
+            officer=desk.officer,
+            event_no=desk.event_no,
+        )
+        for name, desk in sorted(alarm.desks.items())
+    )
+    return LedgerView(state=_state(alarm), armed_at=alarm.armed_at, desks=desks)
+
+
+def _state(alarm: Alarm) -> Ledger:
+    if alarm.alarming:
+        return Ledger.ALARMING
+    if alarm.standing:
+        return Ledger.WATCHING
+    return Ledger.DONE if alarm.desks else Ledger.QUIET
+
+
+def alarm_views(cities: Cities, city: City, call: Call) -> list[AlarmView]:
+    """A call's desks that ring or are being phoned."""
+    return [
+        AlarmView(
+            case=call.case,
+            spoken_number=spoken_number(city.area_code, call.case),
+            desk=name,
+            desk_name=_name(cities, name),
+            number=_number(cities, call, name),
+            because=desk.because,
+            ringing_since=desk.rung_at,
+            phase=desk.phase,
+            claimed_by=desk.by,
+        )
+        for name, desk in call.alarm.desks.items()
+        if call.case is not None and desk.phase in ALARMING
+    ]
+
+
+def _name(cities: Cities, desk: str) -> str | None:
+    pack = cities.get(desk_city(desk))
+    return pack.desks[desk].name if pack and desk in pack.desks else None
+
+
+def _number(cities: Cities, call: Call, desk: str) -> str | None:
+    pack = cities.get(desk_city(desk))
+    if pack and desk in pack.desks:
+        return pack.desks[desk].number
+    if call.place.city == desk_city(desk) and call.place.area_code:
+        return call.place.area_code + desk_kind(desk)
+    return None
