@@ -44,6 +44,6 @@ def consumer(brokers: str, group: str) -> Any:
     )
 
 
-def reader(brokers: str) -> Any:
-    """A consumer outside any group, for people who look at what was said."""
-    return AIOKafkaConsumer(bootstrap_servers=brokers, group_id=None, auto_offset_reset="earliest")
+def reader(brokers: str, *topics: str) -> Any:
+    """A consumer of whole topics outside any group, for people who look at what was said."""
+    return AIOKafkaConsumer(*topics, bootstrap_servers=brokers, group_id=None, auto_offset_reset="earliest")
