@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -15,7 +16,7 @@ from rich.live import Live
 from deploy.local import folders, record, table
 from deploy.local.ports import Ports
 from deploy.local.supervisor import Standing
-from deploy.local.system import SCREENS, Running, system
+from deploy.local.system import SCREENS, Items, Plan, Running, system
 from deploy.local.trouble import Trouble
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -54,14 +55,14 @@ def status(state: StateFolder = None) -> None:
     point(found.get("urls", {}))
 
 
-async def stay(state: Path, ports: Ports) -> None:
+async def stay(state: Path, ports: Ports, items: Callable[[Plan], Items] = Plan.items) -> None:
     """Until somebody asks it to end, on the way up too. Asked again, it no longer waits for anybody."""
     life = asyncio.current_task()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, life.cancel if life else sys.exit)
     with suppress(asyncio.CancelledError):
-        async with system(state, ports, told=tell) as running:
+        async with system(state, ports, items=items, told=tell) as running:
             welcome(running)
             try:
                 await watch(running)

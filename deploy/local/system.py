@@ -77,6 +77,15 @@ class Plan:
         return Program(name, argv, answers_ready(port), needs, self.environment(name), port)
 
     def items(self) -> Items:
+        return (
+            *self.platform(),
+            self.program("collector", "deploy.local.collector"),
+            *(self.program(name, f"services.{name}", ("valkey", "topics", "collector")) for name in SERVICES),
+            *(self.program(name, "deploy.local.desk", ("collector",)) for name in DESKS),
+        )
+
+    def platform(self) -> Items:
+        """Valkey, and Kafka with its topics."""
         store = valkey.Valkey(self.ports.valkey, self.state / "valkey", self.state / "logs" / "valkey.log")
         seats = (kafka.Seat(self.ports.kafka, self.ports.kafka_controller),)
         [broker] = kafka.planned(self.state / "kafka", seats, self.state / "logs").brokers
@@ -84,9 +93,6 @@ class Plan:
             Program("valkey", store.argv, store.ready, port=store.port, prepare=store.prepare),
             Program("kafka", broker.argv, broker.ready, port=broker.port, prepare=broker.prepare),
             Step("topics", self.settle_topics, needs=("kafka",)),
-            self.program("collector", "deploy.local.collector"),
-            *(self.program(name, f"services.{name}", ("valkey", "topics", "collector")) for name in SERVICES),
-            *(self.program(name, "deploy.local.desk", ("collector",)) for name in DESKS),
         )
 
     async def settle_topics(self) -> None:
