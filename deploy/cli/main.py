@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
+from deploy.cli.trace import trace
 from deploy.local import folders, record, table
 from deploy.local.ports import Ports
 from deploy.local.supervisor import Standing
@@ -25,6 +26,9 @@ console = Console()
 StateFolder = Annotated[Path | None, typer.Option("--state", help="Where data and logs are kept.")]
 PortChoice = Annotated[list[str] | None, typer.Option("--port", help="NAME=NUMBER, for each port to change.")]
 FreePorts = Annotated[bool, typer.Option("--free-ports", help="Take ports that nobody uses.")]
+
+
+app.command()(trace)
 
 
 @app.command()

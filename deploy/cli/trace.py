@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
@@ -11,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from deploy.local import folders, record
 
 BAR = 40
 """Columns of the time axis."""
@@ -43,10 +46,12 @@ class Row:
 
 def trace(
     case: Annotated[UUID, typer.Argument(help="The case id.")],
-    collector: Annotated[str, typer.Option(envvar="JINGYI_OTLP", help="Where the collector is.")] = ADDRESS,
+    collector: Annotated[str | None, typer.Option(envvar="JINGYI_OTLP", help="Where the collector is.")] = None,
+    state: Annotated[Path | None, typer.Option(help="Where the running system keeps its data.")] = None,
 ) -> None:
     """Draw the waterfall of one case."""
     console = Console()
+    collector = collector or running_collector(state or folders.run())
     try:
         answered = httpx.get(f"{collector}/traces/{case}", timeout=5, trust_env=False)
     except httpx.HTTPError:
@@ -55,6 +60,12 @@ def trace(
         raise typer.Exit(complain(console, "No trace of this case has come in yet; spans arrive about 1 s late."))
     answered.raise_for_status()
     console.print(waterfall(TypeAdapter(list[Span]).validate_json(answered.content)))
+
+
+def running_collector(state: Path) -> str:
+    """Where the system that runs in `state` has its collector; where one usually is, if none runs."""
+    urls: dict[str, str] = record.read(state).get("urls", {})
+    return urls.get("collector", ADDRESS)
 
 
 def complain(console: Console, sentence: str) -> int:
