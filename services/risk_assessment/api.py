@@ -12,6 +12,7 @@ from shared.contract.terms import Tier
 from shared.kernel import web
 from shared.kernel.keeper import Address, Keeper
 from shared.kernel.service import Kit
+from shared.kernel.web import Actor
 
 
 class Reason(BaseModel):
@@ -56,9 +57,9 @@ def routes(kit: Kit, assessments: Keeper[Assessment]) -> APIRouter:
     router = APIRouter(tags=["assessments"])
 
     @router.get("/cities/{city}/assessments/{case}")
-    async def assessment(city: str, case: UUID) -> AssessmentView:
+    async def assessment(city: str, case: UUID, actor: Actor) -> AssessmentView:
         """The call's tier with its reasons, as of the last screening. 404 where nothing was screened yet."""
-        web.city(kit, city)
+        web.city(kit.cities, city)
         known = await assessments.get(Address(instance=str(case), home=city))
         if known is None or not known.series:
             raise web.NotFound("assessment_not_found", "No screening of this call has been rated yet.")

@@ -30,6 +30,6 @@ def build(kit: Kit) -> Service:
     return Service(
         name="risk_assessment",
         consumes={ScreeningRecorded: partial(on_screening_recorded, kit.vault, assessments)},
-        emits={RiskAssessed},
-        routes=[api.routes(kit, assessments)],
+        emits=frozenset({RiskAssessed}),
+        routes=(api.routes(kit, assessments),),
     )
