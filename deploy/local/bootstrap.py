@@ -59,7 +59,8 @@ def main() -> int:
     try:
         set_up(begun)
     except Stopped as stopped:
-        print("\nSet-up stopped. " + str(stopped), file=sys.stderr)
+        if str(stopped):
+            print("\nSet-up stopped. " + str(stopped), file=sys.stderr)
         return 1
     except OSError as refusal:
         print("\nSet-up stopped. " + meaning(str(refusal)), file=sys.stderr)
@@ -94,24 +95,31 @@ def alone(lock: int) -> None:
 
 
 def fill_environment(lock: int) -> float:
-    """Packages into .venv, in place when a whole one is there, from scratch when one was left unfinished."""
+    """Packages into .venv: in place where a whole one is, else from scratch. One that fails is not left behind."""
     print(f"Setting up in {ROOT}", flush=True)
     if not (VENV / "ready").exists():
         room()
-        shutil.rmtree(VENV, ignore_errors=True)
-        made = subprocess.run([sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True, check=False)
-        if made.returncode != 0:
-            shutil.rmtree(VENV, ignore_errors=True)
-            said = made.stdout + made.stderr
-            if "ensurepip" in said:
-                raise Stopped("This Python has no venv module whole; install it (Debian: python3-venv) and " + AGAIN)
-            raise Stopped(meaning(said))
+        fresh_environment()
     (VENV / "ready").unlink(missing_ok=True)
     wanted = sum(1 for line in REQUIREMENTS.read_text(encoding="utf-8").splitlines() if "==" in line)
-    downloaded = pip(lock, wanted, "--no-deps", "--require-hashes", "-r", str(REQUIREMENTS))
-    pip(lock, 0, "--no-deps", "--no-build-isolation", "--no-index", "-e", str(ROOT))
+    try:
+        downloaded = pip(lock, wanted, "--no-deps", "--require-hashes", "-r", str(REQUIREMENTS))
+        pip(lock, 0, "--no-deps", "--no-build-isolation", "--no-index", "-e", str(ROOT))
+    except Stopped:
+        shutil.rmtree(VENV, ignore_errors=True)
+        raise
     stamp(VENV, environment_id())
     return downloaded
+
+
+def fresh_environment() -> None:
+    shutil.rmtree(VENV, ignore_errors=True)
+    made = subprocess.run([sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        shutil.rmtree(VENV, ignore_errors=True)
+        if "ensurepip" in made.stdout + made.stderr:
+            raise Stopped("This Python lacks its venv module; install it (Debian: python3-venv) and " + AGAIN)
+        raise Stopped(meaning(made.stdout + made.stderr))
 
 
 def pip(lock: int, wanted: int, *arguments: str) -> float:
@@ -148,8 +156,9 @@ def megabytes(line: str) -> float:
 
 def show(seen: int, wanted: int, downloaded: float, installing: bool) -> None:
     line = f"  Packages: {min(seen, wanted)} of {wanted}, {downloaded:.0f} MB"
-    if installing:
-        print(("\r" if sys.stdout.isatty() else "") + line + "; installing", flush=True)
+    if installing:  # what other platforms want was counted, and never collected
+        line = f"  Packages: all {seen}, {downloaded:.0f} MB; installing"
+        print(("\r" if sys.stdout.isatty() else "") + line.ljust(60), flush=True)
     elif sys.stdout.isatty():
         print("\r" + line, end="", flush=True)
     elif seen % 20 == 0:
@@ -166,7 +175,7 @@ def fill_toolbox(lock: int) -> float:
     if code == 130:
         raise KeyboardInterrupt
     if code != 0:
-        raise Stopped("The sentence above says why.")
+        raise Stopped("")  # it has said why
     stamp(TOOLS, toolbox_id())
     return kept() - before
 

@@ -50,10 +50,10 @@ def main() -> int:
     try:
         asyncio.run(fill())
     except Trouble as trouble:
-        print(f"\n{trouble}", file=sys.stderr)
+        print(f"\nSet-up stopped. {trouble}", file=sys.stderr)
         return 1
     except OSError as refusal:
-        print(f"\n{explain(refusal, f'filling {Path(tools())}')}", file=sys.stderr)
+        print(f"\nSet-up stopped. {explain(refusal, f'filling {Path(tools())}')}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
