@@ -56,8 +56,8 @@ class AssessmentView(BaseModel):
 def routes(kit: Kit, assessments: Keeper[Assessment]) -> APIRouter:
     router = APIRouter(tags=["assessments"])
 
-    @router.get("/cities/{city}/assessments/{case}")
-    async def assessment(city: str, case: UUID, actor: Actor) -> AssessmentView:
+    @router.get("/cities/{city}/assessments/{case}", summary="Read an assessment 查看评估")
+    async def assessment(city: str, case: UUID, _: Actor) -> AssessmentView:
         """The call's tier with its reasons, as of the last screening. 404 where nothing was screened yet."""
         web.city(kit.cities, city)
         known = await assessments.get(Address(instance=str(case), home=city))
