@@ -16,7 +16,7 @@ from rich.live import Live
 from deploy.cli.trace import trace
 from deploy.local import folders, record, table
 from deploy.local.ports import Ports
-from deploy.local.supervisor import Standing
+from deploy.local.supervisor import Standing, State
 from deploy.local.system import SCREENS, Items, Plan, Running, system
 from deploy.local.trouble import Trouble
 
@@ -86,12 +86,14 @@ async def watch(running: Running) -> None:
 
 
 def tell(standing: Standing) -> None:
-    process = f" (process {standing.pid})" if standing.pid else ""
-    console.print(f"  {standing.item.name:<18} {standing.state}{process}", highlight=False)
+    if standing.state is State.STARTING and standing.pid is None:
+        return  # it is told again once there is a process
+    process = f"process {standing.pid}" if standing.pid else ""
+    console.print(f"  {standing.item.name:<18} {standing.state:<10} {process}".rstrip(), highlight=False)
 
 
 def welcome(running: Running) -> None:
-    console.print("\nEverything is up. Ctrl-C stops it.")
+    console.print(f"\nEverything is up after {running.took:.1f} s. Ctrl-C stops it.")
     point(running.urls)
     console.print(f"  data and logs       {running.state}", highlight=False)
 

@@ -3,6 +3,7 @@
 import shutil
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -108,6 +109,8 @@ class Running:
 
     plan: Plan
     supervisor: Supervisor
+    took: float
+    """Seconds until everything was ready."""
 
     @property
     def state(self) -> Path:
@@ -162,8 +165,9 @@ async def system(
 
         supervisor = Supervisor(items(plan), state / "logs", noted)
         try:
+            begun = time.monotonic()
             await supervisor.start()
-            yield Running(plan, supervisor)
+            yield Running(plan, supervisor, time.monotonic() - begun)
         finally:
             await supervisor.stop()
 
