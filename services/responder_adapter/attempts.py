@@ -1,0 +1,27 @@
+"""When a desk is tried again: waits between attempts, and after how long a silent attempt counts as dead."""
+
+from datetime import timedelta
+from zlib import crc32
+
+WAITS = (0.0, 1.0, 2.0, 4.0, 8.0)
+"""Seconds before attempts 1 to 5 (reliability note §1: delivery schedules of commerce are far too slow for us)."""
+
+LONGEST_WAIT = 10.0
+"""Seconds before each later attempt."""
+
+JITTER = 0.2
+
+PRESUMED_DEAD = timedelta(seconds=5)
+"""A POST ends within 4 s; an attempt without an outcome after 5 died with its process."""
+
+NO_OUTCOME = "no_outcome"
+
+NOT_SENT = frozenset({"refused", "connect_timeout", "bad_certificate", "busy", "no_secret", "no_key"})
+"""Failures after which the desk cannot have the order. After any other it may, and has to be told of a cancellation."""
+
+
+def wait_before(attempt: int, key: str) -> timedelta:
+    """How long to wait before `attempt`. Spread by key and attempt, so that a desk that comes back is not overrun."""
+    seconds = WAITS[attempt - 1] if attempt <= len(WAITS) else LONGEST_WAIT
+    spread = crc32(f"{key}#{attempt}".encode()) / 0xFFFF_FFFF * 2 - 1
+    return timedelta(seconds=seconds * (1 + JITTER * spread))

@@ -1,0 +1,216 @@
+"""Sends each desk what was committed to go out to it, and learns what it said. A dead 110 never delays 120."""
+
+import asyncio
+import ssl
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import uuid5
+
+import structlog
+from opentelemetry import trace as otel
+from opentelemetry.trace import NonRecordingSpan, SpanContext
+
+from services.responder_adapter import payload
+from services.responder_adapter.callout import AttemptAnswered, AttemptFailed, CancelAnswered, entry
+from services.responder_adapter.gateways import Answer, Silence
+from services.responder_adapter.gateways.webhook import MOST_AT_ONCE, Webhook, connected
+from services.responder_adapter.keeping import address_of
+from services.responder_adapter.opening import opened
+from services.responder_adapter.sheet import PHONE, CallOut, Status
+from services.responder_adapter.signature import BadSecret, sign
+from shared.contract.city import Cities, DeskEntry, WebhookWire
+from shared.contract.event import Command, Event
+from shared.contract.terms import Rung, desk_city, spoken_number
+from shared.kernel.errors import Unavailable
+from shared.kernel.keeper import NAMES, Cause, Keeper
+from shared.kernel.vault import Vault
+
+FRESH = 0.5
+"""Seconds after its commit within which an attempt may still leave; a later one is left to the deadline."""
+
+LEARN_AGAIN, LEARN_AGAIN_AT_MOST = 0.1, 2.0
+
+DRILL_REFUSED = Answer(Rung.REJECTED, code="drill_not_allowed")
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt as it was committed, at which moment of the monotonic clock, and in which span."""
+
+    callout: CallOut
+    drill: bool
+    committed: float
+    within: SpanContext
+
+
+@dataclass(eq=False)
+class Due:
+    """What was just committed to go out, desk by desk. Fed by the kernel after the commit."""
+
+    queues: dict[str, asyncio.Queue[Attempt]] = field(default_factory=lambda: defaultdict(asyncio.Queue))
+
+    def note(self, callout: CallOut, event: Event, drill: bool) -> None:
+        """Hand over what starts now. A call task has nothing to send, but a drill may have to be taken back."""
+        within = otel.get_current_span().get_span_context()
+        attempt = Attempt(callout, drill, asyncio.get_running_loop().time(), within)
+        if callout.sends(callout.token) and callout.desk in self.queues:
+            self.queues[callout.desk].put_nowait(attempt)
+        elif drill and callout.wire == PHONE and callout.status is not Status.ENDED:
+            self.queues[PHONE].put_nowait(attempt)
+
+
+@dataclass(frozen=True, eq=False)
+class Sender:
+    """What all desks' senders share."""
+
+    callouts: Keeper[CallOut]
+    vault: Vault
+    cities: Cities
+    now: Callable[[], datetime]
+    base_url: str
+
+    async def message(self, attempt: Attempt, desk: DeskEntry) -> dict[str, Any]:
+        """What goes out now. Raises Unavailable."""
+        callout = attempt.callout
+        reports_to = f"{self.base_url}/desks/{callout.desk}/reports"
+        heading = payload.heading(callout, spoken(self.cities, callout), reports_to)
+        if payload.kind(callout) == payload.CANCEL:
+            return heading | payload.cancellation(callout, drill=attempt.drill)
+        told = await opened(self.vault, callout, medical=desk.medical)
+        return heading | payload.order(callout, brief=told.brief, place=told.place, drill=attempt.drill)
+
+    async def learn(self, attempt: Attempt, said: Answer | Silence) -> None:
+        """Have the call-out learn what came of an attempt, however long its store stays away."""
+        command, cause, wait = _outcome(attempt.callout, said), _cause(attempt, said), LEARN_AGAIN
+        while True:
+            try:
+                await self.callouts.learn(command, cause)
+                return
+            except Unavailable:
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, LEARN_AGAIN_AT_MOST)
+
+
+@dataclass(eq=False)
+class Lane:
+    """The one sender of one desk with a webhook."""
+
+    desk: str
+    entry: DeskEntry
+    wire: WebhookWire
+    secret: str | None
+    context: ssl.SSLContext
+    queue: asyncio.Queue[Attempt]
+    sender: Sender
+
+    def __post_init__(self) -> None:
+        self._free = asyncio.Semaphore(MOST_AT_ONCE)
+        self._busy: set[str] = set()
+
+    async def run(self) -> None:
+        """Send what is due, for ever."""
+        async with (
+            connected(self.desk, self.wire, self.secret or "", self.context) as wire,
+            asyncio.TaskGroup() as posts,
+        ):
+            while True:
+                attempt = await self.queue.get()
+                await self._free.acquire()
+                posts.create_task(self._attempt(attempt, wire))
+
+    async def _attempt(self, attempt: Attempt, wire: Webhook) -> None:
+        with otel.use_span(NonRecordingSpan(attempt.within)):
+            try:
+                said = await self._said(attempt, wire)
+            finally:
+                self._free.release()
+            if said is not None:
+                await self.sender.learn(attempt, said)
+
+    async def _said(self, attempt: Attempt, wire: Webhook) -> Answer | Silence | None:
+        if attempt.drill and not self.entry.marked_exercise:
+            return DRILL_REFUSED
+        if self.secret is None:
+            return Silence("no_secret")
+        if not self._still_due(attempt):
+            return None
+        try:
+            message = await self.sender.message(attempt, self.entry)
+        except Unavailable:
+            return Silence("no_key")
+        if not self._still_due(attempt):  # opening the brief may have taken time
+            return None
+        return await self._post(attempt, message, wire)
+
+    async def _post(self, attempt: Attempt, message: dict[str, Any], wire: Webhook) -> Answer | Silence:
+        self._busy.add(attempt.callout.key)
+        try:
+            return await wire.send(message, self.sender.now())
+        finally:
+            self._busy.discard(attempt.callout.key)
+
+    def _still_due(self, attempt: Attempt) -> bool:
+        """The last look before the POST. What is dropped here is started again by its deadline."""
+        age = asyncio.get_running_loop().time() - attempt.committed
+        newest = self.sender.callouts.latest(address_of(self.sender.cities, attempt.callout))
+        fenced_off = newest is not None and not newest.sends(attempt.callout.token)
+        return age <= FRESH and not fenced_off and attempt.callout.key not in self._busy
+
+
+def lanes(sender: Sender, due: Due, environment: dict[str, str]) -> tuple[Lane, ...]:
+    """A sender for each desk with a webhook."""
+    context = ssl.create_default_context()
+    return tuple(
+        Lane(desk, known, known.wire, secret_of(known.wire, environment), context, due.queues[desk], sender)
+        for pack in sender.cities.values()
+        for desk, known in pack.desks.items()
+        if isinstance(known.wire, WebhookWire)
+    )
+
+
+async def refuse_drills(sender: Sender, due: Due) -> None:
+    """Take back, for ever, the call tasks of drills for desks that have not agreed to a marked exercise."""
+    while True:
+        attempt = await due.queues[PHONE].get()
+        known = entry(sender.cities, attempt.callout.desk)
+        if known is None or not known.marked_exercise:
+            await sender.learn(attempt, DRILL_REFUSED)
+
+
+def secret_of(wire: WebhookWire, environment: dict[str, str]) -> str | None:
+    """The desk's signing secret. Without a usable one its call-outs fail visibly, and people phone."""
+    secret = environment.get(wire.secret_env, "")
+    try:
+        sign(secret, "probe", 0, b"")
+    except BadSecret:
+        log.warning("no_desk_secret", variable=wire.secret_env)
+        return None
+    return secret
+
+
+def spoken(cities: Cities, callout: CallOut) -> str:
+    """The number people say to each other: that of the line which took the call."""
+    assert callout.case is not None
+    pack = cities.get(callout.city) or cities[desk_city(callout.desk)]
+    return spoken_number(pack.area_code, callout.case)
+
+
+def _outcome(callout: CallOut, said: Answer | Silence) -> Command:
+    assert callout.case is not None
+    which = {"case": callout.case, "city": callout.city, "desk": callout.desk, "n": callout.n, "token": callout.token}
+    match said:
+        case Silence():
+            return AttemptFailed(**which, reason=said.reason)
+        case Answer() if payload.kind(callout) == payload.CANCEL:
+            return CancelAnswered(**which, rung=said.rung, code=said.code)
+    return AttemptAnswered(**which, rung=said.rung, officer=said.officer, event_no=said.event_no, code=said.code)
+
+
+def _cause(attempt: Attempt, said: Answer | Silence) -> Cause:
+    named = f"{attempt.callout.key}|{attempt.callout.token}|{said}"
+    return Cause(uuid5(NAMES, named), drill=attempt.drill)

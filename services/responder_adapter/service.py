@@ -1,0 +1,60 @@
+"""Calls out the desks: sends orders by their wires, opens call tasks, brings back their reports. Start reading here."""
+
+import os
+from functools import partial
+
+from services.responder_adapter import api, tasks_api
+from services.responder_adapter.keeping import machine
+from services.responder_adapter.sender import Due, Sender, lanes, refuse_drills
+from shared.contract.callouts import (
+    REPORTS,
+    CallOutCancelAsked,
+    CallOutCancelDelivered,
+    CallOutFailed,
+    CallOutHeld,
+    CallOutReleased,
+    CallOutRetried,
+    CallOutTaken,
+    CallOutUnreachable,
+    ReportDisputed,
+)
+from shared.contract.calls import AlarmClaimed, AlarmReleased, AlarmSettled
+from shared.contract.event import Event
+from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered
+from shared.kernel.keeper import Effect
+from shared.kernel.service import Kit, Service
+
+
+def build(kit: Kit) -> Service:
+    due = Due()
+    starts: dict[type[Event], Effect] = {CallOutTaken: due.note, CallOutRetried: due.note, CallOutCancelAsked: due.note}
+    callouts = kit.keep(machine(kit.cities), effects=starts)
+    sender = Sender(callouts, kit.vault, kit.cities, kit.now, kit.settings.base_url)
+    desks = lanes(sender, due, dict(os.environ))
+    secrets = {lane.desk: lane.secret for lane in desks}
+    return Service(
+        name="responder_adapter",
+        consumes={
+            CallOutOrdered: callouts.learn,
+            CallOutCancelRequested: callouts.learn,
+            AlarmClaimed: callouts.learn,
+            AlarmReleased: callouts.learn,
+            AlarmSettled: callouts.learn,
+        },
+        emits=frozenset(
+            {
+                CallOutTaken,
+                CallOutRetried,
+                CallOutFailed,
+                CallOutUnreachable,
+                CallOutHeld,
+                CallOutReleased,
+                CallOutCancelAsked,
+                CallOutCancelDelivered,
+                ReportDisputed,
+                *REPORTS.values(),
+            }
+        ),
+        routes=(api.routes(kit, callouts, secrets), tasks_api.routes(kit, callouts)),
+        tasks=(partial(refuse_drills, sender, due), *(lane.run for lane in desks)),
+    )

@@ -1,0 +1,175 @@
+"""电话任务: the calls that people of ours have to make to desks, and what they take down."""
+
+import asyncio
+from datetime import datetime
+from itertools import chain
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Path
+from pydantic import BaseModel, ConfigDict
+
+from services.responder_adapter.callout import ClaimTask, ReportRung, entry
+from services.responder_adapter.gateways.phone import Line, script
+from services.responder_adapter.keeping import address_of
+from services.responder_adapter.opening import opened
+from services.responder_adapter.sender import spoken
+from services.responder_adapter.sheet import CallOut, Status, Step
+from shared.contract.incidents import Purpose
+from shared.contract.terms import Code, DeskId, RefNo, Rung, Tier, desk_kind
+from shared.kernel import web
+from shared.kernel.keeper import Keeper
+from shared.kernel.service import Kit
+from shared.kernel.web import Actor, Asked, NotFound
+
+CALLOUT = "/cities/{city}/callouts/{desk}/{case}/{n}"
+N = Annotated[int, Path(ge=0, le=999)]
+
+
+class Task(BaseModel):
+    """One call to make: whom to dial, the number both sides say, since when, and who is at it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    case: UUID
+    desk: DeskId
+    n: int
+    name: str
+    number: str
+    spoken_number: str
+    purpose: Purpose
+    to_cancel: bool
+    tier: Tier | None
+    since: datetime | None
+    claimed_by: str | None
+
+
+class CallOutView(Task):
+    """A call-out as it stands. `script` is there as long as somebody may have to phone about it."""
+
+    wire: str | None
+    status: Status
+    rung: Rung
+    reasons: tuple[str, ...]
+    accept_by: datetime | None
+    officer: str | None
+    event_no: str | None
+    unit: str | None
+    code: str | None
+    attempt: int
+    last_failure: str | None
+    unreachable: bool
+    cancel_reason: str | None
+    steps: tuple[Step, ...]
+    disputes: tuple[Step, ...]
+    script: tuple[Line, ...] = ()
+
+
+class TakenDown(BaseModel):
+    """What the desk said on the phone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rung: Rung
+    officer: RefNo | None = None
+    event_no: RefNo | None = None
+    unit: RefNo | None = None
+    code: Code | None = None
+
+
+def routes(kit: Kit, callouts: Keeper[CallOut]) -> APIRouter:
+    router = APIRouter(tags=["call tasks"])
+    cities = kit.cities
+
+    async def known(city: str, desk: str, case: UUID, n: int) -> CallOut:
+        web.city(cities, city)
+        callout = await callouts.get(address_of(cities, CallOut(case=case, city=city, desk=desk, n=n)))
+        if callout is None or callout.city != city:
+            raise NotFound("unknown_callout", "This line has no such call-out.")
+        return callout
+
+    Known = Annotated[CallOut, Depends(known)]  # noqa: N806
+
+    @router.get("/cities/{city}/tasks")
+    async def tasks(city: str, _: Actor) -> list[Task]:
+        """The calls this line's people have to make now, longest open first."""
+        web.city(cities, city)
+        # A person may be in another city than the line; that city's desks are kept with it.
+        kept = await asyncio.gather(*(callouts.listed(home) for home in cities))
+        mine = [callout for callout in chain.from_iterable(kept) if callout.city == city]
+        return [Task.model_validate(_task(kit, callout)) for callout in sorted(mine, key=_since)]
+
+    @router.get(CALLOUT)
+    async def callout(_: Actor, of: Known) -> CallOutView:
+        """How one call-out stands, with everything the desk has said, and what to say to it."""
+        return await _view(kit, of)
+
+    @router.post(f"{CALLOUT}/claims")
+    async def claim(actor: Actor, of: Known, cause: Asked) -> Task:
+        """我来打: take the call. It lapses if nothing is reported in the city's time. 409 if another has it."""
+        learned = await callouts.learn(ClaimTask(**_which(of), by=actor), cause)
+        return Task.model_validate(_task(kit, learned.state))
+
+    @router.post(f"{CALLOUT}/reports")
+    async def report(taken: TakenDown, actor: Actor, of: Known, cause: Asked) -> CallOutView:
+        """Take down what the desk said on the phone. Accepted needs officer and event_no; rejected, cleared a code."""
+        said = ReportRung(**_which(of), by=actor, **taken.model_dump())
+        return await _view(kit, (await callouts.learn(said, cause)).state)
+
+    return router
+
+
+def _which(callout: CallOut) -> dict[str, Any]:
+    return {"case": callout.case, "city": callout.city, "desk": callout.desk, "n": callout.n}
+
+
+def _since(callout: CallOut) -> float:
+    return callout.taken_at.timestamp() if callout.taken_at else 0.0
+
+
+def _task(kit: Kit, callout: CallOut) -> dict[str, Any]:
+    known = entry(kit.cities, callout.desk)
+    return {
+        "key": callout.key,
+        **_which(callout),
+        "name": known.name if known else desk_kind(callout.desk),
+        "number": known.number if known else callout.number or desk_kind(callout.desk),
+        "spoken_number": spoken(kit.cities, callout),
+        "purpose": callout.purpose,
+        "to_cancel": callout.status is Status.STANDING_DOWN,
+        "tier": callout.tier,
+        "since": callout.taken_at,
+        "claimed_by": callout.held_by,
+    }
+
+
+async def _view(kit: Kit, callout: CallOut) -> CallOutView:
+    return CallOutView(
+        **_task(kit, callout),
+        wire=callout.wire,
+        status=callout.status,
+        rung=callout.rung,
+        reasons=callout.reasons,
+        accept_by=callout.accept_by,
+        officer=callout.officer,
+        event_no=callout.event_no,
+        unit=callout.unit,
+        code=callout.code,
+        attempt=callout.attempt,
+        last_failure=callout.failure,
+        unreachable=callout.unreachable,
+        cancel_reason=callout.cancel_reason,
+        steps=callout.steps,
+        disputes=callout.disputes,
+        script=await _script(kit, callout),
+    )
+
+
+async def _script(kit: Kit, callout: CallOut) -> tuple[Line, ...]:
+    if callout.status is Status.ENDED or callout.wire is None:
+        return ()
+    known = entry(kit.cities, callout.desk)
+    told = await opened(kit.vault, callout, medical=known.medical if known else False)
+    line = web.city(kit.cities, callout.city)
+    return script(callout, line, spoken(kit.cities, callout), brief=told.brief, place=told.place)
