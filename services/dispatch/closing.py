@@ -1,0 +1,68 @@
+"""How an incident can end, and what is still missing before it may."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from services.dispatch.incident import Incident
+from shared.contract.incidents import CounsellingState
+from shared.contract.terms import Code
+
+
+@dataclass(frozen=True)
+class Words:
+    """One code in both languages."""
+
+    zh: str
+    en: str
+
+
+# Ours to start from; the field's own list of outcomes is not published (domain notes §7), so cities may ask for more.
+OUTCOMES: Mapping[Code, Words] = {
+    "safe_at_home": Words("在家，已安全", "safe at home"),
+    "handed_to_family": Words("已交由家属看护", "handed over to the family"),
+    "hospital": Words("已送医", "taken to hospital"),
+    "psychiatric_care": Words("已送精神专科", "taken to psychiatric care"),
+    "police_custody": Words("由公安机关保护性约束", "in the care of the police"),
+    "refused_help": Words("本人拒绝帮助", "refused help"),
+    "not_found": Words("未找到本人", "not found"),
+    "deceased": Words("死亡", "deceased"),
+    "unfounded": Words("查无此事", "unfounded"),
+}
+
+
+@dataclass(frozen=True)
+class Gap:
+    """One thing that keeps an incident open."""
+
+    code: str
+    zh: str
+    en: str
+
+
+def missing(incident: Incident) -> tuple[Gap, ...]:
+    """Everything that must still happen before this incident may be closed; an outcome is named with the closing."""
+    return tuple(_gaps(incident))
+
+
+def _gaps(incident: Incident) -> Iterator[Gap]:
+    for leg in incident.at_work:
+        name = f"{leg.desk}/{leg.n}"
+        yield Gap("leg_open", f"{name} 尚未结束（{leg.rung}）", f"call-out {name} has not ended (it is {leg.rung})")
+    if incident.counselling is CounsellingState.ON_LINE:
+        yield Gap("still_on_line", "来电仍在通话中", "the call is still on the line")
+    if not incident.contact and incident.absence is None:
+        yield Gap(
+            "contact_open",
+            "尚未确认见到本人，也未说明原因",
+            "contact with the person is neither confirmed nor its absence explained",
+        )
+    if not incident.follow_up:
+        yield Gap("no_follow_up_plan", "尚无随访计划", "there is no follow-up plan")
+
+
+def unknown_outcome(outcome: str) -> Gap:
+    """An outcome that is not in the list."""
+    known = ", ".join(OUTCOMES)
+    return Gap(
+        "unknown_outcome", f"没有“{outcome}”这一结果，可选：{known}", f"{outcome!r} is no outcome; known: {known}"
+    )

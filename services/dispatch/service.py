@@ -1,0 +1,75 @@
+"""Decides which desks are called out for a person in danger, and when it is over. Start reading here."""
+
+from functools import partial
+
+from services.dispatch import api
+from services.dispatch.incident import Incident, Status, evolve
+from services.dispatch.response import deadline, decide
+from shared.contract.callouts import REPORTS, CallOutUnreachable
+from shared.contract.calls import CallEnded, EscalationRequested, FollowUpPlanned, PlaceReported
+from shared.contract.city import Cities
+from shared.contract.incidents import (
+    AbsenceExplained,
+    CallNoted,
+    CallOutCancelRequested,
+    CallOutOrdered,
+    ContactConfirmed,
+    CounsellingChanged,
+    FollowUpNoted,
+    IncidentClosed,
+    IncidentOpened,
+    IncidentRaised,
+    LegChanged,
+    LegOverdue,
+    PlaceMoved,
+)
+from shared.contract.risk import RiskAssessed
+from shared.kernel.keeper import Machine
+from shared.kernel.service import Kit, Service
+
+
+def machine(cities: Cities) -> Machine[Incident]:
+    """An incident under these cities' policies."""
+    return Machine(
+        name="incident",
+        blank=Incident(),
+        decide=partial(decide, cities),
+        evolve=evolve,
+        deadline=partial(deadline, cities),
+        listed=lambda incident: incident.status is Status.OPEN,
+    )
+
+
+def build(kit: Kit) -> Service:
+    """The service, wired."""
+    incidents = kit.keep(machine(kit.cities))
+    return Service(
+        name="dispatch",
+        consumes={
+            RiskAssessed: incidents.learn,
+            EscalationRequested: incidents.learn,
+            PlaceReported: incidents.learn,
+            CallEnded: incidents.learn,
+            FollowUpPlanned: incidents.learn,
+            CallOutUnreachable: incidents.learn,
+            **dict.fromkeys(REPORTS.values(), incidents.learn),
+        },
+        emits=frozenset(
+            {
+                CallNoted,
+                IncidentOpened,
+                IncidentRaised,
+                PlaceMoved,
+                CallOutOrdered,
+                CallOutCancelRequested,
+                LegChanged,
+                LegOverdue,
+                CounsellingChanged,
+                ContactConfirmed,
+                AbsenceExplained,
+                FollowUpNoted,
+                IncidentClosed,
+            }
+        ),
+        routes=(api.routes(kit, incidents),),
+    )
