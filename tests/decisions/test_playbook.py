@@ -1,0 +1,94 @@
+"""Which desks danger calls out: kinds by tier, the city by the place read back, a phone number where no pack is."""
+
+import pytest
+
+from services.dispatch import playbook
+from services.dispatch.playbook import Callee, Correction, Where
+from shared.contract.city import Cities, City, DeskEntry, OnCall, WebhookWire
+from shared.contract.terms import Confidence, Place, Tier
+
+WIRE = WebhookWire.model_validate({"kind": "webhook", "url": "http://127.0.0.1:9/callouts", "secret_env": "S"})
+
+
+def city(code: str, area_code: str, kinds: tuple[str, ...]) -> City:
+    desks = {f"{code}-{kind}": DeskEntry(name=kind, name_en=kind, number=area_code + kind, wire=WIRE) for kind in kinds}
+    return City(
+        code=code,
+        name="城",
+        name_en="City",
+        area_code=area_code,
+        line=f"{area_code}-12356",
+        seats=("seat-1", "seat-2"),
+        opens="08:00",
+        closes="02:00",
+        on_call=OnCall(name="督导", number="1"),
+        desks=desks,
+    )
+
+
+CITIES: Cities = {
+    "140700": city("140700", "0354", ("110", "120", "119")),
+    "140100": city("140100", "0351", ("110", "120")),
+}
+
+
+@pytest.mark.parametrize("tier", [None, *Tier])
+def test_no_tier_withholds_police_and_ambulance_once_somebody_asks_for_people_on_site(tier: Tier | None) -> None:
+    assert playbook.kinds(tier) == ("110", "120")
+
+
+def test_kinds_asked_for_by_hand_come_in_addition_and_each_once() -> None:
+    assert playbook.kinds(None, ("119", "110")) == ("110", "120", "119")
+
+
+def test_a_place_read_back_chooses_its_city() -> None:
+    assert playbook.where(CITIES, "140700", read_back("140100")) == Where("140100", "0351")
+
+
+@pytest.mark.parametrize("how", [Confidence.UNKNOWN, Confidence.GUESSED, Confidence.STATED])
+def test_only_a_place_read_back_routes(how: Confidence) -> None:
+    assert not playbook.routes(Place(confidence=how, city="140100"))
+
+
+def test_without_a_place_read_back_the_lines_own_city_is_called() -> None:
+    assert playbook.where(CITIES, "140700", None) == Where("140700", "0354")
+
+
+@pytest.mark.parametrize(
+    ("how", "enough"), [("unknown", False), ("guessed", False), ("stated", True), ("read_back", True)]
+)
+def test_a_guess_is_not_a_place(how: str, enough: bool) -> None:
+    assert playbook.known(Place(confidence=Confidence(how))) is enough
+
+
+def test_a_city_without_a_pack_is_phoned_under_its_area_code() -> None:
+    where = playbook.where(CITIES, "140700", read_back("141000", "0357"))
+    assert playbook.callee(CITIES, where, "110") == Callee("141000-110", "0357110")
+
+
+def test_a_city_that_nobody_could_phone_leaves_the_lines_own_desk_in_charge() -> None:
+    assert playbook.where(CITIES, "140700", read_back("141000")) == Where("140700", "0354")
+
+
+def test_a_kind_that_the_pack_does_not_name_is_phoned() -> None:
+    where = playbook.where(CITIES, "140100", None)
+    assert playbook.callee(CITIES, where, "119") == Callee("140100-119", "0351119")
+    assert playbook.by_phone(CITIES, "140100-119")
+
+
+def test_a_wired_desk_accepts_within_the_consoles_time_and_a_phoned_one_within_a_phone_calls() -> None:
+    assert playbook.accept_within(CITIES, "140700-110", "140700") == 15
+    assert playbook.accept_within(CITIES, "141000-110", "140700") == 120
+
+
+@pytest.mark.parametrize("code", ["wrong_jurisdiction", "cannot_locate", "too_old", "no_unit", "never_heard_of", None])
+def test_a_rejection_is_corrected_by_a_person(code: str | None) -> None:
+    assert playbook.correction(code) is Correction.BY_HAND
+
+
+def test_a_duplicate_asks_nothing_of_anybody() -> None:
+    assert playbook.correction("duplicate") is Correction.NONE
+
+
+def read_back(code: str, area_code: str | None = None) -> Place:
+    return Place(confidence=Confidence.READ_BACK, city=code, area_code=area_code)
