@@ -53,6 +53,10 @@ class CallOut:
         planned = {report.rung for report in self.to_say} | set(self.said)
         return self.cancelled or self.answer.get("status") != "delivered" or bool(planned & {"accepted", "rejected"})
 
+    def reached(self, now: datetime) -> set[str]:
+        """The rungs it has come to, heard or not: a car has arrived even while its report finds nobody."""
+        return set(self.said) | {report.rung for report in self.to_say if report.due <= now}
+
 
 class Book:
     """The log on disk and what follows from it. `write` returns once the kernel has the line: kill -9 is safe."""

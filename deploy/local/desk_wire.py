@@ -142,7 +142,7 @@ class Wire:
 
     def _cancel(self, order: Order, traceparent: str | None) -> tuple[int, Mapping[str, Any]]:
         callout = self.book.known(order.key)
-        if not callout.cancelled and ON_SCENE & set(callout.said):
+        if not callout.cancelled and ON_SCENE & callout.reached(self.now()):
             answer = {"status": "rejected", "code": "on_scene"}
             self.book.write(self.now(), came(order, traceparent, 200, answer))
             return 200, answer
