@@ -87,7 +87,7 @@ def compared(
 ) -> Iterable[tuple[str, str, str]]:
     yield "partitions", str(topic.partitions), partitions
     for setting, value in topic.wanted(replicas).items():
-        yield setting, value, settings[setting]
+        yield setting, value, settings.get(setting, "not set")
 
 
 @asynccontextmanager
