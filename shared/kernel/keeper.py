@@ -146,12 +146,12 @@ class Keeper(Generic[S]):
         return kept.state if kept else None
 
     async def listed(self, home: str) -> list[S]:
-        """The open instances whose home is this city, longest open first."""
+        """The open instances whose home is this city, longest open first; drills are not among them."""
         members: list[bytes] = await self.store.ask("ZRANGE", self._name(home, "listed"), 0, -1)
-        instances = [member.decode() for member in members]
-        mine = [i.split("|", 1)[1] for i in instances if i.split("|", 1)[0] == home]
-        blobs = await self.store.ask_all([("HGET", self._name(home, i), "s") for i in mine]) if mine else []
-        return [self._states.validate_json(blob) for blob in blobs if blob]
+        if not members:
+            return []
+        found = await self.store.ask_all([("HMGET", self._name(home, m.decode()), "s", "d") for m in members])
+        return [self._states.validate_json(state) for state, drill in found if state and drill != b"1"]
 
     def due_name(self, tag: str) -> str:
         """The store's name for this service's deadlines in one shard."""
@@ -226,7 +226,7 @@ class Keeper(Generic[S]):
                 change.cause.fingerprint,
                 self._states.dump_json(after.state) if change.events else b"",
                 int(after.drill),
-                f"{address.home}|{address.instance}",
+                address.instance,
                 f"{self.machine.name}|{address.home}|{change.message.city}|{address.instance}",
                 milliseconds(deadline) if deadline else "",
                 milliseconds(self.now()) if self.machine.listed(after.state) else "",
@@ -279,7 +279,7 @@ class Keeper(Generic[S]):
         return max(now, message.due) if isinstance(message, DeadlinePassed) else now
 
     def _name(self, home: str, instance: str) -> str:
-        return f"{shard_of(home)}:{self.service}:{self.machine.name}:{instance}"
+        return f"{shard_of(home)}:{self.service}:{self.machine.name}:{home}:{instance}"
 
 
 def _address(machine: Machine[Any], message: Message) -> Address:

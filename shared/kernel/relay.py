@@ -28,17 +28,20 @@ ACKNOWLEDGED_WITHIN = 10.0
 DELETE_EVERY = 0.05
 """Seconds."""
 
+AT_ONCE = 1000
+"""Rows read from an outbox at a time."""
+
 log = structlog.get_logger()
 
 
 @dataclass(eq=False)
 class _Shard:
-    """One shard's rows on their way. While it is `behind`, older rows wait in the outbox and new ones are `skipped`."""
+    """One shard's rows on their way. While it is `behind`, older rows wait in the outbox and fresh ones are `held`."""
 
     tag: str
     leased: bool = False
     behind: bool = True
-    skipped: bool = False
+    held: list[tuple[bytes, Row]] = field(default_factory=list)
     sending: dict[bytes, float] = field(default_factory=dict)
     acknowledged: list[bytes] = field(default_factory=list)
 
@@ -59,12 +62,14 @@ class Relay:
         self.gate = asyncio.Event()
 
     def offer(self, tag: str, ids: tuple[bytes, ...], rows: tuple[Row, ...]) -> None:
-        """Take freshly committed rows, in commit order; rows of a shard that is not ours or lags are swept later."""
+        """Take freshly committed rows, in commit order; the sweep finds those that cannot go now."""
         shard = self._shards[tag]
-        if not rows or not shard.leased or shard.behind:
-            shard.skipped = True
+        if not rows or not shard.leased or self._producer is None:
             return
-        self._enqueue(shard, ids, rows)
+        if shard.behind:
+            shard.held.extend(zip(ids, rows, strict=True))
+        else:
+            self._enqueue(shard, ids, rows)
 
     @property
     def connected(self) -> bool:
@@ -152,7 +157,7 @@ class Relay:
                 headers=[(name, text.encode()) for name, text in headers.items()],
             )
             if row.topic == "case.keys":
-                await acknowledged
+                await asyncio.wait_for(asyncio.shield(acknowledged), ACKNOWLEDGED_WITHIN)
         except (KafkaError, TimeoutError) as failure:
             self._failed(producer, shard, span, failure)
         else:
@@ -207,6 +212,7 @@ class Relay:
         self._rows.clear()
         for shard in self._shards.values():
             shard.sending.clear()
+            shard.held.clear()
             shard.behind = True
         if old is not None:
             await self._stop(old)
@@ -225,6 +231,7 @@ class Relay:
                 held = [0] * len(TAGS)
             for shard, ours in zip(self._shards.values(), held, strict=True):
                 if not ours or not shard.leased:
+                    shard.held.clear()
                     shard.behind = True
                 shard.leased = bool(ours)
             await asyncio.sleep(LEASE / 3)
@@ -245,17 +252,23 @@ class Relay:
         seconds, micros = await store.ask("TIME")
         now = seconds * 1000 + micros // 1000
         known = [{*shard.sending, *shard.acknowledged} for shard in mine]
-        for shard in mine:
-            shard.skipped = False
         replies = await store.ask_all(
-            [("XRANGE", self._outbox_name(s.tag), "-", "+" if s.behind else now - 1000, "COUNT", 1000) for s in mine]
+            [("XRANGE", self._outbox_name(s.tag), "-", "+" if s.behind else now - 1000, "COUNT", AT_ONCE) for s in mine]
         )
         for shard, entries, before in zip(mine, replies, known, strict=True):
             missed = [(i, row) for i, row in entries if i not in before and i not in shard.sending]
             if missed:
                 self._enqueue(shard, tuple(i for i, _ in missed), tuple(_row(fields) for _, fields in missed))
-            elif shard.behind and not shard.skipped and not shard.sending:
-                shard.behind = False
+            if shard.behind and len(entries) < AT_ONCE:
+                self._catch_up(shard, entries[-1][0] if entries else b"0-0")
+
+    def _catch_up(self, shard: _Shard, newest: bytes) -> None:
+        """The outbox is read to its end: what committed since follows from memory, and from now on at once."""
+        fresh = [(row_id, row) for row_id, row in shard.held if _place(row_id) > _place(newest)]
+        shard.held.clear()
+        shard.behind = False
+        if fresh:
+            self._enqueue(shard, tuple(i for i, _ in fresh), tuple(row for _, row in fresh))
 
     async def _delete(self, store: Store) -> None:
         while True:
@@ -271,6 +284,11 @@ class Relay:
 
     def _outbox_name(self, tag: str) -> str:
         return f"{tag}:{self._service}:outbox"
+
+
+def _place(row_id: bytes) -> tuple[int, int]:
+    milliseconds, _, sequence = row_id.partition(b"-")
+    return int(milliseconds), int(sequence)
 
 
 def _row(fields: dict[bytes, bytes]) -> Row:

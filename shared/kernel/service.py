@@ -6,9 +6,11 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
@@ -193,9 +195,14 @@ def run(build: Build) -> None:
     name = build.__module__.split(".")[-2]
     spans = trace.provider(name, settings.otlp)
     otel.set_tracer_provider(spans)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_until_signalled(build, settings))
-    spans.shutdown()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_until_signalled(build, settings))
+    except Exception as crash:  # noqa: BLE001 the crash is the plan: say where, without what it was about
+        log.critical("crashed", at=_places(crash))
+        sys.exit(1)
+    finally:
+        spans.shutdown()
 
 
 async def _until_signalled(build: Build, settings: Settings) -> None:
@@ -229,6 +236,15 @@ class _Forward(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         structlog.get_logger().log(record.levelno, "library", logger=record.name, message=record.getMessage())
+
+
+def _places(crash: BaseException) -> list[str]:
+    """Where each failure was raised, by type: its message may hold personal data and stays unsaid."""
+    if isinstance(crash, BaseExceptionGroup):
+        return [place for inner in crash.exceptions for place in _places(inner)]
+    frames = traceback.extract_tb(crash.__traceback__)
+    where = " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames[-4:]))
+    return [f"{type(crash).__name__} at {where}"]
 
 
 def _with_trace(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -31,14 +31,19 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Commit:
-    """One call of the Function `learn`, and what becomes of its rows once the store has them."""
+    """One call of the Function `learn`, and the rows that are to go out once the store has them."""
 
     tag: str
     keys: tuple[str, ...]
     args: tuple[str | int | bytes, ...]
     rows: tuple[Row, ...]
-    reply: "asyncio.Future[list[bytes]]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
+
+class FunctionsLost(Unavailable):
+    """The store answers but does not know our Functions: it was emptied, or never met us."""
+
+
+Command = tuple[str | int | float | bytes, ...]
 
 Committed = Callable[[str, tuple[bytes, ...], tuple[Row, ...]], None]
 """Told of each shard's rows and their ids, in commit order."""
@@ -55,13 +60,55 @@ def connect(url: str) -> "Redis":
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """Commands whose replies somebody waits for, and what to do with them in reply order."""
+
+    commands: list[Command]
+    replies: "asyncio.Future[list[Any]]"
+    answered: Callable[[list[Any]], None] = lambda _: None
+
+
+class _Lane:
+    """One connection's queue: whole pipelines at a time, the next while the last is answered by nobody else."""
+
+    def __init__(self, redis: "Redis") -> None:
+        self._redis = redis
+        self._queue: asyncio.Queue[_Asked] = asyncio.Queue()
+
+    async def ask(self, commands: list[Command], answered: Callable[[list[Any]], None] = lambda _: None) -> list[Any]:
+        """The replies to these commands, in their order; a refused command raises what the refusal means."""
+        asked = _Asked(commands, asyncio.get_running_loop().create_future(), answered)
+        self._queue.put_nowait(asked)
+        return await asked.replies
+
+    async def run(self, told: Callable[[], None]) -> None:
+        """Send what is queued for ever; `told` hears of every answer."""
+        while True:
+            batch = [await self._queue.get()]
+            while not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            pipe = self._redis.pipeline(transaction=False)
+            for command in (command for asked in batch for command in asked.commands):
+                pipe.execute_command(*command)
+            try:
+                replies = iter(await pipe.execute(raise_on_error=False))
+            except (Disconnected, TimedOut, OSError) as silence:
+                _fail(batch, Unavailable(f"The store does not answer: {type(silence).__name__}."))
+                continue
+            told()
+            for asked in batch:
+                _settle(asked, [next(replies) for _ in asked.commands])
+
+
 class Store:
     """Reads, leases and commits. Every method raises Unavailable when the store does not answer."""
 
     def __init__(self, redis: "Redis", committed: Committed) -> None:
         self._redis = redis
         self._committed = committed
-        self._queue: asyncio.Queue[Commit] = asyncio.Queue()
+        self._commits = _Lane(redis)
+        self._reads = _Lane(redis)
         self._source = files("shared.kernel").joinpath("functions.lua").read_text()
         self.answered_at = 0.0
 
@@ -70,65 +117,33 @@ class Store:
         [reply] = await self.ask_all([command])
         return reply
 
-    async def ask_all(self, commands: list[tuple[str | int | float | bytes, ...]]) -> list[Any]:
-        """Several independent commands in one round trip."""
-        pipe = self._redis.pipeline(transaction=False)
-        for command in commands:
-            pipe.execute_command(*command)
-        replies = await self._execute(pipe)
-        for reply in replies:
-            if isinstance(reply, RedisError):
-                raise await self._unusable(reply)
-        return replies
+    async def ask_all(self, commands: list[Command]) -> list[Any]:
+        """Several independent commands in one round trip, outside the commit order."""
+        return await self._reads.ask(commands)
 
     async def commit(self, commit: Commit) -> list[bytes]:
         """Have it applied after everything queued before it; the reply comes after its fsync."""
-        self._queue.put_nowait(commit)
-        return await commit.reply
+
+        def answered(replies: list[Any]) -> None:
+            if replies[0][0] == b"OK":
+                self._committed(commit.tag, tuple(replies[0][1:]), commit.rows)
+
+        command: Command = ("FCALL", "learn", len(commit.keys), *commit.keys, *commit.args)
+        try:
+            [reply] = await self._commits.ask([command], answered)
+        except FunctionsLost:
+            await self.load()
+            raise
+        return list(reply)
 
     async def run(self) -> None:
-        """Send what is queued, whole pipelines at a time, for ever."""
-        while True:
-            batch = [await self._queue.get()]
-            while not self._queue.empty():
-                batch.append(self._queue.get_nowait())
-            await self._send(batch)
+        """Send what is queued, for ever."""
+        async with asyncio.TaskGroup() as lanes:
+            lanes.create_task(self._commits.run(self._heard))
+            lanes.create_task(self._reads.run(self._heard))
 
-    async def _send(self, batch: list[Commit]) -> None:
-        pipe = self._redis.pipeline(transaction=False)
-        for commit in batch:
-            pipe.execute_command("FCALL", "learn", len(commit.keys), *commit.keys, *commit.args)
-        try:
-            replies = await self._execute(pipe)
-        except Unavailable as silence:
-            replies = [silence] * len(batch)
-        for commit, reply in zip(batch, replies, strict=True):
-            if isinstance(reply, Exception):
-                failure = await self._unusable(reply) if isinstance(reply, RedisError) else reply
-                if not commit.reply.done():
-                    commit.reply.set_exception(failure)
-                continue
-            if reply[0] == b"OK":
-                self._committed(commit.tag, tuple(reply[1:]), commit.rows)
-            if not commit.reply.done():
-                commit.reply.set_result(reply)
-
-    async def _execute(self, pipe: Any) -> list[Any]:
-        try:
-            replies: list[Any] = await pipe.execute(raise_on_error=False)
-        except (Disconnected, TimedOut, OSError) as silence:
-            raise Unavailable(f"The store does not answer: {type(silence).__name__}.") from silence
+    def _heard(self) -> None:
         self.answered_at = asyncio.get_running_loop().time()
-        return replies
-
-    async def _unusable(self, reply: RedisError) -> Exception:
-        """What a refused command means: functions not loaded yet, a store that cannot write now, or a bug of ours."""
-        if isinstance(reply, ResponseError) and "Function not found" in str(reply):
-            await self.load()
-            return Unavailable("The store had lost its functions; they are loaded again.")
-        if isinstance(reply, ResponseError) and str(reply).startswith(("ERR", "WRONGTYPE", "NOPERM")):
-            return reply
-        return Unavailable(f"The store refuses: {reply}")
 
     async def load(self) -> None:
         """Load the Functions; they live in the store's own log and replicate."""
@@ -136,3 +151,29 @@ class Store:
             await self._redis.function_load(self._source, replace=True)
         except (RedisError, OSError) as silence:
             raise Unavailable(f"The store does not take its functions: {silence}") from silence
+
+
+def _settle(asked: _Asked, replies: list[Any]) -> None:
+    refusal = next((reply for reply in replies if isinstance(reply, RedisError)), None)
+    if refusal is not None:
+        _fail([asked], _meaning(refusal))
+        return
+    asked.answered(replies)
+    if not asked.replies.done():
+        asked.replies.set_result(replies)
+
+
+def _fail(batch: list[_Asked], failure: Exception) -> None:
+    for asked in batch:
+        if not asked.replies.done():
+            asked.replies.set_exception(failure)
+
+
+def _meaning(refusal: RedisError) -> Exception:
+    """What a refused command means: functions to load again, a store that cannot write now, or a bug of ours."""
+    said = str(refusal)
+    if isinstance(refusal, ResponseError) and "Function not found" in said:
+        return FunctionsLost("The store had lost its functions; they are loaded again.")
+    if isinstance(refusal, ResponseError) and not said.startswith(("MISCONF", "OOM", "LOADING", "READONLY", "BUSY")):
+        return refusal
+    return Unavailable(f"The store refuses: {said.split(' ', 1)[0]}.")

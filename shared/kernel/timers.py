@@ -4,6 +4,7 @@ import asyncio
 import heapq
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -32,8 +33,9 @@ class Timers:
         self._now = now
         self._leased = leased
         self._keepers: dict[str, Keeper[Any]] = {}
-        self._heap: list[tuple[float, str, Address, str, datetime]] = []
+        self._heap: list[tuple[float, int, str, Address, str, datetime]] = []
         self._due: dict[tuple[str, Address], datetime] = {}
+        self._order = count()
         self._waking: set[tuple[str, Address]] = set()
 
     def know(self, keeper: Keeper[Any]) -> None:
@@ -48,7 +50,10 @@ class Timers:
         elif self._due.get((name, address)) != due:
             self._due[name, address] = due
             delay = max(0.0, (due - self._now()).total_seconds())
-            heapq.heappush(self._heap, (asyncio.get_running_loop().time() + delay, name, address, city, due))
+            self._push(asyncio.get_running_loop().time() + delay, name, address, city, due)
+
+    def _push(self, at: float, name: str, address: Address, city: str, due: datetime) -> None:
+        heapq.heappush(self._heap, (at, next(self._order), name, address, city, due))
 
     async def run(self) -> None:
         """Wake what is due, for ever."""
@@ -67,7 +72,7 @@ class Timers:
     def _passed(self, moment: float) -> list[tuple[str, Address, str, datetime]]:
         passed = []
         while self._heap and self._heap[0][0] <= moment:
-            _, name, address, city, due = heapq.heappop(self._heap)
+            _, _, name, address, city, due = heapq.heappop(self._heap)
             if self._due.get((name, address)) == due:
                 passed.append((name, address, city, due))
         return passed
@@ -85,9 +90,9 @@ class Timers:
             replies = await self._store.ask_all(commands)
         except Unavailable:
             return
-        for member, score in (entry for reply in replies for entry in reply):
+        for member, score in (pair for reply in replies for pair in zip(reply[::2], reply[1::2], strict=True)):
             name, home, city, instance = member.decode().split("|", 3)
-            due = datetime.fromtimestamp(score / 1000, UTC)
+            due = datetime.fromtimestamp(float(score) / 1000, UTC)
             self._start(wakings, name, Address(instance, home), city, due)
 
     def _start(self, wakings: asyncio.TaskGroup, name: str, address: Address, city: str, due: datetime) -> None:
@@ -108,7 +113,7 @@ class Timers:
                 await self._ignored(keeper, address, city)
         except Unavailable:
             again = asyncio.get_running_loop().time() + POLL
-            heapq.heappush(self._heap, (again, keeper.machine.name, address, city, due))
+            self._push(again, keeper.machine.name, address, city, due)
         finally:
             self._waking.discard((keeper.machine.name, address))
 

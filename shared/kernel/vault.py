@@ -38,7 +38,7 @@ class Vault:
         self._newest = max(masters)
         self._store = store
         self._keys: OrderedDict[UUID, AESGCM] = OrderedDict()
-        self._pending: dict[UUID, bytes] = {}
+        self._pending: OrderedDict[UUID, bytes] = OrderedDict()
 
     async def seal(self, case: UUID, field: str, value: Any, *, city: str) -> str:
         """`value` (anything JSON holds) as ciphertext that opens only for this case and field."""
@@ -83,6 +83,8 @@ class Vault:
     def _make(self, case: UUID) -> AESGCM:
         plain, nonce = os.urandom(32), os.urandom(12)
         wrapped = nonce + self._masters[self._newest].encrypt(nonce, plain, case.bytes)
+        if len(self._pending) >= REMEMBERED:
+            self._pending.popitem(last=False)
         self._pending[case] = f"k1.{self._newest}.".encode() + base64.urlsafe_b64encode(wrapped)
         return self._remember(case, plain)
 

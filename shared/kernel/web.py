@@ -19,7 +19,7 @@ from shared.contract.city import City
 from shared.contract.event import Rejected
 from shared.contract.terms import ActorId
 from shared.kernel import trace
-from shared.kernel.errors import Unavailable
+from shared.kernel.errors import Malformed, Unavailable
 from shared.kernel.keeper import NAMES, Cause
 
 MAX_BODY = 65_536
@@ -117,6 +117,11 @@ async def _unavailable(_: Request, silence: Exception) -> JSONResponse:
     return answer
 
 
+async def _sealed(_: Request, unreadable: Exception) -> JSONResponse:
+    reason = unreadable.reason if isinstance(unreadable, Malformed) else "sealed"
+    return problem(503, reason, "What is kept of this case does not open here; the operator must bring its master key.")
+
+
 async def _invalid(_: Request, invalid: Exception) -> JSONResponse:
     """What is wrong and where, without repeating what was sent: it may be personal."""
     if not isinstance(invalid, RequestValidationError):
@@ -180,6 +185,7 @@ def application(name: str, token: str, ready: Callable[[], Awaitable[tuple[int, 
         exception_handlers={
             Rejected: _rejected,
             Unavailable: _unavailable,
+            Malformed: _sealed,
             RequestValidationError: _invalid,
             HTTPException: _http,
         },
