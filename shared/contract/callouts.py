@@ -25,7 +25,7 @@ class CallOutTaken(CallOutEvent):
 
     wire: Code
     purpose: Purpose
-    tier: Tier | None
+    tier: Tier | None = None
     reasons: tuple[Code, ...]
     situation: Situation
     number: str | None = None

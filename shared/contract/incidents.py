@@ -17,7 +17,7 @@ class IncidentEvent(Event):
 class IncidentOpened(IncidentEvent):
     """联动事件成立. `desks` are all called out in the same decision, warnings left out. `by` escalated by hand."""
 
-    tier: Tier | None
+    tier: Tier | None = None
     reasons: tuple[Code, ...]
     situation: Situation
     desks: tuple[DeskId, ...]
@@ -27,7 +27,7 @@ class IncidentOpened(IncidentEvent):
 class IncidentRaised(IncidentEvent):
     """A further assessment or escalation joined the open incident. Tier and reasons are the incident's from now on."""
 
-    tier: Tier | None
+    tier: Tier | None = None
     reasons: tuple[Code, ...]
     situation: Situation
     by: ActorId | None = None
@@ -56,7 +56,7 @@ class CallOutOrdered(IncidentEvent):
     desk: DeskId
     n: int
     purpose: Purpose = Purpose.ACT
-    tier: Tier | None
+    tier: Tier | None = None
     reasons: tuple[Code, ...]
     situation: Situation
     accept_by: datetime
