@@ -13,6 +13,8 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
+from deploy.cli import alarms, calls, dead_letters, demo, incidents, tasks
+from deploy.cli import watch as live
 from deploy.cli.trace import trace
 from deploy.local import folders, record, table
 from deploy.local.ports import Ports
@@ -29,6 +31,8 @@ FreePorts = Annotated[bool, typer.Option("--free-ports", help="Take ports that n
 
 
 app.command()(trace)
+for commands in (calls, incidents, alarms, tasks, dead_letters, live, demo):
+    commands.register(app)
 
 
 @app.command()

@@ -1,0 +1,190 @@
+"""How a person's commands reach the services: over their HTTP APIs, each act once, however often it has to be sent."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import httpx
+import typer
+from rich.console import Console
+
+from deploy.local import folders, record
+from deploy.local.credentials import API_TOKEN
+from deploy.local.ports import HOST
+from deploy.local.trouble import Trouble
+
+T = TypeVar("T")
+
+INTAKE, RISK, DISPATCH, ADAPTER = "hotline_intake", "risk_assessment", "dispatch", "responder_adapter"
+GIVE_UP_AFTER = 15.0
+"""Seconds for which one act is sent again, under its own key, while nobody answers."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0
+UNHEARD = frozenset({502, 503, 504})
+
+console = Console(highlight=False)
+
+
+class Refused(Trouble):
+    """A service said no; `code` is its stable word, the text its sentence."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(f"{detail} ({code})")
+        self.status = status
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """Where a running system is. The token is shown to the services and never printed."""
+
+    urls: Mapping[str, str]
+    kafka: str
+    token: str = field(repr=False)
+
+
+def whereabouts(state: Path | None = None) -> Whereabouts:
+    """The system that the environment names (JINGYI_URL_…, JINGYI_KAFKA, JINGYI_API_TOKEN), else the one in `state`."""
+    home = state or folders.run()
+    note = record.find(home) or {}
+    urls = {**note.get("urls", {}), **_named_by_environment()}
+    kafka = os.environ.get("JINGYI_KAFKA") or _kafka_of(note)
+    if not kafka or not {INTAKE, RISK, DISPATCH, ADAPTER} <= urls.keys():
+        raise Trouble(f"Nothing runs in {home}; `make run` starts it, and `make demo` plays one joint response.")
+    return Whereabouts(urls, kafka, os.environ.get("JINGYI_API_TOKEN") or _token_in(home))
+
+
+def _named_by_environment() -> dict[str, str]:
+    named = {name: os.environ.get(f"JINGYI_URL_{name.upper()}") for name in (INTAKE, RISK, DISPATCH, ADAPTER)}
+    return {name: url.rstrip("/") for name, url in named.items() if url}
+
+
+def _kafka_of(note: Mapping[str, Any]) -> str | None:
+    port = note.get("programs", {}).get("kafka", {}).get("port")
+    return f"{HOST}:{port}" if port else None
+
+
+def _token_in(home: Path) -> str:
+    try:
+        return (home / API_TOKEN).read_text(encoding="utf-8").strip()
+    except OSError:
+        raise Trouble(f"The token in {home / API_TOKEN} cannot be read; set JINGYI_API_TOKEN.") from None
+
+
+@dataclass(frozen=True)
+class Client:
+    """One person's line to the services; `actor` is their staff or seat number."""
+
+    where: Whereabouts
+    http: httpx.AsyncClient
+    actor: str
+
+    def acting(self, actor: str) -> "Client":
+        """The same line, used by somebody else."""
+        return Client(self.where, self.http, actor)
+
+    async def get(self, service: str, path: str) -> Any:
+        """What a service shows. Raises Refused, or Trouble when nobody answers."""
+        return await self._send("GET", service, path, None, {})
+
+    async def put(self, service: str, path: str, body: Mapping[str, Any]) -> Any:
+        return await self._send("PUT", service, path, body, {})
+
+    async def act(self, service: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """One act, applied once: every attempt carries the same Idempotency-Key."""
+        return await self._send("POST", service, path, body or {}, {"idempotency-key": str(uuid4())})
+
+    async def desk(self, name: str, path: str, told: Mapping[str, Any] | None = None) -> Any:
+        """Ask a simulated desk, or tell it; desks are not ours and get no token."""
+        url = f"{self.where.urls[name]}{path}"
+        answered = await (self.http.get(url) if told is None else self.http.post(url, json=told))
+        return answered.raise_for_status().json()
+
+    async def _send(
+        self, method: str, service: str, path: str, body: Mapping[str, Any] | None, headers: dict[str, str]
+    ) -> Any:
+        headers |= {"authorization": f"Bearer {self.where.token}", "x-actor": self.actor}
+        give_up, pause = asyncio.get_running_loop().time() + GIVE_UP_AFTER, FIRST_PAUSE
+        while True:
+            silence: str
+            try:
+                answered = await self.http.request(
+                    method, f"{self.where.urls[service]}{path}", json=body, headers=headers
+                )
+                if answered.status_code not in UNHEARD:
+                    return _understood(answered)
+                silence = f"HTTP {answered.status_code}"
+            except httpx.TransportError as failure:
+                silence = type(failure).__name__
+            if asyncio.get_running_loop().time() + pause > give_up:
+                raise Trouble(f"{service} does not answer ({silence}); `jingyi status` shows how it stands.")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _understood(answered: httpx.Response) -> Any:
+    if answered.is_success:
+        return answered.json() if answered.content else None
+    try:
+        problem = answered.json()
+    except ValueError:
+        problem = {}
+    detail = problem.get("detail") or f"The service answered HTTP {answered.status_code}."
+    raise Refused(answered.status_code, problem.get("code", "refused"), detail)
+
+
+@asynccontextmanager
+async def connected(where: Whereabouts, actor: str) -> AsyncIterator[Client]:
+    """A line to the services, for as long as it is needed."""
+    async with httpx.AsyncClient(timeout=5, trust_env=False) as http:
+        yield Client(where, http, actor)
+
+
+def call_path(city: str, case: UUID) -> str:
+    return f"/cities/{city}/calls/{case}"
+
+
+def incident_path(city: str, case: UUID) -> str:
+    return f"/cities/{city}/incidents/{case}"
+
+
+def done(work: Coroutine[Any, Any, T]) -> T:
+    """What the work comes to; one red sentence and exit code 1 where it fails."""
+    try:
+        return asyncio.run(work)
+    except Trouble as trouble:
+        console.print(str(trouble), style="red", markup=False)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def fetched(state: Path | None, actor: str, service: str, path: str) -> Any:
+    """One look at a service, for a command."""
+
+    async def look() -> Any:
+        async with connected(whereabouts(state), actor) as client:
+            return await client.get(service, path)
+
+    return done(look())
+
+
+def acted(state: Path | None, actor: str, service: str, path: str, body: Mapping[str, Any]) -> Any:
+    """One act of a person, for a command."""
+
+    async def act() -> Any:
+        async with connected(whereabouts(state), actor) as client:
+            return await client.act(service, path, body)
+
+    return done(act())
+
+
+def printed(answer: Any) -> None:
+    """An answer as JSON, for programs."""
+    typer.echo(json.dumps(answer, ensure_ascii=False, indent=2))

@@ -1,0 +1,131 @@
+"""死信 by hand: records that no service could understand, with the reason: `jingyi dead-letters list|show`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from deploy.cli.asked import AsJson, State
+from deploy.cli.client import console, done, printed, whereabouts
+from deploy.cli.timeline import TOPICS
+from deploy.local import topics
+from deploy.local.trouble import Trouble
+from shared.kernel import bus
+
+app = typer.Typer(no_args_is_help=True, help="Records that no service could understand.")
+
+PREFIX = "dead_letter_"
+MANY = 10_000
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """One record as it was put aside. `where` names it: topic/partition/offset. The value's fields stay sealed."""
+
+    where: str
+    at: datetime
+    reason: str
+    service: str
+    origin: str
+    event: str
+    event_id: str
+    case: str
+    trace: str
+    headers: dict[str, str]
+    value: str
+
+
+def register(root: typer.Typer) -> None:
+    """Make these commands part of `jingyi`."""
+    root.add_typer(app, name="dead-letters")
+
+
+@app.command("list")
+def listed(as_json: AsJson = False, state: State = None) -> None:
+    """Every dead letter, oldest first."""
+    found = done(letters(whereabouts(state).kafka))
+    if as_json:
+        return printed(
+            [{k: str(v) for k, v in asdict(letter).items() if k not in {"headers", "value"}} for letter in found]
+        )
+    if not found:
+        console.print("没有死信 There are no dead letters.", style="green")
+        return None
+    for one in found:
+        console.print(f"[bold]{one.where}[/]  {one.at:%Y-%m-%d %H:%M:%S} UTC  [red]{one.reason}[/]", soft_wrap=True)
+        origin = f"{one.event} {one.event_id} 来自 from {one.origin}，未能读懂者 not understood by {one.service}"
+        console.print(f"  {origin}\n  trace {one.trace}", style="dim", soft_wrap=True)
+    return None
+
+
+@app.command()
+def show(
+    where: Annotated[str, typer.Argument(help="topic/partition/offset, as `list` names it.")],
+    as_json: AsJson = False,
+    state: State = None,
+) -> None:
+    """One dead letter with its headers and its value; personal fields in it stay sealed."""
+    found = [letter for letter in done(letters(whereabouts(state).kafka)) if letter.where == where]
+    if not found:
+        console.print(f"There is no dead letter {where}; `jingyi dead-letters list` names them.", style="red")
+        raise typer.Exit(1)
+    if as_json:
+        return printed({**asdict(found[0]), "at": found[0].at.isoformat()})
+    for name, value in found[0].headers.items():
+        console.print(f"[bold]{name}[/]  ", end="")
+        console.print(value, markup=False, soft_wrap=True)
+    console.print(found[0].value, markup=False, soft_wrap=True)
+    return None
+
+
+async def letters(kafka: str) -> list[DeadLetter]:
+    """What lies in the dead-letter topics now. Trouble if Kafka does not answer."""
+    async with _reading(kafka) as (reader, ends):
+        found: list[DeadLetter] = []
+        while any([await reader.position(partition) < end for partition, end in ends.items()]):
+            for records in (await reader.getmany(timeout_ms=500, max_records=MANY)).values():
+                found += [letter(record) for record in records]
+    return sorted(found, key=lambda one: one.at)
+
+
+@asynccontextmanager
+async def _reading(kafka: str) -> AsyncIterator[tuple[Any, dict[TopicPartition, int]]]:
+    dead = [topic for topic in topics.listed() if topic.name in {f"{topic}.dlq" for topic in TOPICS}]
+    partitions = [TopicPartition(topic.name, number) for topic in dead for number in range(topic.partitions)]
+    reader = bus.reader(kafka)
+    try:
+        try:
+            await reader.start()
+            reader.assign(partitions)
+            await reader.seek_to_beginning(*partitions)
+            ends = await reader.end_offsets(partitions)
+        except KafkaError as silence:
+            raise Trouble(
+                f"Kafka at {kafka} does not answer ({type(silence).__name__}); see `jingyi status`."
+            ) from None
+        yield reader, ends
+    finally:
+        await reader.stop()
+
+
+def letter(record: Any) -> DeadLetter:
+    """A record of a dead-letter topic, read as far as it can be."""
+    headers = {name: value.decode(errors="replace") for name, value in record.headers}
+    return DeadLetter(
+        where=f"{record.topic}/{record.partition}/{record.offset}",
+        at=datetime.fromtimestamp(record.timestamp / 1000, UTC),
+        reason=headers.get(f"{PREFIX}reason", "?"),
+        service=headers.get(f"{PREFIX}service", "?"),
+        origin=headers.get(f"{PREFIX}origin", "?"),
+        event=headers.get("ce_type", "?").rpartition(".")[2],
+        event_id=headers.get("ce_id", "?"),
+        case=(record.key or b"").decode(errors="replace"),
+        trace=headers.get("traceparent", "").partition("-")[2][:32],
+        headers=headers,
+        value=(record.value or b"").decode(errors="replace"),
+    )
