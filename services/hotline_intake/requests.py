@@ -101,7 +101,7 @@ class Unusable(Rejected):
     status = 422
 
 
-def _case(case: Annotated[str, Path(description="案件号: a UUIDv7 made by whoever opens the call")]) -> UUID:
+async def _case(case: Annotated[str, Path(description="案件号: a UUIDv7 made by whoever opens the call")]) -> UUID:
     try:
         parsed = UUID(case)
     except ValueError:

@@ -1,8 +1,8 @@
 """Kafka → handlers: one case in order, different cases side by side, offsets committed after what they stand for.
 
-What a handler raises decides: Malformed → dead letter; Unavailable → again, with back-off; anything else is counted in
-the store and ends the process, and the third time dead-letters the record. Records of types nobody here waits for are
-passed over unread.
+What a handler raises decides: Malformed → dead letter; Unavailable → again, with back-off; anything else ends the
+process, and a record that was in work at three ends is dead-lettered (suspects.py). Records of types nobody here waits
+for are passed over unread.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from shared.kernel.errors import Malformed, Unavailable
 from shared.kernel.keeper import Cause
 from shared.kernel.relay import Relay
 from shared.kernel.store import Store
+from shared.kernel.suspects import Suspects
 
 Handler = Callable[[Any, Cause], Awaitable[object]]
 
@@ -36,8 +37,14 @@ RETRY_AT_MOST = 5.0
 DRAIN_WITHIN = 2.0
 """Seconds."""
 
-CRASHES = 3
-"""The crash on one record that dead-letters it instead."""
+CAREFUL = 2 * AT_ONCE
+"""Records of a partition to hear with care at the most; more were never in work at once."""
+
+ROOM = 2048
+"""Bytes kept free in a dead letter for its reason and the framing."""
+
+UNREADABLE = "\ufffd"
+"""What stands for bytes that are not UTF-8."""
 
 log = structlog.get_logger()
 
@@ -46,6 +53,7 @@ log = structlog.get_logger()
 class _Partition:
     """What of one partition is in work; an offset may be committed when everything before it is done."""
 
+    careful_until: int = 0
     open: deque[int] = field(default_factory=deque)
     done: set[int] = field(default_factory=set)
     next: int | None = None
@@ -67,7 +75,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._brokers = brokers
         self._handlers = {event.type_name(): (event, handler) for event, handler in handlers.items()}
         self._topics = sorted({event.topic for event in handlers})
-        self._store = store
+        self._suspects = Suspects(service, store)
         self._relay = relay
         self._partitions: dict[Any, _Partition] = {}
         self._lanes: dict[bytes, deque[Any]] = {}
@@ -102,9 +110,12 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         await self._drained()
         for partition in revoked:
             self._partitions.pop(partition, None)
+        if not self._in_work:
+            await self._suspects.left(revoked)
 
     async def on_partitions_assigned(self, assigned: Any) -> None:
         """Now hearing."""
+        await self._suspects.met(assigned)
         self.joined = True
 
     async def _hear(self, kafka: Any, lanes: asyncio.TaskGroup) -> None:
@@ -117,19 +128,24 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                     kafka.resume(*kafka.paused())
                 batches = await kafka.getmany(timeout_ms=500)
                 for partition, records in batches.items():
-                    self._take(partition, records, lanes)
+                    if partition not in self._partitions:
+                        until = self._suspects.until(partition, kafka.highwater(partition) or 0)
+                        self._partitions[partition] = _Partition(min(until, records[0].offset + CAREFUL))
+                    self._take(self._partitions[partition], records, lanes)
         finally:
             committing.cancel()
             if self._stopping:
                 await self._drained()
                 await self._commit_once(kafka)
+                if not self._in_work:
+                    await self._suspects.left(kafka.assignment())
             await _bounded(kafka.stop())
 
-    def _take(self, partition: Any, records: list[Any], lanes: asyncio.TaskGroup) -> None:
-        work = self._partitions.setdefault(partition, _Partition())
+    def _take(self, work: _Partition, records: list[Any], lanes: asyncio.TaskGroup) -> None:
         for record in records:
             work.open.append(record.offset)
-            if _header(record, "ce_type") not in self._handlers:
+            kind = _header(record, "ce_type")
+            if kind and kind not in self._handlers and UNREADABLE not in kind:
                 work.finish(record.offset)
                 continue
             self._in_work += 1
@@ -146,7 +162,12 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         lane = self._lanes[key]
         while lane:
             work, record = lane[0]
-            await self._handle(record)
+            if record.offset < work.careful_until:
+                async with self._suspects.alone:
+                    await self._handle(record, careful=True)
+                    await self._suspects.acquit()
+            else:
+                await self._handle(record, careful=False)
             lane.popleft()
             work.finish(record.offset)
             self._in_work -= 1
@@ -154,12 +175,14 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         if not self._in_work:
             self._idle.set()
 
-    async def _handle(self, record: Any) -> None:
+    async def _handle(self, record: Any, *, careful: bool) -> None:
         pause = 0.1
         within = trace.read(_header(record, "traceparent"))
         while True:
             with trace.span(f"process {record.topic}", within, SpanKind.CONSUMER, self._attributes(record)):
                 try:
+                    if careful:
+                        await self._suspects.accuse(record)
                     await self._learn(record)
                     return
                 except Malformed as poison:
@@ -167,16 +190,16 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                     return
                 except Unavailable as silence:
                     log.warning("waiting", topic=record.topic, offset=record.offset, error=str(silence))
-                except Exception as crash:
-                    if await self._crashes(record) < CRASHES:
-                        raise
-                    await self._dead_letter(record, f"crash:{type(crash).__name__}")
-                    return
+            if careful:
+                await self._suspects.spare()
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_AT_MOST)
 
     async def _learn(self, record: Any) -> None:
-        kind, handler = self._handlers[_header(record, "ce_type") or ""]
+        known = self._handlers.get(_header(record, "ce_type") or "")
+        if known is None:
+            raise Malformed("invalid_type", "ce_type is missing or unreadable")
+        kind, handler = known
         try:
             event = kind.model_validate_json(record.value or b"")
             cause = Cause(UUID(_header(record, "ce_id")), drill=_header(record, "ce_drill") == "true")
@@ -189,18 +212,18 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             raise Malformed("foreign_key", "the record's key is not the case of its event")
         await handler(event, cause)
 
-    async def _crashes(self, record: Any) -> int:
-        where = f"{record.topic}/{record.partition}/{record.offset}"
-        try:
-            return int(await self._store.ask("HINCRBY", f"crashes:{self._service}", where, 1))
-        except Unavailable:
-            return 0
-
     async def _dead_letter(self, record: Any, reason: str) -> None:
-        """Put the record aside with its reason, and go on only when the broker has it."""
+        """Put the record aside with its reason, and go on only when the broker has it.
+
+        One too large to carry its reason is named by its origin alone, where it stays for ever.
+        """
         log.error("dead_letter", topic=record.topic, partition=record.partition, offset=record.offset, reason=reason)
+        parts = (record.key, record.value, *(text for header in record.headers for text in header))
+        whole = sum(len(part or b"") for part in parts)
+        fits = whole <= bus.MAX_EVENT - ROOM
         headers = [
-            *record.headers,
+            *((name, text) for name, text in record.headers if fits and name != "traceparent"),
+            ("traceparent", trace.parent().encode()),
             ("dead_letter_reason", reason.encode()),
             ("dead_letter_service", self._service.encode()),
             ("dead_letter_origin", f"{record.topic}/{record.partition}/{record.offset}".encode()),
@@ -208,7 +231,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         pause = 0.1
         while True:
             with suppress(Unavailable):
-                return await self._relay.publish(f"{record.topic}.dlq", record.key, record.value, headers)
+                key, value = (record.key, record.value) if fits else (None, None)
+                return await self._relay.publish(f"{record.topic}.dlq", key, value, headers)
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_AT_MOST)
 
@@ -247,7 +271,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 def _header(record: Any, name: str) -> str | None:
-    return next((value.decode(errors="replace") for key, value in record.headers if key == name), None)
+    return next(((value or b"").decode(errors="replace") for key, value in record.headers if key == name), None)
 
 
 async def _bounded(stopping: Awaitable[None]) -> None:

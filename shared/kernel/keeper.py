@@ -231,7 +231,7 @@ class Keeper(Generic[S]):
                 milliseconds(deadline) if deadline else "",
                 milliseconds(self.now()) if self.machine.listed(after.state) else "",
                 pending or b"",
-                *(part for row in rows for part in (row.topic, row.key, row.headers, row.value)),
+                *(part for row in rows for part in (row.topic, row.key, json.dumps(row.headers), row.value)),
             ),
             rows=rows,
         )
@@ -253,7 +253,7 @@ class Keeper(Generic[S]):
         }
         if change.after.drill:
             headers["ce_drill"] = "true"
-        return Row(event.topic, str(event.case), json.dumps(headers), event.model_dump_json(exclude_none=True).encode())
+        return Row(event.topic, str(event.case), headers, event.model_dump_json(exclude_none=True).encode())
 
     async def _fetch(self, address: Address, cause: Cause | None) -> tuple[_Kept[S], str | None]:
         applied = f"i:{cause.id}" if cause else "-"
@@ -290,7 +290,7 @@ def _address(machine: Machine[Any], message: Message) -> Address:
 
 def _key_row(case: UUID, wrapped: bytes) -> Row:
     headers = {"content-type": "application/octet-stream", "traceparent": trace.parent()}
-    return Row("case.keys", str(case), json.dumps(headers), wrapped)
+    return Row("case.keys", str(case), headers, wrapped)
 
 
 def milliseconds(moment: datetime) -> int:

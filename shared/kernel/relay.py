@@ -140,14 +140,13 @@ class Relay:
                 await self._send_one(shard, row_id, row)
 
     async def _send_one(self, shard: _Shard, row_id: bytes, row: Row) -> None:
-        headers = json.loads(row.headers)
         span = trace.start(
             f"send {row.topic}",
-            trace.read(headers.get("traceparent")),
+            trace.read(row.headers.get("traceparent")),
             SpanKind.PRODUCER,
             {"messaging.system": "kafka", "messaging.operation.type": "send", "messaging.destination.name": row.topic},
         )
-        headers["traceparent"] = trace.written(span.get_span_context())
+        headers = {**row.headers, "traceparent": trace.written(span.get_span_context())}
         producer = self._producer
         try:
             acknowledged = await producer.send(
@@ -292,4 +291,4 @@ def _place(row_id: bytes) -> tuple[int, int]:
 
 
 def _row(fields: dict[bytes, bytes]) -> Row:
-    return Row(fields[b"t"].decode(), fields[b"k"].decode(), fields[b"h"].decode(), fields[b"v"])
+    return Row(fields[b"t"].decode(), fields[b"k"].decode(), json.loads(fields[b"h"]), fields[b"v"])

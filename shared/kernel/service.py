@@ -129,9 +129,9 @@ class Process:
             server.should_exit = True
             await serving
             await self.relay.drain(FLUSH_WITHIN)
+            await self.relay.close(self.store)
             for task in forever:
                 task.cancel()
-        await self.relay.close(self.store)
 
     async def _load_functions(self) -> None:
         while True:
@@ -166,7 +166,9 @@ def assemble(build: Build, settings: Settings, now: Callable[[], datetime] = clo
     for router in service.routes:
         app.include_router(router)
     return process, Server(
-        uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=3)
+        uvicorn.Config(
+            app, log_config=None, access_log=False, lifespan="off", proxy_headers=False, timeout_graceful_shutdown=3
+        )
     )
 
 

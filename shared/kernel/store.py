@@ -11,7 +11,6 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import RedisError, ResponseError
-from redis.exceptions import TimeoutError as TimedOut
 
 from shared.kernel.errors import Unavailable
 
@@ -21,11 +20,11 @@ ANSWER_WITHIN = 3.0
 
 @dataclass(frozen=True)
 class Row:
-    """One event on its way to Kafka. `headers` is JSON of the header pairs."""
+    """One event on its way to Kafka."""
 
     topic: str
     key: str
-    headers: str
+    headers: dict[str, str]
     value: bytes
 
 
@@ -54,7 +53,7 @@ def connect(url: str) -> "Redis":
     return Redis.from_url(
         url,
         socket_connect_timeout=1.0,
-        socket_timeout=ANSWER_WITHIN,
+        socket_timeout=None,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
     )
@@ -92,8 +91,9 @@ class _Lane:
             for command in (command for asked in batch for command in asked.commands):
                 pipe.execute_command(*command)
             try:
-                replies = iter(await pipe.execute(raise_on_error=False))
-            except (Disconnected, TimedOut, OSError) as silence:
+                async with asyncio.timeout(ANSWER_WITHIN):
+                    replies = iter(await pipe.execute(raise_on_error=False))
+            except (Disconnected, TimeoutError, OSError) as silence:
                 _fail(batch, Unavailable(f"The store does not answer: {type(silence).__name__}."))
                 continue
             told()

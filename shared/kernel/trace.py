@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from uuid import UUID
 
 from opentelemetry import trace
@@ -54,6 +55,7 @@ def provider(service: str, otlp: str | None) -> TracerProvider:
     return made
 
 
+@cache
 def tracer() -> trace.Tracer:
     """The tracer of this process."""
     return trace.get_tracer("jingyi")

@@ -182,6 +182,7 @@ def application(name: str, token: str, ready: Callable[[], Awaitable[tuple[int, 
         version="1",
         docs_url=None,
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         exception_handlers={
             Rejected: _rejected,
             Unavailable: _unavailable,
