@@ -1,0 +1,77 @@
+"""Which record ends the process: after an end that was no stop, records are heard alone and counted beforehand.
+
+Costs nothing while all is well. A partition is marked while it is heard and unmarked when it is left properly; whoever
+finds the mark hears what lay there by then one record at a time, with a count written before each is handled and taken
+back after. So an exception, a signal and `_exit` are seen alike, and a record beside the poison is not accused of it.
+"""
+
+import asyncio
+from collections.abc import Collection
+from contextlib import suppress
+from typing import Any
+
+from shared.kernel.errors import Malformed, Unavailable
+from shared.kernel.store import Store
+
+CRASHES = 3
+"""Ends of the process with one record in work, after which it is put aside; nobody could count the first."""
+
+
+class Suspects:
+    """What one service suspects. Only `accuse` raises Unavailable: without a count a suspect is not handled."""
+
+    def __init__(self, service: str, store: Store) -> None:
+        self._store = store
+        self._heard = f"{service}:heard"
+        self._counts = f"{service}:suspects"
+        self._unclean: set[Any] = set()
+        self._accused = ("", 0)
+        self.alone = asyncio.Lock()
+
+    async def met(self, partitions: Collection[Any]) -> None:
+        """These are heard from now on."""
+        if not partitions:
+            return
+        names = [_name(partition) for partition in partitions]
+        marks = [word for name in names for word in (name, 1)]
+        with suppress(Unavailable):
+            before, _ = await self._store.ask_all([("HMGET", self._heard, *names), ("HSET", self._heard, *marks)])
+            self._unclean.update(p for p, mark in zip(partitions, before, strict=True) if mark)
+
+    async def left(self, partitions: Collection[Any]) -> None:
+        """These are heard no longer, and nothing of them is in work."""
+        if partitions:
+            self._unclean.difference_update(partitions)
+            with suppress(Unavailable):
+                await self._store.ask("HDEL", self._heard, *map(_name, partitions))
+
+    def until(self, partition: Any, newest: int) -> int:
+        """The offset up to which to take care, when the first records of a partition come; 0 if nobody fell there."""
+        unclean = partition in self._unclean
+        self._unclean.discard(partition)
+        return newest if unclean else 0
+
+    async def accuse(self, record: Any) -> None:
+        """Count the record as in work. Raises Malformed once it was in work too often when the process ended."""
+        where = f"{_name(record)}/{record.offset}"
+        if self._accused[0] != where:
+            self._accused = where, int(await self._store.ask("HGET", self._counts, where) or 0)
+        ends = self._accused[1] + 1
+        if ends >= CRASHES:
+            raise Malformed("crash", f"{ends} ends of the process with this record in work")
+        await self._store.ask("HSET", self._counts, where, ends)
+
+    async def acquit(self) -> None:
+        """The accused was handled, or put aside."""
+        with suppress(Unavailable):
+            await self._store.ask("HDEL", self._counts, self._accused[0])
+
+    async def spare(self) -> None:
+        """The accused only waits for something that is away; an end meanwhile is not its doing."""
+        where, ends = self._accused
+        with suppress(Unavailable):
+            await self._store.ask("HSET", self._counts, where, ends)
+
+
+def _name(place: Any) -> str:
+    return f"{place.topic}/{place.partition}"
