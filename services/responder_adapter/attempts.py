@@ -16,7 +16,7 @@ PRESUMED_DEAD = timedelta(seconds=5)
 
 NO_OUTCOME = "no_outcome"
 
-NOT_SENT = frozenset({"refused", "connect_timeout", "bad_certificate", "busy", "no_secret", "no_key"})
+NOT_SENT = frozenset({"refused", "connect_timeout", "bad_certificate", "busy", "late", "no_secret", "no_key"})
 """Failures after which the desk cannot have the order. After any other it may, and has to be told of a cancellation."""
 
 

@@ -29,7 +29,8 @@ from shared.kernel.keeper import NAMES, Cause, Keeper
 from shared.kernel.vault import Vault
 
 FRESH = 0.5
-"""Seconds after its commit within which an attempt may still leave; a later one is left to the deadline."""
+"""Seconds after its commit within which an attempt may still leave. A later one has failed: the next is more certain
+to be the newest there is."""
 
 LEARN_AGAIN, LEARN_AGAIN_AT_MOST = 0.1, 2.0
 
@@ -137,14 +138,16 @@ class Lane:
             return DRILL_REFUSED
         if self.secret is None:
             return Silence("no_secret")
-        if not self._still_due(attempt):
-            return None
         try:
             message = await self.sender.message(attempt, self.entry)
         except Unavailable:
             return Silence("no_key")
-        if not self._still_due(attempt):  # opening the brief may have taken time
+        if self._fenced_off(attempt):
             return None
+        if attempt.callout.key in self._busy:  # a wish to cancel never overtakes the order it speaks of
+            return Silence("busy")
+        if asyncio.get_running_loop().time() - attempt.committed > FRESH:
+            return Silence("late")
         return await self._post(attempt, message, wire)
 
     async def _post(self, attempt: Attempt, message: dict[str, Any], wire: Webhook) -> Answer | Silence:
@@ -154,12 +157,10 @@ class Lane:
         finally:
             self._busy.discard(attempt.callout.key)
 
-    def _still_due(self, attempt: Attempt) -> bool:
-        """The last look before the POST. What is dropped here is started again by its deadline."""
-        age = asyncio.get_running_loop().time() - attempt.committed
+    def _fenced_off(self, attempt: Attempt) -> bool:
+        """Whether, as far as this process knows, another attempt, a person or an answer has come first."""
         newest = self.sender.callouts.latest(address_of(self.sender.cities, attempt.callout))
-        fenced_off = newest is not None and not newest.sends(attempt.callout.token)
-        return age <= FRESH and not fenced_off and attempt.callout.key not in self._busy
+        return newest is not None and not newest.sends(attempt.callout.token)
 
 
 def lanes(sender: Sender, due: Due, environment: dict[str, str]) -> tuple[Lane, ...]:

@@ -1,0 +1,250 @@
+"""The webhook wire against a real server that behaves in every bad way a desk's system can."""
+
+import asyncio
+import contextlib
+import json
+import socket
+import ssl
+import struct
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from deploy.local.ports import free
+from services.responder_adapter.attempts import NOT_SENT
+from services.responder_adapter.gateways import Answer, Silence
+from services.responder_adapter.gateways.webhook import TOTAL, Webhook, connected
+from services.responder_adapter.signature import verify
+from shared.contract.city import WebhookWire
+from shared.contract.terms import Rung
+from shared.kernel import trace
+from tests.services.desk_server import Desk, Reply, http, says, serving
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+NOW = datetime(2026, 3, 1, 22, tzinfo=UTC)
+ORDER: dict[str, Any] = {
+    "type": "call_out.order",
+    "key": "0197a000-0000-7000-8000-000000000001/140700-110/1",
+    "attempt": 1,
+    "place": {"text": "迎宾街 1 号"},
+}
+
+
+async def never(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(30)
+    writer.close()
+
+
+async def resets(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    sock: socket.socket = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.close()
+
+
+async def hangs_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+async def cuts_the_answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b'HTTP/1.1 200 OK\r\ncontent-length: 200\r\n\r\n{"status": "deliv')
+    await writer.drain()
+    writer.close()
+
+
+async def drips(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 200\r\n\r\n")
+    for _second in range(60):
+        writer.write(b" ")
+        await writer.drain()
+        await asyncio.sleep(0.5)
+
+
+async def floods(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+    with contextlib.suppress(ConnectionError):
+        while True:
+            writer.write(b"10000\r\n" + b" " * 0x10000 + b"\r\n")
+            await writer.drain()
+
+
+async def speaks_no_http(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"220 smtp.example ESMTP\r\n")
+    writer.close()
+
+
+@contextlib.asynccontextmanager
+async def desk(reply: Reply, tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[Desk, Webhook]]:
+    async with serving(reply, tls) as made:
+        url = f"{'https' if tls else 'http'}://127.0.0.1:{made.port}/callouts?key=secret"
+        async with wired(url) as wire:
+            yield made, wire
+
+
+@contextlib.asynccontextmanager
+async def wired(url: str) -> AsyncIterator[Webhook]:
+    entry = WebhookWire.model_validate({"kind": "webhook", "url": url, "secret_env": "SECRET"})
+    async with connected("140700-110", entry, SECRET, ssl.create_default_context()) as wire:
+        yield wire
+
+
+async def said_by(reply: Reply) -> Answer | Silence:
+    async with desk(reply) as (_, wire):
+        return await wire.send(ORDER, NOW)
+
+
+@pytest.mark.parametrize(
+    ("reply", "meant"),
+    [
+        (says(status="delivered"), Answer(Rung.DELIVERED)),
+        (says(status="delivered", extra="field"), Answer(Rung.DELIVERED)),
+        (says(status="accepted", officer="041207", event_no="E-1"), Answer(Rung.ACCEPTED, "041207", "E-1")),
+        (says(status="accepted", event_no="E-1"), Answer(Rung.ACCEPTED, None, "E-1")),
+        (says(status="rejected", code="no_unit"), Answer(Rung.REJECTED, code="no_unit")),
+        (says(status="cancelled"), Answer(Rung.CANCELLED)),
+        (http("202 Accepted", b'{"status":"delivered"}'), Answer(Rung.DELIVERED)),
+        (says(status="accepted"), Silence("bad_answer")),
+        (says(status="rejected"), Silence("bad_answer")),
+        (says(status="arrived"), Silence("bad_answer")),
+        (says(status="accepted", event_no="E\u202e1"), Silence("bad_answer")),
+        (http("200 OK", "<html>您好，欢迎使用</html>".encode()), Silence("bad_answer")),
+        (http("200 OK", b""), Silence("bad_answer")),
+        (http("200 OK", b"\xff\xfe{}"), Silence("bad_answer")),
+        (http("200 OK", b"[" * 60_000), Silence("bad_answer")),
+        (http("204 No Content", b""), Silence("bad_answer")),
+        (http("200 OK", b'{"status":"delivered"}', "content-encoding: gzip"), Answer(Rung.DELIVERED)),
+        (http("302 Found", b"", "location: http://127.0.0.1:1/"), Silence("redirected")),
+        (http("304 Not Modified", b""), Silence("redirected")),
+        (http("401 Unauthorized", b'{"status":"delivered"}'), Silence("http_401")),
+        (http("409 Conflict", b""), Silence("http_409")),
+        (http("500 Oops", b'{"status":"accepted","event_no":"E-1"}'), Silence("http_500")),
+        (http("503 Busy", b"", "retry-after: 3600"), Silence("http_503")),
+        (resets, Silence("reset")),
+        (hangs_up, Silence("cut")),
+        (cuts_the_answer, Silence("cut")),
+        (floods, Silence("too_large")),
+        (speaks_no_http, Silence("cut")),
+    ],
+)
+async def test_only_a_well_formed_yes_or_no_is_an_answer(reply: Reply, meant: Answer | Silence) -> None:
+    assert await said_by(reply) == meant
+
+
+async def test_a_desk_that_never_finishes_is_given_four_seconds_and_no_more() -> None:
+    started = asyncio.get_running_loop().time()
+    said = await asyncio.gather(said_by(never), said_by(drips))
+    assert list(said) == [Silence("timeout"), Silence("timeout")]
+    assert asyncio.get_running_loop().time() - started < TOTAL + 0.5
+
+
+async def test_a_closed_door_is_known_not_to_have_got_it() -> None:
+    async with wired(f"http://127.0.0.1:{free(1)[0]}/callouts") as wire:
+        said = await wire.send(ORDER, NOW)
+    assert said == Silence("refused")
+    assert "refused" in NOT_SENT
+
+
+async def test_a_desk_nobody_can_vouch_for_is_told_nothing(tmp_path: Path) -> None:
+    async with desk(says(status="delivered"), expired(tmp_path)) as (made, wire):
+        assert await wire.send(ORDER, NOW) == Silence("bad_certificate")
+    assert made.bodies == []
+
+
+async def test_what_arrives_is_signed_whole_and_named_by_the_call_out() -> None:
+    async with desk(says(status="delivered")) as (made, wire):
+        await wire.send(ORDER, NOW)
+    assert verify(SECRET, made.heads[0], made.bodies[0], NOW) == ORDER["key"]
+    assert json.loads(made.bodies[0]) == ORDER
+    assert "cookie" not in made.heads[0]
+
+
+async def test_a_cancellation_is_another_message_than_its_order() -> None:
+    async with desk(says(status="cancelled")) as (made, wire):
+        await wire.send(ORDER | {"type": "call_out.cancel"}, NOW)
+    assert made.heads[0]["webhook-id"] == f"{ORDER['key']}/cancel"
+
+
+async def test_a_desk_is_never_followed_elsewhere_nor_given_its_cookies_back() -> None:
+    elsewhere = http("302 Found", b"", "location: /other", "set-cookie: session=1")
+    async with desk(elsewhere) as (made, wire):
+        await wire.send(ORDER, NOW)
+        await wire.send(ORDER, NOW)
+    assert len(made.bodies) == 2
+    assert all("cookie" not in head for head in made.heads)
+
+
+async def test_a_proxy_in_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free(1)[0]}")
+    assert await said_by(says(status="delivered")) == Answer(Rung.DELIVERED)
+
+
+async def test_one_connection_serves_many_call_outs_and_never_more_than_twenty_at_once() -> None:
+    async def slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.05)
+        await says(status="delivered")(reader, writer)
+
+    async with desk(slowly) as (made, wire):
+        for _ in range(3):
+            await wire.send(ORDER, NOW)
+        assert made.connections == 1
+        await asyncio.gather(*(wire.send(ORDER, NOW) for _ in range(60)))
+        assert made.connections <= 20
+
+
+async def test_a_connection_that_died_in_the_pool_does_not_cost_the_next_attempt() -> None:
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await says(status="delivered")(reader, writer)
+        writer.close()
+
+    async with desk(once) as (made, wire):
+        assert await wire.send(ORDER, NOW) == Answer(Rung.DELIVERED)
+        await asyncio.sleep(0.05)
+        assert await wire.send(ORDER, NOW) == Answer(Rung.DELIVERED)
+    assert made.connections == 2
+
+
+async def test_the_post_is_one_client_span_that_the_desk_continues_and_that_knows_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exported = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exported))
+    monkeypatch.setattr(trace, "tracer", lambda: provider.get_tracer("test"))
+    async with desk(http("500 Oops", b"")) as (made, wire):
+        await wire.send(ORDER, NOW)
+    [span] = exported.get_finished_spans()
+    assert span.context is not None
+    assert made.heads[0]["traceparent"].split("-")[1:3] == [
+        f"{span.context.trace_id:032x}",
+        f"{span.context.span_id:016x}",
+    ]
+    assert span.attributes is not None
+    assert span.attributes["error.type"] == "http_500"
+    assert not {"secret", "迎宾街 1 号"} & {
+        word for value in span.attributes.values() for word in str(value).split("=")
+    }
+
+
+def expired(folder: Path) -> ssl.SSLContext:
+    """A server whose certificate is its own and out of date."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    built = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    built = built.not_valid_before(NOW - timedelta(days=900)).not_valid_after(NOW - timedelta(days=500))
+    file = folder / "desk.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file.write_bytes(private + built.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    return context
