@@ -38,7 +38,7 @@ def alarms(
     if not found:
         console.print("没有人工告警 No alarm rings.", style="green")
         return None
-    console.print(table(found, city))
+    console.print(table(found, city), soft_wrap=False)
     one = found[0]
     console.print(f"  jingyi alarms claim {one['case']} {desk(one['desk'], city).zh}", style="dim")
     return None

@@ -105,9 +105,9 @@ def screen(
     state: State = None,
 ) -> None:
     """Save a screening. On a terminal, without options, it asks the questions one by one."""
-    given = {CSSRS: cssrs, ACUTE: acute}
-    if any(given.values()):
-        answers = {tool.name: ticked(tool, yes) for tool, yes in given.items() if yes}
+    given = [(tool, yes) for tool, yes in ((CSSRS, cssrs), (ACUTE, acute)) if yes is not None]
+    if given:
+        answers = {tool.name: ticked(tool, yes) for tool, yes in given}
     elif sys.stdin.isatty():
         answers = {tool.name: interviewed(tool) for tool in (ACUTE, CSSRS)}
     else:
@@ -176,7 +176,7 @@ def assess(
         table.add_row(
             f"{why['zh']}\n{why['en']}", why["rule"], why["source"], "是 yes" if why["signed_off"] else "否 no"
         )
-    console.print(table)
+    console.print(table, soft_wrap=False)
     return None
 
 

@@ -28,7 +28,7 @@ GIVE_UP_AFTER = 15.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0
 UNHEARD = frozenset({502, 503, 504})
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 class Refused(Trouble):

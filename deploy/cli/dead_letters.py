@@ -57,9 +57,9 @@ def listed(as_json: AsJson = False, state: State = None) -> None:
         console.print("没有死信 There are no dead letters.", style="green")
         return None
     for one in found:
-        console.print(f"[bold]{one.where}[/]  {one.at:%Y-%m-%d %H:%M:%S} UTC  [red]{one.reason}[/]", soft_wrap=True)
+        console.print(f"[bold]{one.where}[/]  {one.at:%Y-%m-%d %H:%M:%S} UTC  [red]{one.reason}[/]")
         origin = f"{one.event} {one.event_id} 来自 from {one.origin}，未能读懂者 not understood by {one.service}"
-        console.print(f"  {origin}\n  trace {one.trace}", style="dim", soft_wrap=True)
+        console.print(f"  {origin}\n  trace {one.trace}", style="dim")
     return None
 
 
@@ -78,8 +78,8 @@ def show(
         return printed({**asdict(found[0]), "at": found[0].at.isoformat()})
     for name, value in found[0].headers.items():
         console.print(f"[bold]{name}[/]  ", end="")
-        console.print(value, markup=False, soft_wrap=True)
-    console.print(found[0].value, markup=False, soft_wrap=True)
+        console.print(value, markup=False)
+    console.print(found[0].value, markup=False)
     return None
 
 

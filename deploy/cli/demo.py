@@ -103,7 +103,7 @@ async def play(where: Whereabouts, scenario: Scenario, pace: float = 1.0, *, eve
     """Play it to its end on a running system. Trouble, in one sentence, unless the incident closed as it should."""
     case = UUID(str(uuid7()))
     spoken = spoken_number(_area_code(scenario.city), case)
-    console.print(f"\n[bold]{scenario.title.zh}[/]\n{scenario.title.en}", soft_wrap=True)
+    console.print(f"\n[bold]{scenario.title.zh}[/]\n{scenario.title.en}")
     console.print(f"口述编号 spoken number [bold]{spoken}[/]\n")
     console.print(HEADING, style="dim")
     async with (
@@ -159,11 +159,11 @@ def _area_code(city: str) -> str:
 
 def _overheard(step: Step) -> None:
     if step.says:
-        console.print(f"{MARGIN}[italic]{step.who}：“{step.says.zh}”  {step.says.en}[/]", soft_wrap=True)
+        console.print(f"{MARGIN}[italic]{step.who}：“{step.says.zh}”  {step.says.en}[/]")
 
 
 def _denied(refusal: Refused) -> None:
-    console.print(f"{MARGIN}✗ {refusal}", style="red", markup=False, soft_wrap=True)
+    console.print(f"{MARGIN}✗ {refusal}", style="red", markup=False)
 
 
 def _summary(story: Story, callouts: dict[str, int]) -> None:
@@ -176,7 +176,6 @@ def _summary(story: Story, callouts: dict[str, int]) -> None:
         console.print(
             f"  {called}：保存→送达 saved to delivered {reached}，→签收 accepted {accepted}，编号 no. {numbers[-1]}，"
             f"其自身日志 its own log: {callouts[name]} 次 call-out",
-            soft_wrap=True,
         )
 
 

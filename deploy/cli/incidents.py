@@ -104,7 +104,7 @@ def show(found: dict[str, Any], city: str) -> None:
     table = Table("处置线 leg", "n", "进展 rung", "编号 no.", "警员 officer", "逾时 overdue", "", box=None)
     for leg in found["legs"]:
         table.add_row(*_leg(leg, city))
-    console.print(table)
+    console.print(table, soft_wrap=False)
     place = CONFIDENCE[found["place"]]
     contact = found["contact_by"] or ("是 yes" if found["contact"] else "否 no")
     console.print(

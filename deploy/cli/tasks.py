@@ -46,7 +46,7 @@ def tasks(
         what = coded("stood_down" if task["to_cancel"] else task["purpose"])
         who = task["claimed_by"] or "—"
         drawn.add_row(task["number"], task["name"], task["spoken_number"], f"{what.zh} {what.en}", who, task["key"])
-    console.print(drawn)
+    console.print(drawn, soft_wrap=False)
     return None
 
 

@@ -67,10 +67,14 @@ class Story:
         endings = [event for event in self.events if isinstance(event, IncidentOpened | IncidentClosed)]
         return bool(endings) and isinstance(endings[-1], IncidentClosed)
 
-    async def add(self, said: Said) -> None:
+    async def add(self, said: Said) -> bool:
+        """Whether it is news: the bus may bring the same event, under the same id, again."""
         async with self.told:
+            if any(said.id == known.id for known in self.said):
+                return False
             self.said.append(said)
             self.told.notify_all()
+        return True
 
     async def tells(self, wanted: "Wanted", within: float) -> bool:
         """Whether such an event is said, now or within so many seconds."""
@@ -124,8 +128,8 @@ async def following(kafka: str, case: UUID, tell: Callable[[Story, Said], None])
 
     async def hear(speech: AsyncIterator[Said]) -> None:
         async for said in speech:
-            await story.add(said)
-            tell(story, said)
+            if await story.add(said):
+                tell(story, said)
 
     async with listening(kafka, case) as speech:
         hearing = asyncio.create_task(hear(speech))

@@ -64,8 +64,8 @@ def watch(
 async def _follow(kafka: str, story: Story, tell: Callable[[Story, Said], None]) -> None:
     async with listening(kafka, story.case) as speech:
         async for said in speech:
-            await story.add(said)
-            tell(story, said)
+            if await story.add(said):
+                tell(story, said)
             if story.closed:
                 return
 
@@ -73,7 +73,7 @@ async def _follow(kafka: str, story: Story, tell: Callable[[Story, Said], None])
 def show(spoken: str, story: Story, said: Said, *, every: bool = False) -> None:
     """Print one event; echoes only where every event is wanted."""
     if every or type(said.event).__name__ not in ECHOES:
-        console.print(line(story, said, spoken), soft_wrap=True)
+        console.print(line(story, said, spoken))
 
 
 def as_record(story: Story, said: Said) -> None:

@@ -104,8 +104,9 @@ async def test_times_count_from_the_first_ring_and_from_the_save() -> None:
     rang = calls.CallReceived(**HEADING, counsellor="seat-1")
     later = {**HEADING, "at": datetime(2026, 1, 1, 0, 0, 2, tzinfo=UTC)}
     saved = calls.EscalationRequested(**later, by="seat-1", situation=Situation())
-    for event in (rang, saved):
-        await story.add(Said(event, "id"))
+    for number, event in enumerate((rang, saved, saved)):
+        await story.add(Said(event, str(min(number, 1))))
+    assert len(story.said) == 2
     assert line(story, story.said[1], SPOKEN).plain.split()[:2] == ["+2.000", "+0.000"]
     assert await story.tells(Wanted("EscalationRequested", {"by": "seat-1"}), within=0.1)
     assert not await story.tells(Wanted("EscalationRequested", {"by": "seat-2"}), within=0.1)
