@@ -12,7 +12,7 @@ from uuid import UUID, uuid5
 
 from pydantic import TypeAdapter
 
-from shared.contract.event import DeadlinePassed, Event, Message, Rejected
+from shared.contract.event import Command, DeadlinePassed, Event, Message, Rejected
 from shared.kernel import trace
 from shared.kernel.errors import Unavailable
 from shared.kernel.shards import shard_of
@@ -168,11 +168,13 @@ class Keeper(Generic[S]):
             if fresh.version == kept.version:
                 raise
             return fresh
-        if not events and not kept.version:
+        if not events and address not in self._cache:
             fresh, fingerprint = await self._fetch(address, cause)
             if fresh.version == 0 or fingerprint is not None:
                 return Learned(fresh.state, (), fingerprint is not None, fresh.drill)
             return fresh
+        if not events and not isinstance(message, Command):
+            return Learned(kept.state, (), False, kept.drill)
         version = kept.version + bool(events)
         after = _Kept(reduce(self.machine.evolve, events, kept.state), version, kept.drill or cause.drill)
         return await self._commit(_Change(address, message, cause, kept, after, events))

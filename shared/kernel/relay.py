@@ -9,6 +9,7 @@ their ids) and everything unacknowledged is sent again in order.
 import asyncio
 import json
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,6 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from shared.kernel import bus, trace
 from shared.kernel.errors import Unavailable
-from shared.kernel.shards import TAGS
 from shared.kernel.store import Row, Store
 
 LEASE = 3.0
@@ -49,11 +49,11 @@ class _Shard:
 class Relay:
     """Sends one service's committed events."""
 
-    def __init__(self, service: str, instance: str, brokers: str) -> None:
+    def __init__(self, service: str, instance: str, brokers: str, tags: Iterable[str]) -> None:
         self._service = service
         self._instance = instance
         self._brokers = brokers
-        self._shards = {tag: _Shard(tag) for tag in TAGS}
+        self._shards = {tag: _Shard(tag) for tag in tags}
         self._rows: deque[tuple[_Shard, bytes, Row]] = deque()
         self._wanted = asyncio.Event()
         self._producer: Any = None
@@ -223,11 +223,13 @@ class Relay:
 
     async def _keep_leases(self, store: Store) -> None:
         while True:
-            commands = [("FCALL", "lease", 1, self._lease_name(tag), self._instance, int(LEASE * 1000)) for tag in TAGS]
+            commands = [
+                ("FCALL", "lease", 1, self._lease_name(tag), self._instance, int(LEASE * 1000)) for tag in self._shards
+            ]
             try:
                 held = await store.ask_all(list(commands))
             except Unavailable:
-                held = [0] * len(TAGS)
+                held = [0] * len(self._shards)
             for shard, ours in zip(self._shards.values(), held, strict=True):
                 if not ours or not shard.leased:
                     shard.held.clear()

@@ -28,6 +28,7 @@ from shared.kernel.errors import Unavailable
 from shared.kernel.keeper import Effect, Keeper, Machine
 from shared.kernel.relay import LEASE, Relay
 from shared.kernel.settings import Settings
+from shared.kernel.shards import shard_of
 from shared.kernel.store import Store, connect
 from shared.kernel.timers import Timers
 from shared.kernel.vault import Vault
@@ -154,7 +155,7 @@ def assemble(build: Build, settings: Settings, now: Callable[[], datetime] = clo
     redis = connect(settings.redis_url)
     name = build.__module__.split(".")[-2]
     instance = f"{settings.instance}-{os.getpid()}-{id(redis)}"
-    relay = Relay(name, instance, settings.kafka)
+    relay = Relay(name, instance, settings.kafka, sorted({shard_of(city) for city in settings.packs}))
     store = Store(redis, relay.offer)
     timers = Timers(store, now, relay.leased)
     kit = Kit(name, settings, store, Vault(settings.masters, store), timers, now)

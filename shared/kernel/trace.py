@@ -12,6 +12,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import (
     INVALID_SPAN_CONTEXT,
     Link,
@@ -48,7 +49,9 @@ class CaseIds(IdGenerator):
 
 def provider(service: str, otlp: str | None) -> TracerProvider:
     """A tracer provider that exports by OTLP/HTTP to the collector at `otlp`, if one is named."""
-    made = TracerProvider(resource=Resource({"service.name": service}), id_generator=CaseIds(), shutdown_on_exit=False)
+    made = TracerProvider(
+        sampler=ALWAYS_ON, resource=Resource({"service.name": service}), id_generator=CaseIds(), shutdown_on_exit=False
+    )
     if otlp:
         exporter = OTLPSpanExporter(endpoint=f"{otlp}/v1/traces", timeout=5)
         made.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=1000, max_queue_size=20_000))
