@@ -51,9 +51,8 @@ def build(kit: Kit) -> Service:
             PlaceReported: incidents.learn,
             CallEnded: incidents.learn,
             FollowUpPlanned: incidents.learn,
-            CallOutUnreachable: incidents.learn,
-            **dict.fromkeys(REPORTS.values(), incidents.learn),
         },
+        follows=dict.fromkeys((CallOutUnreachable, *REPORTS.values()), incidents.learn),
         emits=frozenset(
             {
                 CallNoted,

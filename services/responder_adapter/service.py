@@ -37,10 +37,8 @@ def build(kit: Kit) -> Service:
         consumes={
             CallOutOrdered: callouts.learn,
             CallOutCancelRequested: callouts.learn,
-            AlarmClaimed: callouts.learn,
-            AlarmReleased: callouts.learn,
-            AlarmSettled: callouts.learn,
         },
+        follows=dict.fromkeys((AlarmClaimed, AlarmReleased, AlarmSettled), callouts.learn),
         emits=frozenset(
             {
                 CallOutTaken,

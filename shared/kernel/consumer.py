@@ -46,6 +46,8 @@ ROOM = 2048
 UNREADABLE = "\ufffd"
 """What stands for bytes that are not UTF-8."""
 
+FOLLOWS = ".follows"
+
 log = structlog.get_logger()
 
 
@@ -66,31 +68,29 @@ class _Partition:
 
 
 class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Hears, for one service, the events of the types in `handlers`."""
+    """Hears, for one service, the events of the types in `handlers`; a group `….follows` hears them in batches."""
 
     def __init__(
-        self, service: str, brokers: str, handlers: Mapping[type[Event], Handler], store: Store, relay: Relay
+        self, group: str, brokers: str, handlers: Mapping[type[Event], Handler], store: Store, relay: Relay
     ) -> None:
-        self._service = service
+        self._group = group
         self._brokers = brokers
         self._handlers = {event.type_name(): (event, handler) for event, handler in handlers.items()}
         self._topics = sorted({event.topic for event in handlers})
-        self._suspects = Suspects(service, store)
+        self._suspects = Suspects(group, store)
         self._relay = relay
         self._partitions: dict[Any, _Partition] = {}
         self._lanes: dict[bytes, deque[Any]] = {}
         self._in_work = 0
         self._stopping = False
         self._idle = asyncio.Event()
-        self.joined = not handlers
+        self.joined = False
 
     async def run(self) -> None:
         """Hear for ever; returns only after `stop`."""
-        if not self._topics:
-            return
         async with asyncio.TaskGroup() as lanes:
             while not self._stopping:
-                kafka = bus.consumer(self._brokers, self._service)
+                kafka = bus.consumer(self._brokers, self._group, patient=self._group.endswith(FOLLOWS))
                 try:
                     await kafka.start()
                 except (KafkaError, OSError) as silence:
@@ -101,7 +101,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 kafka.subscribe(self._topics, listener=self)
                 await self._hear(kafka, lanes)
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Take nothing new, finish what is in work, commit, leave the group."""
         self._stopping = True
 
@@ -162,12 +162,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         lane = self._lanes[key]
         while lane:
             work, record = lane[0]
-            if record.offset < work.careful_until:
-                async with self._suspects.alone:
-                    await self._handle(record, careful=True)
-                    await self._suspects.acquit()
-            else:
-                await self._handle(record, careful=False)
+            handle = self._learn if record.offset >= work.careful_until else self._learn_alone
+            await self._handle(record, handle)
             lane.popleft()
             work.finish(record.offset)
             self._in_work -= 1
@@ -175,25 +171,24 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         if not self._in_work:
             self._idle.set()
 
-    async def _handle(self, record: Any, *, careful: bool) -> None:
+    async def _handle(self, record: Any, learn: Callable[[Any], Awaitable[None]]) -> None:
         pause = 0.1
         within = trace.read(_header(record, "traceparent"))
         while True:
             with trace.span(f"process {record.topic}", within, SpanKind.CONSUMER, self._attributes(record)):
                 try:
-                    if careful:
-                        await self._suspects.accuse(record)
-                    await self._learn(record)
-                    return
+                    return await learn(record)
                 except Malformed as poison:
                     await self._dead_letter(record, poison.reason)
-                    return
+                    return None
                 except Unavailable as silence:
                     log.warning("waiting", topic=record.topic, offset=record.offset, error=str(silence))
-            if careful:
-                await self._suspects.spare()
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_AT_MOST)
+
+    async def _learn_alone(self, record: Any) -> None:
+        async with self._suspects.accused(record):
+            await self._learn(record)
 
     async def _learn(self, record: Any) -> None:
         known = self._handlers.get(_header(record, "ce_type") or "")
@@ -225,7 +220,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             *((name, text) for name, text in record.headers if fits and name != "traceparent"),
             ("traceparent", trace.parent().encode()),
             ("dead_letter_reason", reason.encode()),
-            ("dead_letter_service", self._service.encode()),
+            ("dead_letter_service", self._group.encode()),
             ("dead_letter_origin", f"{record.topic}/{record.partition}/{record.offset}".encode()),
         ]
         pause = 0.1
@@ -265,7 +260,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             "messaging.destination.name": record.topic,
             "messaging.destination.partition.id": str(record.partition),
             "messaging.kafka.offset": record.offset,
-            "messaging.consumer.group.name": self._service,
+            "messaging.consumer.group.name": self._group,
             "messaging.message.id": _header(record, "ce_id") or "",
         }
 

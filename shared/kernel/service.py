@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from shared.contract.city import Cities
 from shared.contract.event import Event
 from shared.kernel import clock, trace, web
-from shared.kernel.consumer import Consumer, Handler
+from shared.kernel.consumer import FOLLOWS, Consumer, Handler
 from shared.kernel.errors import Unavailable
 from shared.kernel.keeper import Effect, Keeper, Machine
 from shared.kernel.relay import LEASE, Relay
@@ -44,13 +44,18 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Service:
-    """What one service hears, says and serves; `tasks` run as long as it does."""
+    """What one service hears, says and serves; `tasks` run as long as it does.
+
+    What it `consumes` it hears at once, what it `follows` within a fraction of a second and at a fraction of the cost;
+    a topic is heard one way or the other.
+    """
 
     name: str
     consumes: Mapping[type[Event], Handler]
     emits: frozenset[type[Event]]
     routes: tuple[APIRouter, ...] = ()
     tasks: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = ()
+    follows: Mapping[type[Event], Handler] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +92,7 @@ class Process:
     settings: Settings
     store: Store
     relay: Relay
-    consumer: Consumer
+    consumers: tuple[Consumer, ...]
     timers: Timers
     verifier: Verifier
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -99,8 +104,9 @@ class Process:
         away = [name for name, up in (("store", store), ("kafka", self.relay.connected)) if not up]
         if self.stopping.is_set():
             return 503, {"status": "stopping"}
-        if not self.consumer.joined or not store:
-            return 503, {"status": "starting" if not self.consumer.joined else "degraded", "away": away}
+        joined = all(consumer.joined for consumer in self.consumers)
+        if not joined or not store:
+            return 503, {"status": "degraded" if joined else "starting", "away": away}
         return 200, {
             "status": "degraded" if away or self.verifier.weak else "ready",
             "away": away,
@@ -122,11 +128,12 @@ class Process:
                     *(task() for task in self.service.tasks),
                 )
             ]
-            hearing = tasks.create_task(self.consumer.run())
+            hearing = [tasks.create_task(consumer.run()) for consumer in self.consumers]
             serving = tasks.create_task(server.serve())
             await self.stopping.wait()
-            await self.consumer.stop()
-            await hearing
+            for consumer in self.consumers:
+                consumer.stop()
+            await asyncio.gather(*hearing)
             server.should_exit = True
             await serving
             await self.relay.drain(FLUSH_WITHIN)
@@ -160,9 +167,13 @@ def assemble(build: Build, settings: Settings, now: Callable[[], datetime] = clo
     timers = Timers(store, now, relay.leased)
     kit = Kit(name, settings, store, Vault(settings.masters, store), timers, now)
     service = build(kit)
-    consumer = Consumer(name, settings.kafka, service.consumes, store, relay)
-    topics = {event.topic for event in (*service.emits, *service.consumes)}
-    process = Process(service, settings, store, relay, consumer, timers, Verifier(settings.kafka, topics, relay.gate))
+    consumers = tuple(
+        Consumer(group, settings.kafka, handlers, store, relay)
+        for group, handlers in ((name, service.consumes), (name + FOLLOWS, service.follows))
+        if handlers
+    )
+    topics = {event.topic for event in (*service.emits, *service.consumes, *service.follows)}
+    process = Process(service, settings, store, relay, consumers, timers, Verifier(settings.kafka, topics, relay.gate))
     app = web.application(name, settings.api_token.get_secret_value(), process.ready)
     for router in service.routes:
         app.include_router(router)

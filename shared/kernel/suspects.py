@@ -6,8 +6,8 @@ back after. So an exception, a signal and `_exit` are seen alike, and a record b
 """
 
 import asyncio
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from shared.kernel.errors import Malformed, Unavailable
@@ -18,15 +18,15 @@ CRASHES = 3
 
 
 class Suspects:
-    """What one service suspects. Only `accuse` raises Unavailable: without a count a suspect is not handled."""
+    """What one service suspects. Only `accused` raises Unavailable: without a count a suspect is not handled."""
 
     def __init__(self, service: str, store: Store) -> None:
         self._store = store
         self._heard = f"{service}:heard"
         self._counts = f"{service}:suspects"
         self._unclean: set[Any] = set()
-        self._accused = ("", 0)
-        self.alone = asyncio.Lock()
+        self._ends: dict[str, int] = {}
+        self._alone = asyncio.Lock()
 
     async def met(self, partitions: Collection[Any]) -> None:
         """These are heard from now on."""
@@ -51,26 +51,37 @@ class Suspects:
         self._unclean.discard(partition)
         return newest if unclean else 0
 
-    async def accuse(self, record: Any) -> None:
-        """Count the record as in work. Raises Malformed once it was in work too often when the process ended."""
+    @asynccontextmanager
+    async def accused(self, record: Any) -> AsyncIterator[None]:
+        """The body handles the record, and no other suspect is handled meanwhile.
+
+        Raises Malformed once the process ended too often with the record in work.
+        """
         where = f"{_name(record)}/{record.offset}"
-        if self._accused[0] != where:
-            self._accused = where, int(await self._store.ask("HGET", self._counts, where) or 0)
-        ends = self._accused[1] + 1
-        if ends >= CRASHES:
-            raise Malformed("crash", f"{ends} ends of the process with this record in work")
-        await self._store.ask("HSET", self._counts, where, ends)
+        async with self._alone:
+            if where not in self._ends:
+                self._ends[where] = int(await self._store.ask("HGET", self._counts, where) or 0)
+            ends = self._ends[where] + 1
+            if ends >= CRASHES:
+                raise Malformed("crash", f"{ends} ends of the process with this record in work")
+            try:
+                await self._store.ask("HSET", self._counts, where, ends)
+                yield
+            except Unavailable:
+                await self._note("HSET", self._counts, where, ends - 1)
+                raise
+            except Malformed:
+                await self._acquit(where)
+                raise
+            await self._acquit(where)
 
-    async def acquit(self) -> None:
-        """The accused was handled, or put aside."""
-        with suppress(Unavailable):
-            await self._store.ask("HDEL", self._counts, self._accused[0])
+    async def _acquit(self, where: str) -> None:
+        del self._ends[where]
+        await self._note("HDEL", self._counts, where)
 
-    async def spare(self) -> None:
-        """The accused only waits for something that is away; an end meanwhile is not its doing."""
-        where, ends = self._accused
+    async def _note(self, *command: str | int) -> None:
         with suppress(Unavailable):
-            await self._store.ask("HSET", self._counts, where, ends)
+            await self._store.ask(*command)
 
 
 def _name(place: Any) -> str:
