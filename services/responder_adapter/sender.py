@@ -158,9 +158,13 @@ class Lane:
             self._busy.discard(attempt.callout.key)
 
     def _fenced_off(self, attempt: Attempt) -> bool:
-        """Whether, as far as this process knows, another attempt, a person or an answer has come first."""
-        newest = self.sender.callouts.latest(address_of(self.sender.cities, attempt.callout))
-        return newest is not None and not newest.sends(attempt.callout.token)
+        """The last look at what this process knows; the store's own refusal of old tokens stays behind it."""
+        callout = attempt.callout
+        newest = self.sender.callouts.latest(address_of(self.sender.cities, callout))
+        if newest is None or not newest.forbids(callout.token):
+            return False
+        log.info("attempt_fenced_off", key=callout.key, token=callout.token, newest=newest.token, status=newest.status)
+        return True
 
 
 def lanes(sender: Sender, due: Due, environment: dict[str, str]) -> tuple[Lane, ...]:

@@ -165,6 +165,13 @@ class CallOut:
         under_way = self.status in {Status.OPEN, Status.STANDING_DOWN} and self.started_at is not None
         return under_way and token == self.token
 
+    def forbids(self, token: int) -> bool:
+        """Whether another attempt, a person or an answer has come before the attempt with this token could leave.
+
+        What is older than the attempt itself, read while it was being committed, forbids nothing.
+        """
+        return self.token > token or (self.token == token and not self.sends(token))
+
 
 def evolve(callout: CallOut, event: Event) -> CallOut:
     """The call-out after `event`. One that the table does not allow is a bug, hence KeyError."""

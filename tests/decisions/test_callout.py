@@ -234,6 +234,16 @@ def test_the_yes_of_an_older_attempt_counts() -> None:
     assert deadline(CITIES, history.state) is None
 
 
+def test_an_attempt_is_fenced_off_by_what_came_after_it_and_never_by_what_was_before() -> None:
+    history = ordered()
+    first = history.state
+    history.waits()
+    second = history.state
+    assert (second.forbids(1), second.forbids(2), first.forbids(2)) == (True, False, False)
+    history.learns(history.claimed())
+    assert history.state.forbids(2)
+
+
 def test_after_delivery_nothing_more_is_sent_and_silence_is_the_alarms_matter() -> None:
     history = ordered()
     history.learns(history.answered())
