@@ -158,7 +158,7 @@ class Lane:
             self._busy.discard(attempt.callout.key)
 
     def _fenced_off(self, attempt: Attempt) -> bool:
-        """The last look at what this process knows; the store's own refusal of old tokens stays behind it."""
+        """The last look before the POST, at what this process knows; the desk's key guards the rest."""
         callout = attempt.callout
         newest = self.sender.callouts.latest(address_of(self.sender.cities, callout))
         if newest is None or not newest.forbids(callout.token):
