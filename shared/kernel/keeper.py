@@ -260,7 +260,10 @@ class Keeper(Generic[S]):
     async def _fetch(self, address: Address, cause: Cause | None) -> tuple[_Kept[S], str | None]:
         applied = f"i:{cause.id}" if cause else "-"
         reply = await self.store.ask("HMGET", self._name(address.home, address.instance), "v", "s", "d", applied)
+        newest = self._cache.get(address)
         kept = self._remember(address, [b"", reply[0] or b"0", reply[1] or b"", reply[2] or b""])
+        if newest and newest.version > kept.version > 0:
+            self._cache[address] = kept = newest
         return kept, None if reply[3] is None else reply[3].decode()
 
     def _remember(self, address: Address, reply: list[bytes]) -> _Kept[S]:

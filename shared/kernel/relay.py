@@ -251,7 +251,7 @@ class Relay:
 
     async def _sweep_shards(self, store: Store, mine: list[_Shard]) -> None:
         seconds, micros = await store.ask("TIME")
-        now = seconds * 1000 + micros // 1000
+        now = int(seconds) * 1000 + int(micros) // 1000
         known = [{*shard.sending, *shard.acknowledged} for shard in mine]
         replies = await store.ask_all(
             [("XRANGE", self._outbox_name(s.tag), "-", "+" if s.behind else now - 1000, "COUNT", AT_ONCE) for s in mine]
@@ -292,5 +292,6 @@ def _place(row_id: bytes) -> tuple[int, int]:
     return int(milliseconds), int(sequence)
 
 
-def _row(fields: dict[bytes, bytes]) -> Row:
+def _row(flat: list[bytes]) -> Row:
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
     return Row(fields[b"t"].decode(), fields[b"k"].decode(), json.loads(fields[b"h"]), fields[b"v"])

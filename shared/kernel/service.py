@@ -29,7 +29,7 @@ from shared.kernel.keeper import Effect, Keeper, Machine
 from shared.kernel.relay import LEASE, Relay
 from shared.kernel.settings import Settings
 from shared.kernel.shards import shard_of
-from shared.kernel.store import Store, connect
+from shared.kernel.store import Store
 from shared.kernel.timers import Timers
 from shared.kernel.vault import Vault
 from shared.kernel.verifier import Verifier
@@ -159,11 +159,10 @@ class Server(uvicorn.Server):
 
 def assemble(build: Build, settings: Settings, now: Callable[[], datetime] = clock.now) -> tuple[Process, Server]:
     """A service and everything around it, not yet running."""
-    redis = connect(settings.redis_url)
     name = build.__module__.split(".")[-2]
-    instance = f"{settings.instance}-{os.getpid()}-{id(redis)}"
+    instance = f"{settings.instance}-{os.getpid()}-{id(settings)}"
     relay = Relay(name, instance, settings.kafka, sorted({shard_of(city) for city in settings.packs}))
-    store = Store(redis, relay.offer)
+    store = Store(settings.redis_url, relay.offer)
     timers = Timers(store, now, relay.leased)
     kit = Kit(name, settings, store, Vault(settings.masters, store), timers, now)
     service = build(kit)

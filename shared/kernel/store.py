@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as Disconnected
@@ -48,17 +48,6 @@ Committed = Callable[[str, tuple[bytes, ...], tuple[Row, ...]], None]
 """Told of each shard's rows and their ids, in commit order."""
 
 
-def connect(url: str) -> "Redis":
-    """A client that fails within seconds and never retries by itself: the outcome of a lost reply is ours to ask."""
-    return Redis.from_url(
-        url,
-        socket_connect_timeout=1.0,
-        socket_timeout=None,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-    )
-
-
 @dataclass(frozen=True, eq=False)
 class _Asked:
     """Commands whose replies somebody waits for, and what to do with them in reply order."""
@@ -69,10 +58,11 @@ class _Asked:
 
 
 class _Lane:
-    """One connection's queue: whole pipelines at a time, the next while the last is answered by nobody else."""
+    """One connection's queue: whole pipelines at a time. The library's own pipeline costs twice as much per command."""
 
-    def __init__(self, redis: "Redis") -> None:
-        self._redis = redis
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+        self._connection: AbstractConnection | None = None
         self._queue: asyncio.Queue[_Asked] = asyncio.Queue()
 
     async def ask(self, commands: list[Command], answered: Callable[[list[Any]], None] = lambda _: None) -> list[Any]:
@@ -87,28 +77,47 @@ class _Lane:
             batch = [await self._queue.get()]
             while not self._queue.empty():
                 batch.append(self._queue.get_nowait())
-            pipe = self._redis.pipeline(transaction=False)
-            for command in (command for asked in batch for command in asked.commands):
-                pipe.execute_command(*command)
             try:
                 async with asyncio.timeout(ANSWER_WITHIN):
-                    replies = iter(await pipe.execute(raise_on_error=False))
+                    replies = iter(await self._exchange([command for asked in batch for command in asked.commands]))
             except (Disconnected, TimeoutError, OSError) as silence:
+                await self._hang_up()
                 _fail(batch, Unavailable(f"The store does not answer: {type(silence).__name__}."))
                 continue
             told()
             for asked in batch:
                 _settle(asked, [next(replies) for _ in asked.commands])
 
+    async def _exchange(self, commands: list[Command]) -> list[Any]:
+        if self._connection is None:
+            self._connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+            await self._connection.connect()
+        packed = self._connection.pack_commands(commands)
+        await self._connection.send_packed_command(packed, check_health=False)
+        return [await self._reply(self._connection) for _ in commands]
+
+    async def _reply(self, connection: AbstractConnection) -> Any:
+        try:
+            return await connection.read_response()
+        except ResponseError as refusal:
+            return refusal
+
+    async def _hang_up(self) -> None:
+        lost, self._connection = self._connection, None
+        if lost is not None:
+            await lost.disconnect(nowait=True)
+
 
 class Store:
     """Reads, leases and commits. Every method raises Unavailable when the store does not answer."""
 
-    def __init__(self, redis: "Redis", committed: Committed) -> None:
-        self._redis = redis
+    def __init__(self, url: str, committed: Committed) -> None:
+        pool = ConnectionPool.from_url(
+            url, socket_connect_timeout=1.0, socket_timeout=None, retry=Retry(NoBackoff(), 0), protocol=2
+        )
         self._committed = committed
-        self._commits = _Lane(redis)
-        self._reads = _Lane(redis)
+        self._commits = _Lane(pool)
+        self._reads = _Lane(pool)
         self._source = files("shared.kernel").joinpath("functions.lua").read_text()
         self.answered_at = 0.0
 
@@ -147,10 +156,7 @@ class Store:
 
     async def load(self) -> None:
         """Load the Functions; they live in the store's own log and replicate."""
-        try:
-            await self._redis.function_load(self._source, replace=True)
-        except (RedisError, OSError) as silence:
-            raise Unavailable(f"The store does not take its functions: {silence}") from silence
+        await self.ask("FUNCTION", "LOAD", "REPLACE", self._source)
 
 
 def _settle(asked: _Asked, replies: list[Any]) -> None:

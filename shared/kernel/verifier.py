@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient
@@ -68,9 +67,9 @@ class Verifier:
             await asyncio.sleep(AGAIN_AFTER)
 
     async def _store(self, store: Store) -> list[str]:
-        found: Any = await store.ask("CONFIG", "GET", *STORE_WANTS)
-        pairs = found.items() if isinstance(found, dict) else zip(found[::2], found[1::2], strict=True)
-        return weak_store({_text(k): _text(v) for k, v in pairs})
+        found: list[bytes] = await store.ask("CONFIG", "GET", *STORE_WANTS)
+        texts = [text.decode() for text in found]
+        return weak_store(dict(zip(texts[::2], texts[1::2], strict=True)))
 
     async def _kafka(self) -> list[str]:
         admin = AIOKafkaAdminClient(bootstrap_servers=self._brokers, request_timeout_ms=3000)
@@ -87,7 +86,3 @@ class Verifier:
             return weak
         finally:
             await admin.close()
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
