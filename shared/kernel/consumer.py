@@ -1,4 +1,4 @@
-"""Kafka → handlers: one case in order, different cases side by side, offsets committed after what they stand for.
+"""Kafka → handlers: one subject in order, different subjects side by side, offsets committed after what they stand for.
 
 What a handler raises decides: Malformed → dead letter; Unavailable → again, with back-off; anything else ends the
 process, and a record that was in work at three ends is dead-lettered (suspects.py). Records of types nobody here waits
@@ -80,7 +80,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._suspects = Suspects(group, store)
         self._relay = relay
         self._partitions: dict[Any, _Partition] = {}
-        self._lanes: dict[bytes, deque[Any]] = {}
+        self._lanes: dict[tuple[bytes, str | None], deque[Any]] = {}
         self._in_work = 0
         self._stopping = False
         self._idle = asyncio.Event()
@@ -150,16 +150,17 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 continue
             self._in_work += 1
             self._idle.clear()
-            lane = self._lanes.get(record.key)
+            about = record.key, _header(record, "ce_subject")
+            lane = self._lanes.get(about)
             if lane is None:
-                self._lanes[record.key] = deque([(work, record)])
-                lanes.create_task(self._walk(record.key))
+                self._lanes[about] = deque([(work, record)])
+                lanes.create_task(self._walk(about))
             else:
                 lane.append((work, record))
 
-    async def _walk(self, key: bytes) -> None:
-        """One case's records, one after the other."""
-        lane = self._lanes[key]
+    async def _walk(self, about: tuple[bytes, str | None]) -> None:
+        """The records about one subject, one after the other."""
+        lane = self._lanes[about]
         while lane:
             work, record = lane[0]
             handle = self._learn if record.offset >= work.careful_until else self._learn_alone
@@ -167,7 +168,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             lane.popleft()
             work.finish(record.offset)
             self._in_work -= 1
-        del self._lanes[key]
+        del self._lanes[about]
         if not self._in_work:
             self._idle.set()
 
@@ -226,7 +227,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         pause = 0.1
         while True:
             with suppress(Unavailable):
-                key, value = (record.key, record.value) if fits else (None, None)
+                key, value = (record.key, record.value or b"") if fits else (None, b"")
                 return await self._relay.publish(f"{record.topic}.dlq", key, value, headers)
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_AT_MOST)
