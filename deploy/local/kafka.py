@@ -195,9 +195,15 @@ def cluster_id(folder: Path) -> str:
     kept = folder / "cluster-id"
     if not kept.exists():
         fresh = folder / f"cluster-id.{os.getpid()}"
-        fresh.write_text(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))
+        fresh.write_text(random_id())
         fresh.replace(kept)
     return kept.read_text()
+
+
+def random_id() -> str:
+    """As Kafka's own: one that begins with a dash would be read as an option of the storage tool."""
+    made = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    return random_id() if made.startswith("-") else made
 
 
 async def members(bootstrap: str) -> int:
