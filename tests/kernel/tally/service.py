@@ -1,15 +1,17 @@
-"""A machine that counts what it hears, says each new total, and rings when nothing came for a while."""
+"""A machine that counts what it hears, says each new total, keeps sealed notes, and rings when nothing came."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
+from uuid import UUID
 
 from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict
 
 from shared.contract.event import Command, DeadlinePassed, Event, Message, Rejected
 from shared.kernel.errors import Malformed
-from shared.kernel.keeper import Cause, Keeper, Machine
+from shared.kernel.keeper import Address, Cause, Keeper, Machine
 from shared.kernel.service import Kit, Service
 from shared.kernel.web import Actor, Asked
 
@@ -30,8 +32,25 @@ class Waited(Event):
     topic: ClassVar[str] = "tally.counted"
 
 
+class Noted(Event):
+    topic: ClassVar[str] = "tally.counted"
+    note: str
+
+
 class Add(Command):
     amount: int
+
+
+class KeepNote(Command):
+    note: str
+
+
+class NoteBody(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    phone: str
+    address: str
+    answers: dict[str, int | str]
 
 
 @dataclass(frozen=True)
@@ -40,6 +59,7 @@ class Tally:
     seen: tuple[int, ...] = ()
     due: datetime | None = None
     waited: int = 0
+    notes: tuple[str, ...] = ()
 
 
 class TooMuch(Rejected):
@@ -53,6 +73,8 @@ def decide(tally: Tally, message: Message, now: datetime) -> tuple[Event, ...]:
                 raise TooMuch("too_much", "Add less.")
             total = tally.total + message.amount
             return (Counted(case=message.case, city=message.city, at=now, total=total),) if message.amount else ()
+        case KeepNote(note=note):
+            return (Noted(case=message.case, city=message.city, at=now, note=note),)
         case DeadlinePassed() if tally.due and now >= tally.due:
             return (Waited(case=message.case, city=message.city, at=now),)
     return ()
@@ -62,6 +84,8 @@ def evolve(tally: Tally, event: Event) -> Tally:
     match event:
         case Counted():
             return replace(tally, total=event.total, seen=(*tally.seen, event.total), due=event.at + PATIENCE)
+        case Noted():
+            return replace(tally, notes=(*tally.notes, event.note))
         case Waited():
             return replace(tally, due=None, waited=tally.waited + 1)
     raise KeyError(type(event))
@@ -70,12 +94,24 @@ def evolve(tally: Tally, event: Event) -> Tally:
 MACHINE = Machine("tally", Tally(), decide, evolve, lambda tally: tally.due, lambda tally: tally.due is not None)
 
 
-def routes(tallies: Keeper[Tally]) -> APIRouter:
-    router = APIRouter()
+def routes(kit: Kit, tallies: Keeper[Tally]) -> APIRouter:
+    router = APIRouter(prefix="/cities/{city}/tallies/{case}")
 
-    @router.post("/cities/{city}/tallies/{case}/additions")
+    @router.post("/additions")
     async def add(command: Add, cause: Asked, actor: Actor) -> dict[str, int]:
         return {"total": (await tallies.learn(command, cause)).state.total}
+
+    @router.post("/notes", status_code=201)
+    async def note(city: str, case: UUID, body: NoteBody, cause: Asked, actor: Actor) -> dict[str, int]:
+        sealed = await kit.vault.seal(case, "answers", body.model_dump(), city=city)
+        kept = await tallies.learn(KeepNote(case=case, city=city, note=sealed), cause)
+        return {"notes": len(kept.state.notes)}
+
+    @router.get("")
+    async def show(city: str, case: UUID, actor: Actor) -> dict[str, Any]:
+        tally = await tallies.get(Address(str(case), city)) or Tally()
+        notes = [await kit.vault.unseal(case, "answers", note, city=city) for note in tally.notes]
+        return {"total": tally.total, "waited": tally.waited, "notes": notes}
 
     return router
 
@@ -91,4 +127,5 @@ def build(kit: Kit, hear: Callable[[Given], None] | None = None) -> Service:
             raise Malformed("negative")
         await tallies.learn(event, cause)
 
-    return Service("tally", {Given: on_given}, frozenset({Counted, Waited}), (routes(tallies),))
+    emits: frozenset[type[Event]] = frozenset({Counted, Noted, Waited})
+    return Service("tally", {Given: on_given}, emits, (routes(kit, tallies),))

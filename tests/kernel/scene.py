@@ -1,0 +1,131 @@
+"""What the tests of the kernel do over and over: ask, give, and listen to what was said."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+
+from deploy.local.process import Process
+from shared.kernel import bus
+from shared.kernel.clock import now
+from shared.kernel.settings import Settings
+from tests.kernel.tally.service import Counted, Given
+
+CITY = "140700"
+Header = tuple[str, bytes | None]
+
+
+async def until(so: Callable[[], Awaitable[bool]], within: float = 20) -> None:
+    """Return once it is so."""
+    async with asyncio.timeout(within):
+        while not await so():
+            await asyncio.sleep(0.03)
+
+
+async def ready(client: httpx.AsyncClient, *statuses: str) -> None:
+    async def so() -> bool:
+        try:
+            return (await client.get("/health/ready")).json()["status"] in (statuses or ("ready",))
+        except httpx.TransportError:
+            return False
+
+    await until(so)
+
+
+async def add(client: httpx.AsyncClient, case: UUID, amount: int, key: str, **more: Any) -> httpx.Response:
+    return await client.post(
+        f"/cities/{CITY}/tallies/{case}/additions",
+        json={"case": str(case), "city": CITY, "amount": amount, **more},
+        headers={"idempotency-key": key},
+    )
+
+
+async def total(client: httpx.AsyncClient, case: UUID) -> int:
+    return int((await client.get(f"/cities/{CITY}/tallies/{case}")).json()["total"])
+
+
+@asynccontextmanager
+async def mouth(brokers: str) -> AsyncIterator[Any]:
+    """A producer of our own."""
+    producer = bus.producer(brokers)
+    await producer.start()
+    try:
+        yield producer
+    finally:
+        await producer.stop()
+
+
+def headers(event_id: str | None = None) -> list[Header]:
+    return [("ce_type", Given.type_name().encode()), ("ce_id", (event_id or str(uuid4())).encode())]
+
+
+async def give(producer: Any, case: UUID, amount: int, event_id: str | None = None, *more: Header) -> Any:
+    event = Given(case=case, city=CITY, at=now(), amount=amount)
+    value, key = event.model_dump_json().encode(), str(case).encode()
+    return await producer.send_and_wait("tally.given", value, key=key, headers=[*headers(event_id), *more])
+
+
+async def said(brokers: str, topic: str, enough: Callable[[list[Any]], bool], within: float = 20) -> list[Any]:
+    """Every record of a topic from its beginning, as soon as they are enough."""
+    reader = bus.reader(brokers, topic)
+    await reader.start()
+    found: list[Any] = []
+    try:
+        async with asyncio.timeout(within):
+            while not enough(found):
+                for records in (await reader.getmany(timeout_ms=200)).values():
+                    found += records
+    finally:
+        await reader.stop()
+    return found
+
+
+def about(records: list[Any], *cases: UUID) -> list[Any]:
+    keys = {str(case).encode() for case in cases}
+    return [record for record in records if record.key in keys]
+
+
+def once(records: list[Any]) -> list[Any]:
+    """Each event once, where it was first: what a consumer that knows ids makes of them."""
+    return list({header(record, "ce_id"): record for record in reversed(records)}.values())[::-1]
+
+
+def totals(records: list[Any]) -> list[int]:
+    return [Counted.model_validate_json(r.value).total for r in records if header(r, "ce_type") == Counted.type_name()]
+
+
+async def counted(brokers: str, case: UUID, last: int, within: float = 20) -> list[Any]:
+    """What was said of a case, once its count has come to `last`."""
+    found = await said(brokers, "tally.counted", lambda records: last in totals(about(records, case)), within)
+    return about(found, case)
+
+
+def header(record: Any, name: str) -> str | None:
+    return next((value.decode() for key, value in record.headers if key == name and value is not None), None)
+
+
+def environment(settings: Settings, **more: str) -> dict[str, str]:
+    """These settings as the environment of a process."""
+    return {
+        "JINGYI_REDIS_URL": settings.redis_url,
+        "JINGYI_KAFKA": settings.kafka,
+        "JINGYI_PORT": str(settings.port),
+        "JINGYI_MASTER_KEYS": str(settings.master_keys),
+        "JINGYI_CITIES": str(settings.cities),
+        **more,
+    }
+
+
+@asynccontextmanager
+async def process(settings: Settings, log: Path, env: Mapping[str, str]) -> AsyncIterator[Process]:
+    """The tally as a process of its own, which may be killed."""
+    started = await Process.start("tally", [sys.executable, "-m", "tests.kernel.tally"], log=log, env=env)
+    try:
+        yield started
+    finally:
+        await started.stop()

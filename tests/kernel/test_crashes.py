@@ -1,0 +1,157 @@
+"""A process that ends: nothing is lost or counted twice, and a record that ends it does so three times at the most."""
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from deploy.local.process import Process
+from shared.kernel.service import running
+from shared.kernel.settings import Settings
+from tests.kernel.scene import (
+    add,
+    counted,
+    environment,
+    give,
+    header,
+    mouth,
+    once,
+    process,
+    ready,
+    said,
+    total,
+    totals,
+    until,
+)
+from tests.kernel.tally.__main__ import KILLS, RAISES, WAITS
+from tests.kernel.tally.service import build
+
+
+async def ends_until_quiet(settings: Settings, log: Path, client: httpx.AsyncClient, case: UUID, want: int) -> int:
+    """Start the tally again whenever it ends, until it has counted `want` for the case; how often it ended."""
+    ends = 0
+    async with asyncio.timeout(60):
+        while True:
+            async with process(settings, log, environment(settings)) as running:
+                if await lives_until(running, client, case, want):
+                    running.signal(signal.SIGTERM)
+                    await running.wait()
+                    return ends
+                ends += 1
+
+
+async def lives_until(running: Process, client: httpx.AsyncClient, case: UUID, want: int) -> bool:
+    while running.returncode is None:
+        try:
+            if await total(client, case) >= want:
+                return True
+        except (httpx.TransportError, KeyError):
+            pass
+        await asyncio.sleep(0.05)
+    return False
+
+
+async def dead(settings: Settings, case: UUID) -> Any:
+    def here(found: list[Any]) -> bool:
+        return any(record.key == str(case).encode() for record in found)
+
+    found = await said(settings.kafka, "tally.given.dlq", here)
+    [record] = [record for record in found if record.key == str(case).encode()]
+    return record
+
+
+@pytest.mark.parametrize("way", [RAISES, KILLS])
+async def test_a_record_that_ends_the_process_does_so_three_times_and_then_the_rest_is_heard(
+    settings: Settings, client: httpx.AsyncClient, tmp_path: Path, way: int
+) -> None:
+    poison, other = uuid4(), uuid4()
+    async with mouth(settings.kafka) as producer:
+        for amount in (1, way, 2):
+            await give(producer, poison if amount == way else other, amount)
+        await give(producer, poison, 5)
+    ends = await ends_until_quiet(settings, tmp_path / "log", client, poison, 5)
+    assert ends == 3
+    assert header(await dead(settings, poison), "dead_letter_reason") == "crash"
+    async with running(build, settings):
+        assert totals(once(await counted(settings.kafka, other, 3))) == [1, 3]
+
+
+async def test_killing_a_healthy_process_again_and_again_puts_nothing_aside(
+    settings: Settings, client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    waiting, other = uuid4(), uuid4()
+    async with mouth(settings.kafka) as producer:
+        await give(producer, waiting, WAITS)
+        for nth in range(5):
+            await give(producer, other, 1)
+            async with process(settings, tmp_path / "log", environment(settings)) as killed:
+                assert await lives_until(killed, client, other, nth + 1) or nth
+                killed.signal(signal.SIGKILL)
+                await killed.wait()
+    async with running(build, settings):
+        await ready(client)
+        assert totals(await counted(settings.kafka, waiting, WAITS)) == [WAITS]
+
+
+async def test_five_hundred_records_under_kill_9_are_each_counted_once(
+    settings: Settings, client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    cases = [uuid4() for _ in range(25)]
+    async with mouth(settings.kafka) as producer:
+        streaming = asyncio.create_task(stream(producer, cases, 20))
+        for _ in range(3):
+            async with process(settings, tmp_path / "log", environment(settings)) as killed:
+                await ready(client)
+                await asyncio.sleep(0.4)
+                killed.signal(signal.SIGKILL)
+                await killed.wait()
+        await streaming
+    async with running(build, settings):
+        await ready(client)
+        for case in cases:
+            assert totals(await counted(settings.kafka, case, 20))
+        assert [await total(client, case) for case in cases] == [20] * 25
+
+
+async def stream(producer: Any, cases: list[UUID], each: int) -> None:
+    for _ in range(each):
+        await asyncio.gather(*(give(producer, case, 1) for case in cases))
+        await asyncio.sleep(0.2)
+
+
+async def test_an_offset_is_committed_only_when_everything_before_it_is_done(
+    settings: Settings, client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    waiting, later = uuid4(), uuid4()
+    async with mouth(settings.kafka) as producer, process(settings, tmp_path / "log", environment(settings)):
+        await ready(client)
+        await give(producer, waiting, WAITS)
+        for _ in range(5):
+            await give(producer, later, 1)
+        await counted(settings.kafka, later, 5)
+        await asyncio.sleep(0.5)
+    async with running(build, settings):
+        await ready(client)
+        assert totals(await counted(settings.kafka, waiting, WAITS)) == [WAITS]
+        await add(client, later, 1, "more")
+        assert totals(once(await counted(settings.kafka, later, 6))) == [1, 2, 3, 4, 5, 6]
+
+
+async def test_a_process_that_stops_properly_leaves_no_suspicion(settings: Settings, client: httpx.AsyncClient) -> None:
+    async with running(build, settings), mouth(settings.kafka) as producer:
+        await ready(client)
+        case = uuid4()
+        await give(producer, case, 1)
+        await counted(settings.kafka, case, 1)
+    redis = Redis.from_url(settings.redis_url)
+
+    async def unmarked() -> bool:
+        return not await redis.exists("tally:heard", "tally:suspects")
+
+    await until(unmarked, 2)
+    await redis.aclose()
