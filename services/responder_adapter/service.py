@@ -18,7 +18,7 @@ from shared.contract.callouts import (
     CallOutUnreachable,
     ReportDisputed,
 )
-from shared.contract.calls import AlarmClaimed, AlarmReleased, AlarmSettled
+from shared.contract.calls import AlarmClaimed, AlarmReleased, AlarmSettled, CallReceived
 from shared.contract.event import Event
 from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered
 from shared.kernel.keeper import Effect
@@ -38,7 +38,12 @@ def build(kit: Kit) -> Service:
             CallOutOrdered: callouts.learn,
             CallOutCancelRequested: callouts.learn,
         },
-        follows=dict.fromkeys((AlarmClaimed, AlarmReleased, AlarmSettled), callouts.learn),
+        follows={
+            CallReceived: kit.vault.expect,
+            AlarmClaimed: callouts.learn,
+            AlarmReleased: callouts.learn,
+            AlarmSettled: callouts.learn,
+        },
         emits=frozenset(
             {
                 CallOutTaken,

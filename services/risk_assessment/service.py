@@ -5,7 +5,7 @@ from functools import partial
 from services.risk_assessment import api
 from services.risk_assessment.assessment import Assessment, decide, evolve
 from services.risk_assessment.handlers import on_screening_recorded
-from shared.contract.calls import ScreeningRecorded
+from shared.contract.calls import CallReceived, ScreeningRecorded
 from shared.contract.risk import RiskAssessed
 from shared.kernel.keeper import Machine
 from shared.kernel.service import Kit, Service
@@ -29,7 +29,10 @@ def build(kit: Kit) -> Service:
     assessments = kit.keep(MACHINE)
     return Service(
         name="risk_assessment",
-        consumes={ScreeningRecorded: partial(on_screening_recorded, kit.vault, assessments)},
+        consumes={
+            CallReceived: kit.vault.expect,
+            ScreeningRecorded: partial(on_screening_recorded, kit.vault, assessments),
+        },
         emits=frozenset({RiskAssessed}),
         routes=(api.routes(kit, assessments),),
     )

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from shared.contract.event import Event
 from shared.contract.incidents import Purpose
-from shared.contract.terms import ActorId, Code, DeskId, RefNo, Rung, Situation, Tier
+from shared.contract.terms import ActorId, Code, DeskId, RefNo, Rung, Situation, Tier, callout_key
 
 
 class CallOutEvent(Event):
@@ -15,6 +15,11 @@ class CallOutEvent(Event):
 
     desk: DeskId
     n: int
+
+    @property
+    def subject(self) -> str:
+        """The call-out."""
+        return callout_key(self.case, self.desk, self.n)
 
 
 class CallOutTaken(CallOutEvent):

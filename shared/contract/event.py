@@ -41,6 +41,11 @@ class Event(Message):
         """The CloudEvents `type` of this event."""
         return f"cn.jingyi.{cls.__name__}"
 
+    @property
+    def subject(self) -> str:
+        """The CloudEvents `subject`: what of the case it is about. Facts about one subject are heard in order."""
+        return str(self.case)
+
 
 class DeadlinePassed(Message):
     """The moment that `instance` had asked to be woken at has come. `home` is the city whose shard keeps it."""

@@ -5,13 +5,25 @@ from enum import StrEnum
 from typing import ClassVar
 
 from shared.contract.event import Event
-from shared.contract.terms import ActorId, Code, DeskId, Place, RefNo, Rung, Situation, Tier
+from shared.contract.terms import ActorId, Code, DeskId, Place, RefNo, Rung, Situation, Tier, callout_key
 
 
 class IncidentEvent(Event):
     """A fact about the joint response to one person in danger."""
 
     topic: ClassVar[str] = "dispatch.incidents"
+
+
+class DeskEvent(IncidentEvent):
+    """A fact about one call-out `case/desk/n`."""
+
+    desk: DeskId
+    n: int
+
+    @property
+    def subject(self) -> str:
+        """The call-out."""
+        return callout_key(self.case, self.desk, self.n)
 
 
 class IncidentOpened(IncidentEvent):
@@ -46,15 +58,13 @@ class Purpose(StrEnum):
     WARN = "warn"
 
 
-class CallOutOrdered(IncidentEvent):
+class CallOutOrdered(DeskEvent):
     """出警/出车请求. `n` starts at 1 and rises only by a recorded decision; a warning has n = 0.
 
     `number` is the phone number of the desk where no city pack names it (area code + short number).
     `by` and `because` record a person's decision to order again or another desk; without them the playbook decided.
     """
 
-    desk: DeskId
-    n: int
     purpose: Purpose = Purpose.ACT
     tier: Tier | None = None
     reasons: tuple[Code, ...]
@@ -65,20 +75,16 @@ class CallOutOrdered(IncidentEvent):
     because: Code | None = None
 
 
-class CallOutCancelRequested(IncidentEvent):
+class CallOutCancelRequested(DeskEvent):
     """请求撤回: the desk decides whether it still can."""
 
-    desk: DeskId
-    n: int
     reason: Code
     by: ActorId
 
 
-class LegChanged(IncidentEvent):
+class LegChanged(DeskEvent):
     """处置线变化: dispatch has taken note of a desk's rung."""
 
-    desk: DeskId
-    n: int
     rung: Rung
     officer: RefNo | None = None
     event_no: RefNo | None = None
@@ -111,11 +117,9 @@ class CounsellingChanged(IncidentEvent):
     by: ActorId | None = None
 
 
-class LegOverdue(IncidentEvent):
+class LegOverdue(DeskEvent):
     """A desk did not reach `rung` in the city's time."""
 
-    desk: DeskId
-    n: int
     rung: Rung
 
 

@@ -246,7 +246,7 @@ class Keeper(Generic[S]):
             "ce_source": f"/jingyi/{self.service}",
             "ce_type": event.type_name(),
             "ce_time": event.at.isoformat(),
-            "ce_subject": instance,
+            "ce_subject": event.subject,
             "ce_partitionkey": str(event.case),
             "ce_city": event.city,
             "ce_sequence": f"{change.after.version:08d}{n:02d}",

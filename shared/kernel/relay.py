@@ -25,6 +25,7 @@ from shared.kernel.store import Row, Store
 LEASE = 3.0
 SWEEP = 1.0
 ACKNOWLEDGED_WITHIN = 10.0
+SENT_WITHIN = 5.0
 DELETE_EVERY = 0.05
 """Seconds."""
 
@@ -149,14 +150,16 @@ class Relay:
         headers = {**row.headers, "traceparent": trace.written(span.get_span_context())}
         producer = self._producer
         try:
-            acknowledged = await producer.send(
-                row.topic,
-                value=row.value,
-                key=row.key.encode(),
-                headers=[(name, text.encode()) for name, text in headers.items()],
-            )
-            if row.topic == "case.keys":
-                await asyncio.wait_for(asyncio.shield(acknowledged), ACKNOWLEDGED_WITHIN)
+            # A producer stopped meanwhile may never answer, and nothing after this row would leave again.
+            async with asyncio.timeout(SENT_WITHIN):
+                acknowledged = await producer.send(
+                    row.topic,
+                    value=row.value,
+                    key=row.key.encode(),
+                    headers=[(name, text.encode()) for name, text in headers.items()],
+                )
+                if row.topic == "case.keys":
+                    await asyncio.shield(acknowledged)
         except (KafkaError, TimeoutError) as failure:
             self._failed(producer, shard, span, failure)
         else:

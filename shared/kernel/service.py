@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -208,6 +209,7 @@ def run(build: Build) -> None:
     name = build.__module__.split(".")[-2]
     spans = trace.provider(name, settings.otlp)
     otel.set_tracer_provider(spans)
+    sys.setswitchinterval(0.0005)  # the exporter's thread must not hold the loop for the default 5 ms
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_signalled(build, settings))
@@ -225,6 +227,8 @@ async def _until_signalled(build: Build, settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, process.stopping.set)
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)  # full collections of what lives as long as the process cost tens of ms
     log.info("serving", service=process.service.name, port=settings.port)
     await process.run(server)
 

@@ -15,6 +15,7 @@ from uuid import UUID
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from shared.contract.event import Event
 from shared.kernel.errors import Malformed
 from shared.kernel.shards import shard_of
 from shared.kernel.store import Store
@@ -58,6 +59,10 @@ class Vault:
             return json.loads(key.decrypt(raw[:12], raw[12:], _bound_to(case, field)))
         except InvalidTag as broken:
             raise Unreadable(f"the field {field!r} does not open with this case's key") from broken
+
+    async def expect(self, first: Event, _: object) -> None:
+        """Handle a case's first event: fetch its key now, for later a life may wait for it."""
+        await self._key(first.case, first.city)
 
     def pending(self, case: UUID) -> bytes | None:
         """The wrapped key that the case's next commit must carry, if the store does not have it yet."""
