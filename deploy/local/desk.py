@@ -28,7 +28,7 @@ from deploy.local.desk_reports import Reporter
 from deploy.local.desk_wire import Wire
 from deploy.local.ports import HOST
 from deploy.local.trouble import Trouble
-from services.responder_adapter.signature import BadSecret, sign
+from shared.kernel.signature import BadSecret, sign
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Depends
 from pydantic import BaseModel, ConfigDict
 
 from services.dispatch.incident import Incident, Status
@@ -63,22 +63,23 @@ class Closing(Wish):
 
 def routes(kit: Kit, incidents: Keeper[Incident]) -> APIRouter:
     """The doors of dispatch. Acts answer with the incident after them; an illegal one is a 409 that says why."""
-    router = APIRouter(tags=["incidents 联动事件"])
+
+    async def known_city(city: str) -> None:
+        web.city(kit.cities, city)
+
+    router = APIRouter(tags=["incidents 联动事件"], dependencies=[Depends(known_city)])
 
     async def after(command: Command, cause: Cause) -> IncidentView:
-        web.city(kit.cities, command.city)
         return view(kit.cities, (await incidents.learn(command, cause)).state)
 
     @router.get("/cities/{city}/incidents", summary="列出处置中的联动事件 · List the open incidents")
     async def listed(city: str, actor: Actor) -> list[IncidentSummary]:
         """Longest open first; without personal data."""
-        web.city(kit.cities, city)
         return [summary(kit.cities, incident) for incident in await incidents.listed(city)]
 
     @router.get(ONE, summary="查看联动事件 · Show one incident")
     async def shown(city: str, case: UUID, actor: Actor) -> IncidentView:
         """Every leg with its rungs and times, and what is missing before it may be closed. 404 without an incident."""
-        web.city(kit.cities, city)
         incident = await incidents.get(Address(str(case), city))
         if incident is None or incident.status is Status.NONE:
             raise NoIncident("no_incident", "There is no incident of this call. Escalate it first (F9).")

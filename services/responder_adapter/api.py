@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from services.responder_adapter.callout import ReportRung, entry
 from services.responder_adapter.sheet import CallOut
-from services.responder_adapter.signature import Unsigned, verify
 from shared.contract.event import Rejected
 from shared.contract.terms import Code, RefNo, Rung, callout_key
 from shared.kernel.keeper import NAMES, Address, Cause, Keeper
 from shared.kernel.service import Kit
+from shared.kernel.signature import Unsigned, verify
 from shared.kernel.web import NotFound, Unauthorised
 
 KEY = re.compile(r"([0-9a-fA-F-]{36})/(\d{6}-\d{3,5})/(\d{1,3})")

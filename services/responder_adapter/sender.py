@@ -20,12 +20,12 @@ from services.responder_adapter.gateways.webhook import MOST_AT_ONCE, Webhook, c
 from services.responder_adapter.keeping import address_of
 from services.responder_adapter.opening import opened
 from services.responder_adapter.sheet import PHONE, CallOut, Status
-from services.responder_adapter.signature import BadSecret, sign
 from shared.contract.city import Cities, DeskEntry, WebhookWire
 from shared.contract.event import Command, Event
 from shared.contract.terms import Rung, desk_city, spoken_number
 from shared.kernel.errors import Unavailable
 from shared.kernel.keeper import NAMES, Cause, Keeper
+from shared.kernel.signature import BadSecret, sign
 from shared.kernel.vault import Vault
 
 FRESH = 0.5

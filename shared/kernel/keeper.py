@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import reduce
-from math import ceil
 from typing import Any, Generic, TypeVar
 from uuid import UUID, uuid5
 
@@ -14,6 +13,7 @@ from pydantic import TypeAdapter
 
 from shared.contract.event import Command, DeadlinePassed, Event, Message, Rejected
 from shared.kernel import trace
+from shared.kernel.clock import milliseconds
 from shared.kernel.errors import Unavailable
 from shared.kernel.shards import shard_of
 from shared.kernel.store import Commit, Row, Store
@@ -78,6 +78,7 @@ class _Kept(Generic[S]):
     state: S
     version: int = 0
     drill: bool = False
+    ours: bool = True
 
 
 @dataclass(frozen=True)
@@ -168,13 +169,11 @@ class Keeper(Generic[S]):
             if fresh.version == kept.version:
                 raise
             return fresh
-        if not events and address not in self._cache:
+        if not events and not (isinstance(message, Command) and address in self._cache):
             fresh, fingerprint = await self._fetch(address, cause)
-            if fresh.version == 0 or fingerprint is not None:
+            if fresh.version == kept.version or fingerprint is not None:
                 return Learned(fresh.state, (), fingerprint is not None, fresh.drill)
             return fresh
-        if not events and not isinstance(message, Command):
-            return Learned(kept.state, (), False, kept.drill)
         version = kept.version + bool(events)
         after = _Kept(reduce(self.machine.evolve, events, kept.state), version, kept.drill or cause.drill)
         return await self._commit(_Change(address, message, cause, kept, after, events))
@@ -236,6 +235,7 @@ class Keeper(Generic[S]):
                 *(part for row in rows for part in (row.topic, row.key, json.dumps(row.headers), row.value)),
             ),
             rows=rows,
+            follows_others=not change.before.ours,
         )
 
     def _row(self, change: "_Change[S]", n: int, event: Event) -> Row:
@@ -261,7 +261,7 @@ class Keeper(Generic[S]):
         applied = f"i:{cause.id}" if cause else "-"
         reply = await self.store.ask("HMGET", self._name(address.home, address.instance), "v", "s", "d", applied)
         newest = self._cache.get(address)
-        kept = self._remember(address, [b"", reply[0] or b"0", reply[1] or b"", reply[2] or b""])
+        kept = self._remember(address, [b"", *(part or b"" for part in reply[:3])])
         if newest and newest.version > kept.version > 0:
             self._cache[address] = kept = newest
         return kept, None if reply[3] is None else reply[3].decode()
@@ -270,8 +270,10 @@ class Keeper(Generic[S]):
         if not reply[2]:
             self._cache.pop(address, None)
             return _Kept(self.machine.blank)
-        kept = _Kept(self._states.validate_json(reply[2]), int(reply[1]), reply[3] == b"1")
-        self._cache[address] = kept
+        kept = self._cache.get(address)
+        if kept is None or kept.version != int(reply[1]):
+            kept = _Kept(self._states.validate_json(reply[2]), int(reply[1]), reply[3] == b"1", ours=False)
+            self._cache[address] = kept
         return kept
 
     def _known(self, kept: _Kept[S], cause: Cause, fingerprint: str) -> Learned[S]:
@@ -296,8 +298,3 @@ def _address(machine: Machine[Any], message: Message) -> Address:
 def _key_row(case: UUID, wrapped: bytes) -> Row:
     headers = {"content-type": "application/octet-stream", "traceparent": trace.parent()}
     return Row("case.keys", str(case), headers, wrapped)
-
-
-def milliseconds(moment: datetime) -> int:
-    """Unix time, rounded up, so that what is read back is never before the moment."""
-    return ceil(moment.timestamp() * 1000)

@@ -1,9 +1,9 @@
 """Outbox → Kafka: what was committed is sent in commit order and deleted after the broker's acknowledgement.
 
-The holder of a shard's lease hands rows over in memory as they commit; the outbox itself is read only for rows older
-than a second: those another process committed, and those whose sending failed. A row without an acknowledgement for
-ten seconds has an unknown outcome: the producer is abandoned (its records may still arrive; consumers know them by
-their ids) and everything unacknowledged is sent again in order.
+A lease holder hands rows over in memory as they commit and reads the outbox only for rows older than a second: those
+another process committed, and those whose sending failed. A row without an acknowledgement for ten seconds has an
+unknown outcome: the producer is abandoned (its records may still arrive; consumers know them by their ids) and
+everything unacknowledged is sent again in order.
 """
 
 import asyncio
@@ -42,9 +42,15 @@ class _Shard:
     tag: str
     leased: bool = False
     behind: bool = True
+    doubts: int = 0
     held: list[tuple[bytes, Row]] = field(default_factory=list)
     sending: dict[bytes, float] = field(default_factory=dict)
     acknowledged: list[bytes] = field(default_factory=list)
+
+    def fall_behind(self) -> None:
+        """Read the outbox in its order before anything else goes; a reading already under way is not enough."""
+        self.behind = True
+        self.doubts += 1
 
 
 class Relay:
@@ -59,14 +65,15 @@ class Relay:
         self._wanted = asyncio.Event()
         self._producer: Any = None
         self._broken = asyncio.Event()
-        self._running = False
         self.gate = asyncio.Event()
 
-    def offer(self, tag: str, ids: tuple[bytes, ...], rows: tuple[Row, ...]) -> None:
-        """Take freshly committed rows, in commit order; the sweep finds those that cannot go now."""
-        shard = self._shards[tag]
+    def offer(self, tag: str, ids: tuple[bytes, ...], rows: tuple[Row, ...], follows_others: bool = False) -> None:
+        """Take freshly committed rows, in commit order; the sweep finds those that cannot go now, or not yet."""
+        shard = self._shards.setdefault(tag, _Shard(tag))
         if not rows or not shard.leased or self._producer is None:
             return
+        if follows_others:
+            shard.fall_behind()
         if shard.behind:
             shard.held.extend(zip(ids, rows, strict=True))
         else:
@@ -101,11 +108,10 @@ class Relay:
             raise Unavailable(f"Kafka does not take a record for {topic}: {type(silence).__name__}.") from silence
 
     async def run(self, store: Store) -> None:
-        """Lease, send, sweep and delete for ever."""
-        self._running = True
-        await self.gate.wait()
+        """Lease, for deadlines need it too; once the gate is open send, sweep and delete; all for ever."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_leases(store))
+            await self.gate.wait()
             tasks.create_task(self._keep_connected())
             tasks.create_task(self._send())
             tasks.create_task(self._sweep(store))
@@ -136,7 +142,7 @@ class Relay:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            while self._rows and self._producer is not None:
+            while self._rows and self._producer is not None and not self._broken.is_set():
                 shard, row_id, row = self._rows.popleft()
                 await self._send_one(shard, row_id, row)
 
@@ -178,7 +184,7 @@ class Relay:
         span.set_status(Status(StatusCode.ERROR, type(failure).__name__))
         span.end()
         if producer is self._producer:
-            shard.behind = True
+            shard.fall_behind()
             self._broken.set()
 
     async def _keep_connected(self) -> None:
@@ -215,7 +221,7 @@ class Relay:
         for shard in self._shards.values():
             shard.sending.clear()
             shard.held.clear()
-            shard.behind = True
+            shard.fall_behind()
         if old is not None:
             await self._stop(old)
 
@@ -226,17 +232,15 @@ class Relay:
 
     async def _keep_leases(self, store: Store) -> None:
         while True:
-            commands = [
-                ("FCALL", "lease", 1, self._lease_name(tag), self._instance, int(LEASE * 1000)) for tag in self._shards
-            ]
+            us = (self._instance, int(LEASE * 1000))
             try:
-                held = await store.ask_all(list(commands))
+                held = await store.ask_all([("FCALL", "lease", 1, self._lease_name(tag), *us) for tag in self._shards])
             except Unavailable:
                 held = [0] * len(self._shards)
-            for shard, ours in zip(self._shards.values(), held, strict=True):
+            for shard, ours in zip(list(self._shards.values()), held, strict=False):
                 if not ours or not shard.leased:
                     shard.held.clear()
-                    shard.behind = True
+                    shard.fall_behind()
                 shard.leased = bool(ours)
             await asyncio.sleep(LEASE / 3)
 
@@ -245,34 +249,30 @@ class Relay:
         while True:
             await asyncio.sleep(SWEEP if not any(s.behind and s.leased for s in self._shards.values()) else 0.1)
             mine = [shard for shard in self._shards.values() if shard.leased]
-            if self._producer is None or not mine:
-                continue
-            try:
-                await self._sweep_shards(store, mine)
-            except Unavailable:
-                continue
+            if self._producer is not None and mine:
+                with suppress(Unavailable):
+                    await self._sweep_shards(store, mine)
 
     async def _sweep_shards(self, store: Store, mine: list[_Shard]) -> None:
         seconds, micros = await store.ask("TIME")
         now = int(seconds) * 1000 + int(micros) // 1000
-        known = [{*shard.sending, *shard.acknowledged} for shard in mine]
+        known = [({*shard.sending, *shard.acknowledged}, shard.doubts) for shard in mine]
         replies = await store.ask_all(
             [("XRANGE", self._outbox_name(s.tag), "-", "+" if s.behind else now - 1000, "COUNT", AT_ONCE) for s in mine]
         )
-        for shard, entries, before in zip(mine, replies, known, strict=True):
+        for shard, entries, (before, doubts) in zip(mine, replies, known, strict=True):
             missed = [(i, row) for i, row in entries if i not in before and i not in shard.sending]
             if missed:
                 self._enqueue(shard, tuple(i for i, _ in missed), tuple(_row(fields) for _, fields in missed))
-            if shard.behind and len(entries) < AT_ONCE:
-                self._catch_up(shard, entries[-1][0] if entries else b"0-0")
+            if entries and shard.behind:
+                shard.held = [held for held in shard.held if _place(held[0]) > _place(entries[-1][0])]
+            if shard.behind and shard.doubts == doubts and len(entries) < AT_ONCE:
+                self._catch_up(shard)
 
-    def _catch_up(self, shard: _Shard, newest: bytes) -> None:
+    def _catch_up(self, shard: _Shard) -> None:
         """The outbox is read to its end: what committed since follows from memory, and from now on at once."""
-        fresh = [(row_id, row) for row_id, row in shard.held if _place(row_id) > _place(newest)]
-        shard.held.clear()
-        shard.behind = False
-        if fresh:
-            self._enqueue(shard, tuple(i for i, _ in fresh), tuple(row for _, row in fresh))
+        fresh, shard.held, shard.behind = shard.held, [], False
+        self._enqueue(shard, tuple(i for i, _ in fresh), tuple(row for _, row in fresh))
 
     async def _delete(self, store: Store) -> None:
         while True:

@@ -9,7 +9,6 @@ from typing import Any
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import RedisError, ResponseError
 
 from shared.kernel.errors import Unavailable
@@ -30,12 +29,16 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Commit:
-    """One call of the Function `learn`, and the rows that are to go out once the store has them."""
+    """One call of the Function `learn`, and the rows that are to go out once the store has them.
+
+    `follows_others`: it moves what another process, or a commit whose reply was lost, had moved last.
+    """
 
     tag: str
     keys: tuple[str, ...]
     args: tuple[str | int | bytes, ...]
     rows: tuple[Row, ...]
+    follows_others: bool = False
 
 
 class FunctionsLost(Unavailable):
@@ -44,8 +47,8 @@ class FunctionsLost(Unavailable):
 
 Command = tuple[str | int | float | bytes, ...]
 
-Committed = Callable[[str, tuple[bytes, ...], tuple[Row, ...]], None]
-"""Told of each shard's rows and their ids, in commit order."""
+Committed = Callable[[str, tuple[bytes, ...], tuple[Row, ...], bool], None]
+"""Told of each shard's rows and their ids, in commit order, and whether they follow others'."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,20 +76,25 @@ class _Lane:
 
     async def run(self, told: Callable[[], None]) -> None:
         """Send what is queued for ever; `told` hears of every answer."""
-        while True:
-            batch = [await self._queue.get()]
-            while not self._queue.empty():
-                batch.append(self._queue.get_nowait())
-            try:
-                async with asyncio.timeout(ANSWER_WITHIN):
-                    replies = iter(await self._exchange([command for asked in batch for command in asked.commands]))
-            except (Disconnected, TimeoutError, OSError) as silence:
-                await self._hang_up()
-                _fail(batch, Unavailable(f"The store does not answer: {type(silence).__name__}."))
-                continue
-            told()
-            for asked in batch:
-                _settle(asked, [next(replies) for _ in asked.commands])
+        try:
+            while True:
+                batch = [await self._queue.get()]
+                while not self._queue.empty():
+                    batch.append(self._queue.get_nowait())
+                await self._serve(batch, told)
+        finally:
+            await self._hang_up()
+
+    async def _serve(self, batch: list[_Asked], told: Callable[[], None]) -> None:
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN):
+                replies = iter(await self._exchange([command for asked in batch for command in asked.commands]))
+        except (RedisError, TimeoutError, OSError) as silence:
+            await self._hang_up()
+            return _fail(batch, Unavailable(f"The store does not answer: {type(silence).__name__}."))
+        told()
+        for asked in batch:
+            _settle(asked, [next(replies) for _ in asked.commands])
 
     async def _exchange(self, commands: list[Command]) -> list[Any]:
         if self._connection is None:
@@ -135,7 +143,7 @@ class Store:
 
         def answered(replies: list[Any]) -> None:
             if replies[0][0] == b"OK":
-                self._committed(commit.tag, tuple(replies[0][1:]), commit.rows)
+                self._committed(commit.tag, tuple(replies[0][1:]), commit.rows, commit.follows_others)
 
         command: Command = ("FCALL", "learn", len(commit.keys), *commit.keys, *commit.args)
         try:

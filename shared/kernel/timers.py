@@ -11,8 +11,9 @@ from uuid import UUID, uuid5
 import structlog
 
 from shared.contract.event import DeadlinePassed
+from shared.kernel.clock import milliseconds
 from shared.kernel.errors import Unavailable
-from shared.kernel.keeper import NAMES, Address, Cause, Keeper, milliseconds
+from shared.kernel.keeper import NAMES, Address, Cause, Keeper
 from shared.kernel.shards import shard_of
 from shared.kernel.store import Store
 

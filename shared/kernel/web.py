@@ -136,7 +136,9 @@ async def _invalid(_: Request, invalid: Exception) -> JSONResponse:
 async def _http(_: Request, refusal: Exception) -> JSONResponse:
     if not isinstance(refusal, HTTPException):
         raise refusal
-    code = {404: "no_such_path", 405: "method_not_allowed", 413: "too_large"}.get(refusal.status_code, "refused")
+    code = {400: "malformed_json", 404: "no_such_path", 405: "method_not_allowed", 413: "too_large"}.get(
+        refusal.status_code, "refused"
+    )
     return problem(refusal.status_code, code, str(refusal.detail))
 
 

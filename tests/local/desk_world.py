@@ -22,7 +22,7 @@ from starlette.routing import Route
 from deploy.local.desk_door import Door
 from deploy.local.ports import HOST, answers, free
 from deploy.local.process import Process
-from services.responder_adapter.signature import sign, verify
+from shared.kernel.signature import sign, verify
 
 SECRET = "whsec_" + "c2ltdWxhdGVkLWRlc2stc2VjcmV0LTEyMzU2"
 TRACE = "00-0197a000000070008000000000000001-8000000000000001-01"

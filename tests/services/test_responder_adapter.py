@@ -23,7 +23,6 @@ from deploy.local.kafka import Cluster
 from deploy.local.ports import free
 from deploy.local.valkey import Valkey
 from services.responder_adapter.service import build
-from services.responder_adapter.signature import sign
 from shared.contract.calls import AlarmClaimed, AlarmReleased, AlarmSettled
 from shared.contract.event import Event
 from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered
@@ -32,6 +31,7 @@ from shared.kernel import bus
 from shared.kernel.clock import now
 from shared.kernel.service import Process, running
 from shared.kernel.settings import Settings
+from shared.kernel.signature import sign
 from shared.kernel.vault import Vault, key_name
 from tests.services.desk_server import Desk, http, says, serving
 

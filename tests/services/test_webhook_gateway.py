@@ -24,10 +24,10 @@ from deploy.local.ports import free
 from services.responder_adapter.attempts import NOT_SENT
 from services.responder_adapter.gateways import Answer, Silence
 from services.responder_adapter.gateways.webhook import TOTAL, Webhook, connected
-from services.responder_adapter.signature import verify
 from shared.contract.city import WebhookWire
 from shared.contract.terms import Rung
 from shared.kernel import trace
+from shared.kernel.signature import verify
 from tests.services.desk_server import Desk, Reply, http, says, serving
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

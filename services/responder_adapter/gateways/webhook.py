@@ -22,10 +22,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from services.responder_adapter.gateways import Answer, Silence
 from services.responder_adapter.payload import CANCEL
-from services.responder_adapter.signature import sign
 from shared.contract.city import WebhookWire
 from shared.contract.terms import Code, RefNo, Rung
 from shared.kernel import trace
+from shared.kernel.signature import sign
 
 TOTAL = 4.0
 TIMEOUTS = {"connect": 1.0, "read": 3.0, "write": 3.0, "pool": 0.5}
