@@ -21,7 +21,7 @@ from shared.contract.city import Clocks
 from shared.contract.event import Event
 
 POLICE = ("110",)
-"""Whom to phone while nothing is known: the line's own city's 110 (design §4, desk choice 2)."""
+"""Whom to phone while nothing is known: the line's own city's 110."""
 
 UNHEARD = frozenset({"unassessed", "unordered"})
 """Why a desk rings although nobody has been called out."""

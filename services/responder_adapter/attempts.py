@@ -4,7 +4,7 @@ from datetime import timedelta
 from zlib import crc32
 
 WAITS = (0.0, 1.0, 2.0, 4.0, 8.0)
-"""Seconds before attempts 1 to 5 (reliability note §1: delivery schedules of commerce are far too slow for us)."""
+"""Seconds before attempts 1 to 5 (delivery schedules of commerce begin at 5 s and are far too slow for us)."""
 
 LONGEST_WAIT = 10.0
 """Seconds before each later attempt."""

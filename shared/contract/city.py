@@ -51,7 +51,7 @@ class OnCall(BaseModel):
 
 
 class Clocks(BaseModel):
-    """Seconds a city allows. Defaults are ours to start from (design figures); each city sets its own."""
+    """Seconds a city allows. Defaults are ours to start from; each city sets its own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,6 +1,6 @@
 """签名: Standard Webhooks v1 (HMAC-SHA256 over `id.timestamp.body`), over raw bytes, both ways of the desk's wire.
 
-Our own, because the published Python package lets other errors than its own out on hostile input (reliability note §1).
+Our own, because the published Python package (standardwebhooks 1.1.0) lets ValueError and others out on hostile input.
 """
 
 import base64

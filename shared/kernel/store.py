@@ -14,7 +14,7 @@ from redis.exceptions import RedisError, ResponseError
 from shared.kernel.errors import Unavailable
 
 ANSWER_WITHIN = 3.0
-"""Seconds after which a silent store counts as unavailable (design figure: intake rings after 3 s)."""
+"""Seconds after which a silent store counts as unavailable."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,11 @@ class _Lane:
                 replies = iter(await self._exchange([command for asked in batch for command in asked.commands]))
         except (RedisError, TimeoutError, OSError) as silence:
             await self._hang_up()
-            return _fail(batch, Unavailable(f"The store does not answer: {type(silence).__name__}."))
-        told()
-        for asked in batch:
-            _settle(asked, [next(replies) for _ in asked.commands])
+            _fail(batch, Unavailable(f"The store does not answer: {type(silence).__name__}."))
+        else:
+            told()
+            for asked in batch:
+                _settle(asked, [next(replies) for _ in asked.commands])
 
     async def _exchange(self, commands: list[Command]) -> list[Any]:
         if self._connection is None:
