@@ -3,13 +3,14 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 
+from deploy.local.ports import HOST, free
 from deploy.local.process import Process
 from shared.kernel import bus
 from shared.kernel.clock import now
@@ -129,3 +130,24 @@ async def process(settings: Settings, log: Path, env: Mapping[str, str]) -> Asyn
         yield started
     finally:
         await started.stop()
+
+
+@asynccontextmanager
+async def deaf(redis_url: str) -> AsyncIterator[tuple[str, Callable[[bool], None]]]:
+    """A way to the store on which requests arrive, and replies only while it hears; else the connection breaks."""
+    port, hearing = free(1)[0], [True]
+    host, _, rest = redis_url.removeprefix("redis://").partition(":")
+    there, _, database = rest.partition("/")
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, replies: bool) -> None:
+        with suppress(ConnectionError):
+            while (block := await reader.read(65_536)) and (hearing[0] or not replies):
+                writer.write(block)
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_store, to_store = await asyncio.open_connection(host, int(there))
+        await asyncio.gather(carry(reader, to_store, False), carry(from_store, writer, True))
+
+    async with await asyncio.start_server(serve, HOST, port):
+        yield f"redis://{HOST}:{port}/{database}", lambda on: hearing.__setitem__(0, on)

@@ -127,5 +127,5 @@ def build(kit: Kit, hear: Callable[[Given], None] | None = None) -> Service:
             raise Malformed("negative")
         await tallies.learn(event, cause)
 
-    emits: frozenset[type[Event]] = frozenset({Counted, Noted, Waited})
+    emits = frozenset[type[Event]]((Counted, Noted, Waited))
     return Service("tally", {Given: on_given}, emits, (routes(kit, tallies),))

@@ -1,0 +1,192 @@
+"""One door into a machine: no update is lost, each cause is applied once, and a refusal leaves nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import reduce
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from deploy.local.ports import free
+from shared.contract.event import DeadlinePassed
+from shared.kernel.clock import now
+from shared.kernel.errors import Unavailable
+from shared.kernel.keeper import Address, Cause, Keeper, KeyReused
+from shared.kernel.service import running
+from shared.kernel.settings import Settings
+from shared.kernel.store import Row, Store
+from shared.kernel.vault import Vault
+from tests.kernel.conftest import speaking
+from tests.kernel.scene import CITY, about, add, counted, deaf, give, header, mouth, once, ready, said, total, totals
+from tests.kernel.tally.service import MACHINE, Add, Counted, Tally, TooMuch, Waited, build, evolve
+
+Rows = list[Row]
+
+
+@asynccontextmanager
+async def keeping(settings: Settings, rows: Rows | None = None, url: str = "") -> AsyncIterator[Keeper[Tally]]:
+    """A keeper of tallies, as one process has it; `rows` gathers what its relay would send."""
+    gathered = rows if rows is not None else []
+    store = Store(url or settings.redis_url, lambda _, __, fresh, *___: gathered.extend(fresh))
+    work = asyncio.create_task(store.run())
+    await store.load()
+    yield Keeper("tally", MACHINE, store, Vault(settings.masters, store), now, lambda *_: None)
+    work.cancel()
+    await asyncio.wait([work])
+
+
+def plus(case: UUID, amount: int) -> Add:
+    return Add(case=case, city=CITY, amount=amount)
+
+
+async def kept(settings: Settings) -> dict[Any, Any]:
+    """Everything the store has, by name."""
+    redis = Redis.from_url(settings.redis_url)
+    dump = {name: await redis.dump(name) for name in await redis.keys()}
+    await redis.aclose()
+    return dump
+
+
+async def test_two_processes_that_learn_about_one_instance_at_once_lose_no_update(settings: Settings) -> None:
+    case, rows = uuid4(), Rows()
+    async with keeping(settings, rows) as one, keeping(settings, rows) as two:
+        await asyncio.gather(*(k.learn(plus(case, 1), Cause(uuid4())) for k in (one, two) for _ in range(40)))
+        tally = await one.get(Address(str(case), CITY))
+    assert tally is not None
+    assert tally.total == 80
+    assert tally.seen == tuple(range(1, 81))
+    assert sum(row.topic == "tally.counted" for row in rows) == 80
+
+
+async def test_one_cause_that_reaches_both_processes_at_once_is_applied_once(settings: Settings) -> None:
+    case, cause, rows = uuid4(), Cause(uuid4()), Rows()
+    async with keeping(settings, rows) as one, keeping(settings, rows) as two:
+        learned = await asyncio.gather(*(k.learn(plus(case, 7), cause) for k in (one, two) for _ in range(10)))
+    assert [each.known for each in learned].count(False) == 1
+    assert {each.state.total for each in learned} == {7}
+    assert sum(row.topic == "tally.counted" for row in rows) == 1
+
+
+async def test_a_reply_lost_after_the_commit_is_made_up_by_asking_again(settings: Settings) -> None:
+    case, cause, rows = uuid4(), Cause(uuid4()), Rows()
+    async with deaf(settings.redis_url) as (url, hear), keeping(settings, rows, url) as keeper:
+        await keeper.learn(plus(case, 1), Cause(uuid4()))
+        hear(False)
+        with pytest.raises(Unavailable):
+            await keeper.learn(plus(case, 5), cause)
+        hear(True)
+        again = await keeper.learn(plus(case, 5), cause)
+        later = await keeper.learn(plus(case, 1), Cause(uuid4()))
+    assert (again.known, again.state.total, later.state.total) == (True, 6, 7)
+
+
+async def test_a_refusal_writes_nothing(settings: Settings) -> None:
+    case = uuid4()
+    async with keeping(settings) as keeper:
+        await keeper.learn(plus(case, 1), Cause(uuid4()))
+        before = await kept(settings)
+        for who in (case, uuid4()):
+            with pytest.raises(TooMuch):
+                await keeper.learn(plus(who, 5000), Cause(uuid4()))
+    assert await kept(settings) == before
+
+
+async def test_the_cause_of_a_commit_with_another_body_is_refused_even_by_a_process_that_has_not_seen_it(
+    settings: Settings,
+) -> None:
+    case, cause = uuid4(), uuid4()
+    async with keeping(settings) as one, keeping(settings) as two:
+        await one.learn(plus(case, 1), Cause(cause, "a"))
+        with pytest.raises(KeyReused):
+            await two.learn(plus(case, 5000), Cause(cause, "b"))
+        assert (await two.learn(plus(case, 1), Cause(cause, "a"))).known
+
+
+async def test_the_state_is_the_fold_of_what_was_said(settings: Settings, client: httpx.AsyncClient) -> None:
+    case = uuid4()
+    async with running(build, settings):
+        await ready(client)
+        for nth in range(6):
+            await add(client, case, nth, f"key-{nth}")
+        records = once(await counted(settings.kafka, case, 15))
+    async with keeping(settings) as keeper:
+        tally = await keeper.get(Address(str(case), CITY))
+    kinds = {kind.type_name(): kind for kind in (Counted, Waited)}
+    events = [kinds[header(r, "ce_type") or ""].model_validate_json(r.value) for r in records]
+    assert tally is not None
+    assert reduce(evolve, events, Tally()).seen == tally.seen
+
+
+async def test_learning_the_same_on_a_copy_gives_the_same_event_ids(
+    settings: Settings, frail_settings: Settings
+) -> None:
+    case, causes, here, there = uuid4(), [Cause(uuid4()) for _ in range(3)], Rows(), Rows()
+    async with keeping(settings, here) as one:
+        for cause in causes:
+            await one.learn(plus(case, 1), cause)
+    await _emptied(settings)
+    async with keeping(settings, there) as two:
+        for cause in causes:
+            await two.learn(plus(case, 1), cause)
+    assert [row.headers["ce_id"] for row in here] == [row.headers["ce_id"] for row in there]
+    assert len({row.headers["ce_id"] for row in here}) == 3
+
+
+async def _emptied(settings: Settings) -> None:
+    redis = Redis.from_url(settings.redis_url)
+    await redis.flushdb()
+    await redis.aclose()
+
+
+async def test_a_drill_stays_a_drill_from_cause_to_effect_and_through_the_deadline(
+    settings: Settings, client: httpx.AsyncClient
+) -> None:
+    drill, real = uuid4(), uuid4()
+    async with running(build, settings), mouth(settings.kafka) as producer:
+        await ready(client)
+        await give(producer, drill, 3, None, ("ce_drill", b"true"))
+        await give(producer, real, 3)
+        await counted(settings.kafka, drill, 3)
+        await add(client, drill, 1, "later")
+
+        def waited(found: list[Any]) -> bool:
+            return sum(header(r, "ce_type") == Waited.type_name() for r in about(found, drill, real)) >= 2
+
+        records = await said(settings.kafka, "tally.counted", waited)
+    assert {header(record, "ce_drill") for record in about(records, drill)} == {"true"}
+    assert {header(record, "ce_drill") for record in about(records, real)} == {None}
+
+
+async def test_an_event_that_means_nothing_to_an_instance_changes_nothing_of_it(
+    settings: Settings, client: httpx.AsyncClient
+) -> None:
+    case = uuid4()
+    other = settings.model_copy(update={"port": free(1)[0], "instance": "other"})
+    async with running(build, settings), running(build, other), speaking(other) as there:
+        await ready(client)
+        await ready(there)
+        await add(client, case, 2, "some")
+        assert (await add(there, case, 0, "none")).json() == {"total": 2}
+        assert (await add(client, case, 3, "more")).json() == {"total": 5}
+        assert await total(there, case) == 5
+        assert totals(once(await counted(settings.kafka, case, 5))) == [2, 5]
+
+
+async def test_a_process_that_has_seen_an_older_state_does_not_overlook_what_concerns_the_newest(
+    settings: Settings,
+) -> None:
+    case, rows = uuid4(), Rows()
+    address = Address(str(case), CITY)
+    async with keeping(settings, rows) as one, keeping(settings, rows) as two:
+        for keeper in (two, one):
+            due = (await keeper.learn(plus(case, 1), Cause(uuid4()))).state.due
+            assert due is not None
+            passed = DeadlinePassed(case=case, city=CITY, instance=str(case), home=CITY, due=due)
+            await two.learn(passed, Cause(uuid4()))
+        tally = await one.get(address)
+    assert tally is not None
+    assert (tally.total, tally.waited) == (2, 2)
