@@ -142,6 +142,21 @@ async def _http(_: Request, refusal: Exception) -> JSONResponse:
     return problem(refusal.status_code, code, str(refusal.detail))
 
 
+class Measured:
+    """Refuses a request that says itself that it is too long, before any of it is read."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        length = dict(scope.get("headers", ())).get(b"content-length", b"0")
+        if scope["type"] == "http" and length.isdigit() and int(length) > MAX_BODY:
+            answer = problem(413, "too_large", f"The body has more than {MAX_BODY} bytes. Send less.")
+            return await answer(scope, receive, send)
+        return await self._app(scope, receive, send)
+
+
 class Traced:
     """One server span a request, in the trace of the case that its path names; PUT on a call opens the trace."""
 
@@ -195,6 +210,7 @@ def application(name: str, token: str, ready: Callable[[], Awaitable[tuple[int, 
     )
     app.state.token = token
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY)
+    app.add_middleware(Measured)
     app.add_middleware(Traced)
 
     @app.get("/health/live", include_in_schema=False)
