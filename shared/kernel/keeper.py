@@ -17,7 +17,7 @@ from shared.kernel.clock import milliseconds
 from shared.kernel.errors import Unavailable
 from shared.kernel.shards import shard_of
 from shared.kernel.store import Commit, Row, Store
-from shared.kernel.vault import Vault, key_name
+from shared.kernel.vault import KEYS_TOPIC, Vault, key_name
 
 S = TypeVar("S")
 
@@ -297,4 +297,4 @@ def _address(machine: Machine[Any], message: Message) -> Address:
 
 def _key_row(case: UUID, wrapped: bytes) -> Row:
     headers = {"content-type": "application/octet-stream", "traceparent": trace.parent()}
-    return Row("case.keys", str(case), headers, wrapped)
+    return Row(KEYS_TOPIC, str(case), headers, wrapped)

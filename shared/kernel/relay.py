@@ -21,6 +21,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from shared.kernel import bus, trace
 from shared.kernel.errors import Unavailable
 from shared.kernel.store import Row, Store
+from shared.kernel.vault import KEYS_TOPIC
 
 LEASE = 3.0
 SWEEP = 1.0
@@ -64,8 +65,7 @@ class Relay:
         self._rows: deque[tuple[_Shard, bytes, Row]] = deque()
         self._wanted = asyncio.Event()
         self._producer: Any = None
-        self._broken = asyncio.Event()
-        self.gate = asyncio.Event()
+        self._broken, self.gate = asyncio.Event(), asyncio.Event()
 
     def offer(self, tag: str, ids: tuple[bytes, ...], rows: tuple[Row, ...], follows_others: bool = False) -> None:
         """Take freshly committed rows, in commit order; the sweep finds those that cannot go now, or not yet."""
@@ -164,7 +164,7 @@ class Relay:
                     key=row.key.encode(),
                     headers=[(name, text.encode()) for name, text in headers.items()],
                 )
-                if row.topic == "case.keys":
+                if row.topic == KEYS_TOPIC:
                     await asyncio.shield(acknowledged)
         except (KafkaError, TimeoutError) as failure:
             self._failed(producer, shard, span, failure)

@@ -32,7 +32,7 @@ from shared.kernel.settings import Settings
 from shared.kernel.shards import shard_of
 from shared.kernel.store import Store
 from shared.kernel.timers import Timers
-from shared.kernel.vault import Vault
+from shared.kernel.vault import KEYS_TOPIC, Vault
 from shared.kernel.verifier import Verifier
 
 S = TypeVar("S")
@@ -172,7 +172,8 @@ def assemble(build: Build, settings: Settings, now: Callable[[], datetime] = clo
         for group, handlers in ((name, service.consumes), (name + FOLLOWS, service.follows))
         if handlers
     )
-    topics = {event.topic for event in (*service.emits, *service.consumes, *service.follows)}
+    heard = {event.topic for event in (*service.consumes, *service.follows)}
+    topics = {*heard, *(f"{topic}.dlq" for topic in heard), *(event.topic for event in service.emits), KEYS_TOPIC}
     process = Process(service, settings, store, relay, consumers, timers, Verifier(settings.kafka, topics, relay.gate))
     app = web.application(name, settings.api_token.get_secret_value(), process.ready)
     for router in service.routes:

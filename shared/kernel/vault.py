@@ -5,6 +5,7 @@ a ciphertext moved elsewhere does not open. The case's key is wrapped by a versi
 Redis and Kafka. To erase a person is to destroy the wrapped key.
 """
 
+import asyncio
 import base64
 import json
 import os
@@ -20,8 +21,13 @@ from shared.kernel.errors import Malformed
 from shared.kernel.shards import shard_of
 from shared.kernel.store import Store
 
+KEYS_TOPIC = "case.keys"
+
 REMEMBERED = 20_000
 """Case keys kept unwrapped in memory at the most."""
+
+REFUSED_FOR = 2.0
+"""Seconds in which something sealed under a refused key may still come to be learnt, and must be refused with it."""
 
 
 class Unreadable(Malformed):
@@ -40,6 +46,7 @@ class Vault:
         self._store = store
         self._keys: OrderedDict[UUID, AESGCM] = OrderedDict()
         self._pending: OrderedDict[UUID, bytes] = OrderedDict()
+        self._refused: dict[UUID, tuple[bytes, float]] = {}
 
     async def seal(self, case: UUID, field: str, value: Any, *, city: str) -> str:
         """`value` (anything JSON holds) as ciphertext that opens only for this case and field."""
@@ -54,10 +61,11 @@ class Vault:
         key = await self._key(case, city)
         if key is None:
             raise Unreadable("the case has no key; it was erased or never had one")
-        raw = base64.urlsafe_b64decode(sealed[3:] + "=" * (-len(sealed[3:]) % 4))
         try:
+            version, _, text = sealed.partition(".")
+            raw = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True) if version == "s1" else b""
             return json.loads(key.decrypt(raw[:12], raw[12:], _bound_to(case, field)))
-        except InvalidTag as broken:
+        except (InvalidTag, ValueError) as broken:
             raise Unreadable(f"the field {field!r} does not open with this case's key") from broken
 
     async def expect(self, first: Event, _: object) -> None:
@@ -66,7 +74,10 @@ class Vault:
 
     def pending(self, case: UUID) -> bytes | None:
         """The wrapped key that the case's next commit must carry, if the store does not have it yet."""
-        return self._pending.get(case)
+        wrapped, until = self._refused.get(case, (None, 0.0))
+        if wrapped and asyncio.get_running_loop().time() > until:
+            del self._refused[case]
+        return self._pending.get(case) or (wrapped if case in self._refused else None)
 
     def stored(self, case: UUID, wrapped: bytes) -> None:
         """The store has taken this wrapped key."""
@@ -74,9 +85,10 @@ class Vault:
             del self._pending[case]
 
     def forget(self, case: UUID) -> None:
-        """Another process made this case's key first; the next use fetches theirs."""
-        self._pending.pop(case, None)
+        """Another process made this case's key first: theirs is fetched, and nothing sealed under ours is learnt."""
         self._keys.pop(case, None)
+        if refused := self._pending.pop(case, None):
+            self._refused[case] = refused, asyncio.get_running_loop().time() + REFUSED_FOR
 
     async def _key(self, case: UUID, city: str) -> AESGCM | None:
         if case in self._keys:

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from shared.kernel.errors import Unavailable
 from shared.kernel.store import Store
+from shared.kernel.vault import KEYS_TOPIC
 
 AGAIN_AFTER = 2.0
 """Seconds until unreachable or weak settings are looked at again."""
@@ -24,8 +25,16 @@ STORE_WANTS = {
 }
 """What makes the store's yes mean fsynced (Redis persistence documentation; kill -9 and disk-full trials)."""
 
-TOPIC_WANTS = {"retention.ms": "-1", "unclean.leader.election.enable": "false"}
-"""What keeps the log of record whole, for every topic we speak or hear on."""
+TOPIC_WANTS = {
+    "cleanup.policy": "delete",
+    "retention.ms": "-1",
+    "retention.bytes": "-1",
+    "unclean.leader.election.enable": "false",
+}
+"""What keeps the log of record whole, for every topic we speak or hear on: its key is the case, so compacting loses."""
+
+KEYS_WANTS = {"cleanup.policy": "compact", "unclean.leader.election.enable": "false"}
+"""What keeps the newest wrapped key of every case."""
 
 log = structlog.get_logger()
 
@@ -37,7 +46,7 @@ def weak_store(found: Mapping[str, str]) -> list[str]:
 
 def weak_topic(topic: str, found: Mapping[str, str], replicas: int) -> list[str]:
     """Each setting of a topic that loses acknowledged records."""
-    wants = dict(TOPIC_WANTS)
+    wants = dict(KEYS_WANTS if topic == KEYS_TOPIC else TOPIC_WANTS)
     if replicas == 1:
         wants["flush.messages"] = "1"
     weak = [f"topic {topic}: {k} is {found[k]}, must be {v}" for k, v in wants.items() if found.get(k, v) != v]
@@ -73,8 +82,8 @@ class Verifier:
 
     async def _kafka(self) -> list[str]:
         admin = AIOKafkaAdminClient(bootstrap_servers=self._brokers, request_timeout_ms=3000)
-        await admin.start()
         try:
+            await admin.start()
             described = await admin.describe_topics(self._topics)
             missing = [f"topic {t['topic']} does not exist; create it" for t in described if not t["partitions"]]
             replicas = {t["topic"]: len(t["partitions"][0]["replicas"]) for t in described if t["partitions"]}
