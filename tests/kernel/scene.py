@@ -38,6 +38,18 @@ async def ready(client: httpx.AsyncClient, *statuses: str) -> None:
     await until(so)
 
 
+async def alive(client: httpx.AsyncClient) -> None:
+    """It answers, whatever it still lacks."""
+
+    async def so() -> bool:
+        try:
+            return (await client.get("/health/live")).is_success
+        except httpx.TransportError:
+            return False
+
+    await until(so)
+
+
 async def add(client: httpx.AsyncClient, case: UUID, amount: int, key: str, **more: Any) -> httpx.Response:
     return await client.post(
         f"/cities/{CITY}/tallies/{case}/additions",
@@ -84,6 +96,20 @@ async def said(brokers: str, topic: str, enough: Callable[[list[Any]], bool], wi
     finally:
         await reader.stop()
     return found
+
+
+async def whole(brokers: str, *topics: str) -> list[Any]:
+    """Every record that these topics have now."""
+    reader = bus.reader(brokers, *topics)
+    await reader.start()
+    try:
+        ends = await reader.end_offsets(reader.assignment())
+        found: list[Any] = []
+        while any([await reader.position(partition) < end for partition, end in ends.items()]):
+            found += [record for records in (await reader.getmany(timeout_ms=200)).values() for record in records]
+        return found
+    finally:
+        await reader.stop()
 
 
 def about(records: list[Any], *cases: UUID) -> list[Any]:

@@ -15,7 +15,7 @@ from deploy.local.ports import free
 from shared.kernel.service import running
 from shared.kernel.settings import Settings
 from tests.kernel.conftest import speaking
-from tests.kernel.scene import CITY, add, counted, deaf, environment, header, once, process, ready, totals, until
+from tests.kernel.scene import CITY, add, alive, counted, deaf, environment, header, once, process, ready, totals, until
 from tests.kernel.tally.service import build
 
 
@@ -28,16 +28,6 @@ async def stopped(broker: Cluster) -> AsyncIterator[None]:
     finally:
         await broker.brokers[0].start()
         await broker.brokers[0].until_ready()
-
-
-async def alive(client: httpx.AsyncClient) -> None:
-    async def so() -> bool:
-        try:
-            return (await client.get("/health/live")).is_success
-        except httpx.TransportError:
-            return False
-
-    await until(so)
 
 
 async def test_what_was_learnt_with_kafka_dead_arrives_in_order_once_it_is_back(
