@@ -37,13 +37,12 @@ def build(kit: Kit) -> Service:
         consumes={
             CallOutOrdered: callouts.learn,
             CallOutCancelRequested: callouts.learn,
-        },
-        follows={
-            CallReceived: kit.vault.expect,
+            # Heard at once: what a person has phoned must never be overtaken by the order it answers.
             AlarmClaimed: callouts.learn,
             AlarmReleased: callouts.learn,
             AlarmSettled: callouts.learn,
         },
+        follows={CallReceived: kit.vault.expect},
         emits=frozenset(
             {
                 CallOutTaken,

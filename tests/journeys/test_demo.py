@@ -40,7 +40,8 @@ async def test_a_play_that_cannot_go_on_fails_with_one_sentence(world: World) ->
         await demo.play(world.where, Scenario.model_validate({**play, "timeline": [first, last]}))
 
 
-async def test_desks_get_their_own_habits_back_after_a_play(world: World) -> None:
+async def test_desks_get_their_own_habits_back_after_a_play(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "CLOSED_WITHIN", 0.3)
     before = await world.client.desk("desk_110", "/behaviour")
     with pytest.raises(Trouble, match="No IncidentClosed came"):
         await demo.play(world.where, scenario.read("joint-response").model_copy(update={"timeline": ()}))

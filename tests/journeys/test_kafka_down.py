@@ -32,5 +32,5 @@ async def test_the_ledger_rings_without_kafka_and_what_was_phoned_is_not_sent_ag
         for rung, code_said in (("contact", None), ("cleared", "assisted")):
             await incident.told_by_phone(rung, **({"code": code_said} if code_said else {}))
         await incident.closes()
-        assert await incident.callouts_of("desk_110") == {}
+        assert await incident.callouts_of("desk_110") == {}, incident.said
         await incident.one_car_from("desk_120")
