@@ -28,7 +28,7 @@ from shared.kernel.consumer import FOLLOWS, Consumer, Handler
 from shared.kernel.errors import Unavailable
 from shared.kernel.keeper import Effect, Keeper, Machine
 from shared.kernel.relay import LEASE, Relay
-from shared.kernel.settings import Settings
+from shared.kernel.settings import Settings, sentence
 from shared.kernel.shards import shard_of
 from shared.kernel.store import Store
 from shared.kernel.timers import Timers
@@ -205,7 +205,7 @@ def run(build: Build) -> None:
         settings = Settings()
         settings.check()
     except (ValidationError, ValueError) as unusable:
-        log.error("settings_do_not_hold", error=str(unusable))  # noqa: TRY400 the sentence is for a person
+        log.error("settings_do_not_hold", error=sentence(unusable, "JINGYI_"))  # noqa: TRY400 the sentence is for a person
         sys.exit(2)
     name = build.__module__.split(".")[-2]
     spans = trace.provider(name, settings.otlp)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.contract.city import Cities, City
@@ -63,6 +63,8 @@ class Settings(BaseSettings):
             raise ValueError(f"No usable master key in {self.master_keys} (JINGYI_MASTER_KEYS).") from unusable
         if not keys or any(len(key) != 32 for key in keys.values()):
             raise ValueError(f"{self.master_keys}: each line is `version base64` of 32 bytes.")
+        if len(keys) < len(lines):
+            raise ValueError(f"{self.master_keys}: one version has two keys; give each key a version of its own.")
         return keys
 
 
@@ -70,7 +72,20 @@ def _pack(path: Path) -> City:
     try:
         pack = City.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, ValueError) as unusable:
-        raise ValueError(f"City pack {path.name} does not hold: {unusable}") from unusable
+        raise ValueError(f"City pack {path.name} does not hold: {sentence(unusable)}") from unusable
     if pack.code != path.stem:
         raise ValueError(f"City pack {path.name} calls itself {pack.code}; name the file after the city.")
     return pack
+
+
+def sentence(unusable: Exception, prefix: str = "") -> str:
+    """What does not hold and where, on one line and without what was given: it may be a secret."""
+    if not isinstance(unusable, ValidationError):
+        return " ".join(str(unusable).split())
+    errors = unusable.errors(include_url=False, include_input=False)[:5]
+    return "; ".join(_said(prefix + ".".join(map(str, e["loc"])), prefix, e["msg"]) for e in errors)
+
+
+def _said(where: str, prefix: str, what: str) -> str:
+    told = what.removeprefix("Value error, ")
+    return told if where == prefix else f"{where.upper() if prefix else where}: {told}"

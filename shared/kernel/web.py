@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any
 from uuid import UUID, uuid5
 
@@ -27,6 +27,10 @@ MAX_BODY = 65_536
 
 CASE = re.compile(rb"/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})(?:/|$)")
 KEY = re.compile(r"^[\x21-\x7e]{1,128}$")
+FIELD = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+SHOWN = 20
+"""Errors of one body that an answer names at the most."""
 
 
 class NotFound(Rejected):
@@ -126,11 +130,16 @@ async def _invalid(_: Request, invalid: Exception) -> JSONResponse:
     """What is wrong and where, without repeating what was sent: it may be personal."""
     if not isinstance(invalid, RequestValidationError):
         raise invalid
-    errors = [{"where": ".".join(map(str, e["loc"])), "what": e["type"]} for e in invalid.errors()]
+    errors = [{"where": _where(e["loc"], e["type"]), "what": e["type"]} for e in invalid.errors()[:SHOWN]]
     if any(error["what"] == "json_invalid" for error in errors):
         return problem(400, "malformed_json", "The body is not JSON.")
     named = "; ".join(f"{error['where']}: {error['what']}" for error in errors[:5])
     return problem(422, "invalid", f"Correct these and send again: {named}.", errors=errors)
+
+
+def _where(path: Sequence[int | str], what: str) -> str:
+    known = path[:-1] if what == "extra_forbidden" else path
+    return ".".join(str(part) if isinstance(part, int) or FIELD.fullmatch(part) else "…" for part in known)
 
 
 async def _http(_: Request, refusal: Exception) -> JSONResponse:
@@ -139,7 +148,9 @@ async def _http(_: Request, refusal: Exception) -> JSONResponse:
     code = {400: "malformed_json", 404: "no_such_path", 405: "method_not_allowed", 413: "too_large"}.get(
         refusal.status_code, "refused"
     )
-    return problem(refusal.status_code, code, str(refusal.detail))
+    answer = problem(refusal.status_code, code, str(refusal.detail))
+    answer.headers.update(refusal.headers or {})
+    return answer
 
 
 class Measured:
