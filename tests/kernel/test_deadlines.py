@@ -1,0 +1,120 @@
+"""A deadline fires once, whoever died, whatever was away, and whichever way the wall clock jumped."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+
+from deploy.local.kafka import Cluster
+from deploy.local.valkey import Valkey
+from shared.kernel import clock
+from shared.kernel.service import running
+from shared.kernel.settings import Settings
+from tests.kernel.scene import CITY, about, add, alive, environment, header, process, ready, said, until
+from tests.kernel.tally.service import Waited, build
+
+
+async def waited(client: httpx.AsyncClient, case: UUID) -> int:
+    return int((await client.get(f"/cities/{CITY}/tallies/{case}")).json().get("waited", 0))
+
+
+async def fired_once(client: httpx.AsyncClient, case: UUID, within: float = 5) -> None:
+    async def so() -> bool:
+        return await waited(client, case) == 1
+
+    await until(so, within)
+    await asyncio.sleep(1.2)
+    assert await waited(client, case) == 1
+
+
+@asynccontextmanager
+async def away(store: Valkey) -> AsyncIterator[None]:
+    await store.stop()
+    try:
+        yield
+    finally:
+        await store.start()
+        await store.until_ready()
+
+
+async def test_a_deadline_fires_once_and_says_so_once(settings: Settings, client: httpx.AsyncClient) -> None:
+    case = uuid4()
+
+    def told(found: list[Any]) -> bool:
+        return bool(rings(found))
+
+    def rings(found: list[Any]) -> list[Any]:
+        return [r for r in about(found, case) if header(r, "ce_type") == Waited.type_name()]
+
+    async with running(build, settings):
+        await alive(client)
+        await add(client, case, 1, "one")
+        await fired_once(client, case, within=1.5)
+        assert len(rings(await said(settings.kafka, "tally.counted", told))) == 1
+
+
+async def test_a_deadline_set_by_a_killed_process_fires_in_its_successor_even_without_kafka(
+    frail_settings: Settings, client: httpx.AsyncClient, frail: Cluster, tmp_path: Path
+) -> None:
+    case = uuid4()
+    await frail.brokers[0].kill()
+    try:
+        async with process(frail_settings, tmp_path / "log", environment(frail_settings)) as killed:
+            await alive(client)
+            assert (await add(client, case, 1, "one")).is_success
+            killed.signal(signal.SIGKILL)
+            await killed.wait()
+        async with running(build, frail_settings):
+            await alive(client)
+            await fired_once(client, case, within=6)
+    finally:
+        await frail.brokers[0].start()
+        await frail.brokers[0].until_ready()
+
+
+async def test_a_deadline_that_passed_while_the_store_was_away_fires_when_it_is_back(
+    settings: Settings, client: httpx.AsyncClient, stoppable: Valkey
+) -> None:
+    case = uuid4()
+    async with running(build, settings.model_copy(update={"redis_url": stoppable.url})):
+        await ready(client)
+        await add(client, case, 1, "one")
+        async with away(stoppable):
+            await asyncio.sleep(0.8)
+        await fired_once(client, case)
+
+
+async def test_a_wall_clock_that_jumps_back_an_hour_does_not_delay_it(
+    settings: Settings, client: httpx.AsyncClient
+) -> None:
+    case, back = uuid4(), timedelta()
+
+    def jumping() -> datetime:
+        return clock.now() - back
+
+    async with running(build, settings, jumping):
+        await ready(client)
+        await add(client, case, 1, "one")
+        back = timedelta(hours=1)
+        await fired_once(client, case, within=2)
+
+
+async def test_a_wall_clock_that_jumps_ahead_fires_early_rather_than_late(
+    settings: Settings, client: httpx.AsyncClient
+) -> None:
+    case, ahead = uuid4(), timedelta()
+
+    def jumping() -> datetime:
+        return clock.now() + ahead
+
+    async with running(build, settings, jumping):
+        await ready(client)
+        await add(client, case, 1, "one")
+        ahead = timedelta(hours=1)
+        await fired_once(client, case, within=2)

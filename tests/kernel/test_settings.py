@@ -1,0 +1,82 @@
+"""What a service is told that does not hold ends it at once, with one sentence that says what to do."""
+
+import base64
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploy.local.process import Process
+from shared.kernel.settings import Settings
+from tests.kernel.scene import environment
+
+SECRET = "a-short-secret"
+
+
+async def ending(settings: Settings, log: Path, **changed: str) -> tuple[int, str]:
+    """How the tally ends with these variables, and the one thing it says."""
+    env = environment(settings, **changed)
+    started = await Process.start("tally", [sys.executable, "-m", "tests.kernel.tally"], log=log, env=env)
+    try:
+        code = await started.wait()
+    finally:
+        await started.stop()
+    [line] = log.read_text().splitlines()
+    return code, json.loads(line)["error"]
+
+
+@pytest.mark.parametrize("token", ["development", SECRET])
+async def test_production_refuses_a_token_that_is_known_or_short_without_repeating_it(
+    settings: Settings, tmp_path: Path, token: str
+) -> None:
+    code, said = await ending(settings, tmp_path / "log", JINGYI_ENV="production", JINGYI_API_TOKEN=token)
+    assert code == 2
+    assert said == "JINGYI_API_TOKEN must have at least 32 characters outside development."
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("JINGYI_PORT", "many"), ("JINGYI_ENV", "staging"), ("JINGYI_INSTANCE", "a b")]
+)
+async def test_a_variable_that_does_not_hold_is_named(
+    settings: Settings, tmp_path: Path, variable: str, value: str
+) -> None:
+    code, said = await ending(settings, tmp_path / "log", **{variable: value})
+    assert code == 2
+    assert variable in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    "content", ["", "one", "1 short", "x " + base64.b64encode(b"k" * 32).decode(), "1 " + "k" * 43, "\x00\x01"]
+)
+def test_a_bad_key_file_is_named_in_one_sentence_that_shows_no_key(
+    settings: Settings, tmp_path: Path, content: str
+) -> None:
+    keys = tmp_path / "bad.keys"
+    keys.write_text(content)
+    with pytest.raises(ValueError, match=str(keys)) as refusal:
+        settings.model_copy(update={"master_keys": keys}).check()
+    assert "\n" not in str(refusal.value)
+    assert not content.strip() or content.split()[-1] not in str(refusal.value)
+
+
+def test_two_keys_of_one_version_are_not_one_key(settings: Settings, tmp_path: Path) -> None:
+    keys = tmp_path / "two.keys"
+    keys.write_text("".join(f"1 {base64.b64encode(os.urandom(32)).decode()}\n" for _ in range(2)))
+    with pytest.raises(ValueError, match="two keys"):
+        settings.model_copy(update={"master_keys": keys}).check()
+
+
+@pytest.mark.parametrize("content", ["", "a: [", "code: '140700'", "- 1", "code: 1\nname: x"])
+def test_a_bad_city_pack_is_named_in_one_sentence(settings: Settings, tmp_path: Path, content: str) -> None:
+    (tmp_path / "140700.yaml").write_text(content)
+    with pytest.raises(ValueError, match=r"140700\.yaml") as refusal:
+        settings.model_copy(update={"cities": tmp_path}).check()
+    assert "\n" not in str(refusal.value)
+
+
+def test_no_city_pack_at_all_says_where_to_put_one(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JINGYI_CITIES"):
+        settings.model_copy(update={"cities": tmp_path / "nowhere"}).check()
