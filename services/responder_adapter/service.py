@@ -41,8 +41,8 @@ def build(kit: Kit) -> Service:
             AlarmClaimed: callouts.learn,
             AlarmReleased: callouts.learn,
             AlarmSettled: callouts.learn,
+            CallReceived: kit.vault.expect,
         },
-        follows={CallReceived: kit.vault.expect},
         emits=frozenset(
             {
                 CallOutTaken,
