@@ -81,6 +81,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._relay = relay
         self._partitions: dict[Any, _Partition] = {}
         self._lanes: dict[tuple[bytes, str | None], deque[Any]] = {}
+        self._walking: set[asyncio.Task[None]] = set()
         self._in_work = 0
         self._stopping = False
         self._idle = asyncio.Event()
@@ -100,6 +101,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                     continue
                 kafka.subscribe(self._topics, listener=self)
                 await self._hear(kafka, lanes)
+            for lane in self._walking:
+                lane.cancel()
 
     def stop(self) -> None:
         """Take nothing new, finish what is in work, commit, leave the group."""
@@ -154,7 +157,9 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             lane = self._lanes.get(about)
             if lane is None:
                 self._lanes[about] = deque([(work, record)])
-                lanes.create_task(self._walk(about))
+                walking = lanes.create_task(self._walk(about))
+                self._walking.add(walking)
+                walking.add_done_callback(self._walking.discard)
             else:
                 lane.append((work, record))
 
