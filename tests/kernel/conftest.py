@@ -12,6 +12,7 @@ import pytest_asyncio
 from opentelemetry import trace as otel
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from redis import Redis
 
 from deploy.local import topics
 from deploy.local.kafka import Cluster
@@ -59,6 +60,8 @@ def settings(brokers: str, valkey: Valkey, tmp_path: Path) -> Settings:
     keys = tmp_path / "master.keys"
     keys.write_text(f"1 {base64.b64encode(os.urandom(32)).decode()}\n")
     url = f"{valkey.url.rsplit('/', 1)[0]}/{next(_databases) % 16}"
+    with Redis.from_url(url) as redis:
+        redis.flushdb()
     return Settings(redis_url=url, kafka=brokers, port=free(1)[0], master_keys=keys, cities=PACKS, instance="test")
 
 

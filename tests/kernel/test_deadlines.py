@@ -1,22 +1,19 @@
 """A deadline fires once, whoever died, whatever was away, and whichever way the wall clock jumped."""
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 
-from deploy.local.kafka import Cluster
 from deploy.local.valkey import Valkey
 from shared.kernel import clock
 from shared.kernel.service import running
 from shared.kernel.settings import Settings
-from tests.kernel.scene import CITY, about, add, alive, environment, header, process, ready, said, until
+from tests.kernel.scene import CITY, about, add, alive, header, ready, said, until
 from tests.kernel.tally.service import Waited, build
 
 
@@ -57,25 +54,6 @@ async def test_a_deadline_fires_once_and_says_so_once(settings: Settings, client
         await add(client, case, 1, "one")
         await fired_once(client, case, within=1.5)
         assert len(rings(await said(settings.kafka, "tally.counted", told))) == 1
-
-
-async def test_a_deadline_set_by_a_killed_process_fires_in_its_successor_even_without_kafka(
-    frail_settings: Settings, client: httpx.AsyncClient, frail: Cluster, tmp_path: Path
-) -> None:
-    case = uuid4()
-    await frail.brokers[0].kill()
-    try:
-        async with process(frail_settings, tmp_path / "log", environment(frail_settings)) as killed:
-            await alive(client)
-            assert (await add(client, case, 1, "one")).is_success
-            killed.signal(signal.SIGKILL)
-            await killed.wait()
-        async with running(build, frail_settings):
-            await alive(client)
-            await fired_once(client, case, within=6)
-    finally:
-        await frail.brokers[0].start()
-        await frail.brokers[0].until_ready()
 
 
 async def test_a_deadline_that_passed_while_the_store_was_away_fires_when_it_is_back(
