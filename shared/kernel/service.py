@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import os
 import signal
 import sys
 import traceback
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import structlog
 import uvicorn
@@ -161,7 +161,7 @@ class Server(uvicorn.Server):
 def assemble(build: Build, settings: Settings, now: Callable[[], datetime] = clock.now) -> tuple[Process, Server]:
     """A service and everything around it, not yet running."""
     name = build.__module__.split(".")[-2]
-    instance = f"{settings.instance}-{os.getpid()}-{id(settings)}"
+    instance = f"{settings.instance}-{uuid4().hex[:12]}"  # in two containers every process has the same number
     relay = Relay(name, instance, settings.kafka, sorted({shard_of(city) for city in settings.packs}))
     store = Store(settings.redis_url, relay.offer)
     timers = Timers(store, now, relay.leased)
