@@ -56,7 +56,9 @@ def claim(
 ) -> None:
     """我来打: take the call; shows what to say, and what to write down."""
     acted(state, actor, ADAPTER, f"{callout_path(city, to, case, n)}/claims", {})
-    for line in fetched(state, actor, ADAPTER, callout_path(city, to, case, n))["script"]:
+    callout = fetched(state, actor, ADAPTER, callout_path(city, to, case, n))
+    console.print(f"[bold]请拨打 phone[/]  {callout['number']}  {callout['name']}")
+    for line in callout["script"]:
         console.print(f"[bold]{line['about']}[/]  {line['words']}")
 
 

@@ -59,7 +59,7 @@ def check(callout: CallOut, said: Said) -> None:
     if said.rung in CODED and said.code is None:
         raise IncompleteReport("code_missing", f"{said.rung} needs a code: why, or with what disposition.")
     further = said.rung in ACCEPTED and said.rung is not Rung.ACCEPTED
-    if by_phone and further and callout.rung not in ACCEPTED:
+    if by_phone and further and callout.rung not in ACCEPTED | ENDED:
         raise Rejected("not_accepted_yet", "Nobody has accepted it. Report accepted first, with officer and event_no.")
 
 
