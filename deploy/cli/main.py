@@ -15,6 +15,7 @@ from rich.live import Live
 
 from deploy.cli import alarms, calls, dead_letters, demo, incidents, tasks
 from deploy.cli import watch as live
+from deploy.cli.bench import bench
 from deploy.cli.trace import trace
 from deploy.local import folders, record, table
 from deploy.local.ports import Ports
@@ -31,6 +32,7 @@ FreePorts = Annotated[bool, typer.Option("--free-ports", help="Take ports that n
 
 
 app.command()(trace)
+app.command()(bench)
 for commands in (calls, incidents, alarms, tasks, dead_letters, live, demo):
     commands.register(app)
 

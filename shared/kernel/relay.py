@@ -7,7 +7,6 @@ everything unacknowledged is sent again in order.
 """
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
@@ -65,7 +64,7 @@ class Relay:
         self._rows: deque[tuple[_Shard, bytes, Row]] = deque()
         self._wanted = asyncio.Event()
         self._producer: Any = None
-        self._broken, self.gate = asyncio.Event(), asyncio.Event()
+        self._broken, self._doubted, self.gate = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def offer(self, tag: str, ids: tuple[bytes, ...], rows: tuple[Row, ...], follows_others: bool = False) -> None:
         """Take freshly committed rows, in commit order; the sweep finds those that cannot go now, or not yet."""
@@ -74,6 +73,7 @@ class Relay:
             return
         if follows_others:
             shard.fall_behind()
+            self._doubted.set()
         if shard.behind:
             shard.held.extend(zip(ids, rows, strict=True))
         else:
@@ -247,7 +247,10 @@ class Relay:
     async def _sweep(self, store: Store) -> None:
         """Send what lies in the outboxes since more than a second, oldest first, until a shard has no such row."""
         while True:
-            await asyncio.sleep(SWEEP if not any(s.behind and s.leased for s in self._shards.values()) else 0.1)
+            behind = any(shard.behind and shard.leased for shard in self._shards.values())
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._doubted.wait(), 0.1 if behind else SWEEP)
+            self._doubted.clear()
             mine = [shard for shard in self._shards.values() if shard.leased]
             if self._producer is not None and mine:
                 with suppress(Unavailable):
@@ -263,7 +266,7 @@ class Relay:
         for shard, entries, (before, doubts) in zip(mine, replies, known, strict=True):
             missed = [(i, row) for i, row in entries if i not in before and i not in shard.sending]
             if missed:
-                self._enqueue(shard, tuple(i for i, _ in missed), tuple(_row(fields) for _, fields in missed))
+                self._enqueue(shard, tuple(i for i, _ in missed), tuple(Row.read(fields) for _, fields in missed))
             if entries and shard.behind:
                 shard.held = [held for held in shard.held if _place(held[0]) > _place(entries[-1][0])]
             if shard.behind and shard.doubts == doubts and len(entries) < AT_ONCE:
@@ -293,8 +296,3 @@ class Relay:
 def _place(row_id: bytes) -> tuple[int, int]:
     milliseconds, _, sequence = row_id.partition(b"-")
     return int(milliseconds), int(sequence)
-
-
-def _row(flat: list[bytes]) -> Row:
-    fields = dict(zip(flat[::2], flat[1::2], strict=True))
-    return Row(fields[b"t"].decode(), fields[b"k"].decode(), json.loads(fields[b"h"]), fields[b"v"])

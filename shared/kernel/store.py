@@ -1,6 +1,7 @@
 """The accept journal: one queued, pipelined connection, so that replies come in commit order and fsyncs group."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -25,6 +26,12 @@ class Row:
     key: str
     headers: dict[str, str]
     value: bytes
+
+    @classmethod
+    def read(cls, flat: list[bytes]) -> "Row":
+        """A row as an outbox keeps it: t, k, h and v, each name before its value."""
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        return cls(fields[b"t"].decode(), fields[b"k"].decode(), json.loads(fields[b"h"]), fields[b"v"])
 
 
 @dataclass(frozen=True, eq=False)
