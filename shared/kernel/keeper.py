@@ -12,7 +12,7 @@ from uuid import UUID, uuid5
 from pydantic import TypeAdapter
 
 from shared.contract.event import Command, DeadlinePassed, Event, Message, Rejected
-from shared.kernel import trace
+from shared.kernel import cloudevent, trace
 from shared.kernel.clock import milliseconds
 from shared.kernel.errors import Unavailable
 from shared.kernel.shards import shard_of
@@ -175,7 +175,8 @@ class Keeper(Generic[S]):
                 return Learned(fresh.state, (), fingerprint is not None, fresh.drill)
             return fresh
         version = kept.version + bool(events)
-        after = _Kept(reduce(self.machine.evolve, events, kept.state), version, kept.drill or cause.drill)
+        drill = kept.drill if kept.version else cause.drill
+        after = _Kept(reduce(self.machine.evolve, events, kept.state), version, drill)
         return await self._commit(_Change(address, message, cause, kept, after, events))
 
     async def _commit(self, change: "_Change[S]") -> Learned[S] | _Kept[S]:
@@ -239,20 +240,10 @@ class Keeper(Generic[S]):
         )
 
     def _row(self, change: "_Change[S]", n: int, event: Event) -> Row:
-        instance = change.address.instance
-        headers = {
-            "ce_specversion": "1.0",
-            "ce_id": str(uuid5(NAMES, f"{self.machine.name}|{instance}|{change.cause.id}|{n}")),
-            "ce_source": f"/jingyi/{self.service}",
-            "ce_type": event.type_name(),
-            "ce_time": event.at.isoformat(),
-            "ce_subject": event.subject,
-            "ce_partitionkey": str(event.case),
-            "ce_city": event.city,
-            "ce_sequence": f"{change.after.version:08d}{n:02d}",
-            "content-type": "application/json",
-            "traceparent": trace.parent(),
-        }
+        told = f"{self.machine.name}|{change.address.instance}|{change.cause.id}|{n}"
+        sequence = f"{change.after.version:08d}{n:02d}"
+        headers = cloudevent.headers(event, uuid5(NAMES, told), f"/jingyi/{self.service}", sequence)
+        headers["ce_cause"] = str(change.cause.id)
         if change.after.drill:
             headers["ce_drill"] = "true"
         return Row(event.topic, str(event.case), headers, event.model_dump_json(exclude_none=True).encode())

@@ -161,6 +161,16 @@ async def test_a_drill_stays_a_drill_from_cause_to_effect_and_through_the_deadli
     assert {header(record, "ce_drill") for record in about(records, real)} == {None}
 
 
+async def test_a_case_is_a_drill_or_not_from_its_opening_whatever_comes_later(settings: Settings) -> None:
+    opened_real, opened_drill, rows = uuid4(), uuid4(), Rows()
+    async with keeping(settings, rows) as keeper:
+        for drill in (False, True):
+            await keeper.learn(plus(opened_real, 1), Cause(uuid4(), drill=drill))
+            await keeper.learn(plus(opened_drill, 1), Cause(uuid4(), drill=not drill))
+    drills = {(row.key, row.headers.get("ce_drill")) for row in rows}
+    assert drills == {(str(opened_real), None), (str(opened_drill), "true")}
+
+
 async def test_an_event_that_means_nothing_to_an_instance_changes_nothing_of_it(
     settings: Settings, client: httpx.AsyncClient
 ) -> None:
