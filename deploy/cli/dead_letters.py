@@ -15,7 +15,7 @@ from deploy.cli.client import console, done, printed, whereabouts
 from deploy.cli.timeline import TOPICS
 from deploy.local import topics
 from deploy.local.trouble import Trouble
-from shared.kernel import bus
+from shared.kernel.bus import Bus
 
 app = typer.Typer(no_args_is_help=True, help="Records that no service could understand.")
 
@@ -97,7 +97,7 @@ async def letters(kafka: str) -> list[DeadLetter]:
 async def _reading(kafka: str) -> AsyncIterator[tuple[Any, dict[TopicPartition, int]]]:
     dead = [topic for topic in topics.listed() if topic.name in {f"{topic}.dlq" for topic in TOPICS}]
     partitions = [TopicPartition(topic.name, number) for topic in dead for number in range(topic.partitions)]
-    reader = bus.reader(kafka)
+    reader = Bus(kafka).reader()
     try:
         try:
             await reader.start()

@@ -19,7 +19,8 @@ from deploy.local.trouble import Trouble
 from shared.contract.calls import CallReceived, EscalationRequested, ScreeningRecorded
 from shared.contract.event import Event
 from shared.contract.incidents import IncidentClosed, IncidentOpened
-from shared.kernel import bus, clock
+from shared.kernel import clock
+from shared.kernel.bus import Bus
 
 TOPICS = tuple(sorted({kind.topic for kind in KINDS.values()}))
 CLOCKS_DIFFER_BY = 120.0
@@ -107,7 +108,7 @@ class Wanted:
 @asynccontextmanager
 async def listening(kafka: str, case: UUID) -> AsyncIterator[AsyncIterator[Said]]:
     """Everything said about the case from its opening on, for as long as somebody listens."""
-    reader = bus.reader(kafka)
+    reader = Bus(kafka).reader()
     try:
         try:
             await reader.start()

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid5
 
+import httpx
 import structlog
 from opentelemetry import trace as otel
 from opentelemetry.trace import NonRecordingSpan, SpanContext
@@ -25,6 +26,7 @@ from shared.contract.event import Command, Event
 from shared.contract.terms import Rung, desk_city, spoken_number
 from shared.kernel.errors import Unavailable
 from shared.kernel.keeper import NAMES, Cause, Keeper
+from shared.kernel.platform import Transport
 from shared.kernel.signature import BadSecret, sign
 from shared.kernel.vault import Vault
 
@@ -74,6 +76,7 @@ class Sender:
     cities: Cities
     now: Callable[[], datetime]
     base_url: str
+    transport: Transport = httpx.AsyncHTTPTransport
 
     async def message(self, attempt: Attempt, desk: DeskEntry) -> dict[str, Any]:
         """What goes out now. Raises Unavailable."""
@@ -116,7 +119,7 @@ class Lane:
     async def run(self) -> None:
         """Send what is due, for ever."""
         async with (
-            connected(self.desk, self.wire, self.secret or "", self.context) as wire,
+            connected(self.desk, self.wire, self.secret or "", self.context, self.sender.transport) as wire,
             asyncio.TaskGroup() as posts,
         ):
             while True:

@@ -29,7 +29,7 @@ def build(kit: Kit) -> Service:
     due = Due()
     starts: dict[type[Event], Effect] = {CallOutTaken: due.note, CallOutRetried: due.note, CallOutCancelAsked: due.note}
     callouts = kit.keep(machine(kit.cities), effects=starts)
-    sender = Sender(callouts, kit.vault, kit.cities, kit.now, kit.settings.base_url)
+    sender = Sender(callouts, kit.vault, kit.cities, kit.now, kit.settings.base_url, kit.transport)
     desks = lanes(sender, due, dict(os.environ))
     secrets = {lane.desk: lane.secret for lane in desks}
     return Service(

@@ -3,56 +3,65 @@
 Sources of the figures: measurements on aiokafka 0.14 with Kafka 4.x (docs/decisions/0003-kafka-settings.md).
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 
 MAX_EVENT = 262_144
 """Bytes of the largest record, as the broker's message.max.bytes."""
-
-
-def producer(brokers: str) -> Any:
-    """A producer that acknowledges only what every in-sync replica has, and notices a dead leader in seconds."""
-    return AIOKafkaProducer(
-        bootstrap_servers=brokers,
-        acks="all",
-        enable_idempotence=True,
-        request_timeout_ms=3000,
-        retry_backoff_ms=200,
-        metadata_max_age_ms=10_000,
-        linger_ms=0,
-        max_request_size=MAX_EVENT,
-    )
-
 
 PATIENCE_MS = 150
 """Milliseconds a follower lets records gather before it fetches them together."""
 
 
-def consumer(brokers: str, group: str, *, patient: bool = False) -> Any:
-    """A group member that commits by hand, starts at the beginning and fails over in seconds.
+@dataclass(frozen=True)
+class Bus:
+    """The brokers at `host:port,host:port`; everything it makes is yet to be started."""
 
-    A patient one fetches what gathered in `PATIENCE_MS`: a fetch costs both sides the same for one record or fifty.
-    """
-    gathering = {"fetch_min_bytes": MAX_EVENT, "fetch_max_wait_ms": PATIENCE_MS} if patient else {}
-    return AIOKafkaConsumer(
-        bootstrap_servers=brokers,
-        group_id=group,
-        **gathering,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
-        session_timeout_ms=6000,
-        heartbeat_interval_ms=1500,
-        rebalance_timeout_ms=3000,
-        request_timeout_ms=3500,
-        max_poll_interval_ms=30_000,
-        max_poll_records=500,
-        retry_backoff_ms=200,
-        metadata_max_age_ms=10_000,
-    )
+    brokers: str
 
+    def producer(self) -> Any:
+        """A producer that acknowledges only what every in-sync replica has, and notices a dead leader in seconds."""
+        return AIOKafkaProducer(
+            bootstrap_servers=self.brokers,
+            acks="all",
+            enable_idempotence=True,
+            request_timeout_ms=3000,
+            retry_backoff_ms=200,
+            metadata_max_age_ms=10_000,
+            linger_ms=0,
+            max_request_size=MAX_EVENT,
+        )
 
-def reader(brokers: str, *topics: str) -> Any:
-    """A consumer of whole topics outside any group, for people who look at what was said."""
-    return AIOKafkaConsumer(*topics, bootstrap_servers=brokers, group_id=None, auto_offset_reset="earliest")
+    def consumer(self, group: str, *, patient: bool = False) -> Any:
+        """A group member that commits by hand, starts at the beginning and fails over in seconds.
+
+        A patient one fetches what gathered in `PATIENCE_MS`: a fetch costs both sides the same for one record or fifty.
+        """
+        gathering = {"fetch_min_bytes": MAX_EVENT, "fetch_max_wait_ms": PATIENCE_MS} if patient else {}
+        return AIOKafkaConsumer(
+            bootstrap_servers=self.brokers,
+            group_id=group,
+            **gathering,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            session_timeout_ms=6000,
+            heartbeat_interval_ms=1500,
+            rebalance_timeout_ms=3000,
+            request_timeout_ms=3500,
+            max_poll_interval_ms=30_000,
+            max_poll_records=500,
+            retry_backoff_ms=200,
+            metadata_max_age_ms=10_000,
+        )
+
+    def reader(self, *topics: str) -> Any:
+        """A consumer of whole topics outside any group, for people who look at what was said."""
+        return AIOKafkaConsumer(*topics, bootstrap_servers=self.brokers, group_id=None, auto_offset_reset="earliest")
+
+    def admin(self) -> Any:
+        """A client that asks after topics and their settings."""
+        return AIOKafkaAdminClient(bootstrap_servers=self.brokers, request_timeout_ms=3000)

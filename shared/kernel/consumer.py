@@ -20,7 +20,8 @@ from opentelemetry.trace import SpanKind
 from pydantic import ValidationError
 
 from shared.contract.event import Event
-from shared.kernel import bus, trace
+from shared.kernel import trace
+from shared.kernel.bus import MAX_EVENT, Bus
 from shared.kernel.errors import Malformed, Unavailable
 from shared.kernel.keeper import Cause
 from shared.kernel.relay import Relay
@@ -71,10 +72,10 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
     """Hears, for one service, the events of the types in `handlers`; a group `….follows` hears them in batches."""
 
     def __init__(
-        self, group: str, brokers: str, handlers: Mapping[type[Event], Handler], store: Store, relay: Relay
+        self, group: str, bus: Bus, handlers: Mapping[type[Event], Handler], store: Store, relay: Relay
     ) -> None:
         self._group = group
-        self._brokers = brokers
+        self._bus = bus
         self._handlers = {event.type_name(): (event, handler) for event, handler in handlers.items()}
         self._topics = sorted({event.topic for event in handlers})
         self._suspects = Suspects(group, store)
@@ -91,11 +92,11 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         """Hear for ever; returns only after `stop`."""
         async with asyncio.TaskGroup() as lanes:
             while not self._stopping:
-                kafka = bus.consumer(self._brokers, self._group, patient=self._group.endswith(FOLLOWS))
+                kafka = self._bus.consumer(self._group, patient=self._group.endswith(FOLLOWS))
                 try:
                     await kafka.start()
                 except (KafkaError, OSError) as silence:
-                    log.warning("kafka_unreachable", brokers=self._brokers, error=type(silence).__name__)
+                    log.warning("kafka_unreachable", brokers=self._bus.brokers, error=type(silence).__name__)
                     await _bounded(kafka.stop())
                     await asyncio.sleep(1)
                     continue
@@ -221,7 +222,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         log.error("dead_letter", topic=record.topic, partition=record.partition, offset=record.offset, reason=reason)
         parts = (record.key, record.value, *(text for header in record.headers for text in header))
         whole = sum(len(part or b"") for part in parts)
-        fits = whole <= bus.MAX_EVENT - ROOM
+        fits = whole <= MAX_EVENT - ROOM
         headers = [
             *((name, text) for name, text in record.headers if fits and name != "traceparent"),
             ("traceparent", trace.parent().encode()),

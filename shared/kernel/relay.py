@@ -17,7 +17,8 @@ import structlog
 from aiokafka.errors import KafkaError
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
-from shared.kernel import bus, trace
+from shared.kernel import trace
+from shared.kernel.bus import Bus
 from shared.kernel.errors import Unavailable
 from shared.kernel.store import Row, Store
 from shared.kernel.vault import KEYS_TOPIC
@@ -56,10 +57,10 @@ class _Shard:
 class Relay:
     """Sends one service's committed events."""
 
-    def __init__(self, service: str, instance: str, brokers: str, tags: Iterable[str]) -> None:
+    def __init__(self, service: str, instance: str, bus: Bus, tags: Iterable[str]) -> None:
         self._service = service
         self._instance = instance
-        self._brokers = brokers
+        self._bus = bus
         self._shards = {tag: _Shard(tag) for tag in tags}
         self._rows: deque[tuple[_Shard, bytes, Row]] = deque()
         self._wanted = asyncio.Event()
@@ -190,11 +191,11 @@ class Relay:
     async def _keep_connected(self) -> None:
         """Hold a working producer; after any failure, or ten silent seconds, build a new one and send anew."""
         while True:
-            fresh = bus.producer(self._brokers)
+            fresh = self._bus.producer()
             try:
                 await fresh.start()
             except (KafkaError, OSError) as silence:
-                log.warning("kafka_unreachable", brokers=self._brokers, error=type(silence).__name__)
+                log.warning("kafka_unreachable", brokers=self._bus.brokers, error=type(silence).__name__)
                 await self._stop(fresh)
                 await asyncio.sleep(1)
                 continue

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
+import httpx
 import structlog
 import uvicorn
 import uvloop
@@ -27,6 +28,7 @@ from shared.kernel import clock, trace, web
 from shared.kernel.consumer import FOLLOWS, Consumer, Handler
 from shared.kernel.errors import Unavailable
 from shared.kernel.keeper import Effect, Keeper, Machine
+from shared.kernel.platform import Platform, Transport
 from shared.kernel.relay import LEASE, Relay
 from shared.kernel.settings import Settings, sentence
 from shared.kernel.shards import shard_of
@@ -69,6 +71,7 @@ class Kit:
     vault: Vault
     timers: Timers
     now: Callable[[], datetime] = clock.now
+    transport: Transport = httpx.AsyncHTTPTransport
 
     @property
     def cities(self) -> Cities:
@@ -83,6 +86,8 @@ class Kit:
 
 
 Build = Callable[[Kit], Service]
+
+REAL = Platform()
 
 
 @dataclass(eq=False)
@@ -158,23 +163,26 @@ class Server(uvicorn.Server):
         yield
 
 
-def assemble(build: Build, settings: Settings, now: Callable[[], datetime] = clock.now) -> tuple[Process, Server]:
+def assemble(
+    build: Build, settings: Settings, now: Callable[[], datetime] = clock.now, platform: Platform = REAL
+) -> tuple[Process, Server]:
     """A service and everything around it, not yet running."""
     name = build.__module__.split(".")[-2]
     instance = f"{settings.instance}-{uuid4().hex[:12]}"  # in two containers every process has the same number
-    relay = Relay(name, instance, settings.kafka, sorted({shard_of(city) for city in settings.packs}))
-    store = Store(settings.redis_url, relay.offer)
+    bus = platform.bus(settings.kafka)
+    relay = Relay(name, instance, bus, sorted({shard_of(city) for city in settings.packs}))
+    store = platform.store(settings.redis_url, relay.offer)
     timers = Timers(store, now, relay.leased)
-    kit = Kit(name, settings, store, Vault(settings.masters, store), timers, now)
+    kit = Kit(name, settings, store, Vault(settings.masters, store), timers, now, platform.transport)
     service = build(kit)
     consumers = tuple(
-        Consumer(group, settings.kafka, handlers, store, relay)
+        Consumer(group, bus, handlers, store, relay)
         for group, handlers in ((name, service.consumes), (name + FOLLOWS, service.follows))
         if handlers
     )
     heard = {event.topic for event in (*service.consumes, *service.follows)}
     topics = {*heard, *(f"{topic}.dlq" for topic in heard), *(event.topic for event in service.emits), KEYS_TOPIC}
-    process = Process(service, settings, store, relay, consumers, timers, Verifier(settings.kafka, topics, relay.gate))
+    process = Process(service, settings, store, relay, consumers, timers, Verifier(bus, topics, relay.gate))
     app = web.application(name, settings.api_token.get_secret_value(), process.ready)
     for router in service.routes:
         app.include_router(router)
@@ -186,9 +194,11 @@ def assemble(build: Build, settings: Settings, now: Callable[[], datetime] = clo
 
 
 @contextlib.asynccontextmanager
-async def running(build: Build, settings: Settings, now: Callable[[], datetime] = clock.now) -> AsyncIterator[Process]:
+async def running(
+    build: Build, settings: Settings, now: Callable[[], datetime] = clock.now, platform: Platform = REAL
+) -> AsyncIterator[Process]:
     """The service, serving on its port, inside this process: for tests that want a service whole."""
-    process, server = assemble(build, settings, now)
+    process, server = assemble(build, settings, now, platform)
     server.config.host, server.config.port = settings.host, settings.port
     work = asyncio.create_task(process.run(server))
     try:

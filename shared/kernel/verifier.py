@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 import structlog
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
+from shared.kernel.bus import Bus
 from shared.kernel.errors import Unavailable
 from shared.kernel.store import Store
 from shared.kernel.vault import KEYS_TOPIC
@@ -58,8 +58,8 @@ def weak_topic(topic: str, found: Mapping[str, str], replicas: int) -> list[str]
 class Verifier:
     """Looks until everything it needs has been seen and nothing of it is weak, then opens the gate."""
 
-    def __init__(self, brokers: str, topics: Iterable[str], gate: asyncio.Event) -> None:
-        self._brokers = brokers
+    def __init__(self, bus: Bus, topics: Iterable[str], gate: asyncio.Event) -> None:
+        self._bus = bus
         self._topics = sorted(topics)
         self._gate = gate
         self.weak: list[str] = []
@@ -81,7 +81,7 @@ class Verifier:
         return weak_store(dict(zip(texts[::2], texts[1::2], strict=True)))
 
     async def _kafka(self) -> list[str]:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._brokers, request_timeout_ms=3000)
+        admin = self._bus.admin()
         try:
             await admin.start()
             described = await admin.describe_topics(self._topics)

@@ -17,7 +17,7 @@ from uuid_utils import uuid7
 from deploy.cli.client import ADAPTER, DISPATCH, INTAKE, Refused, call_path
 from deploy.local import topics
 from deploy.local.system import SERVICES
-from shared.kernel import bus
+from shared.kernel.bus import Bus
 from tests.journeys.world import CITY, World
 
 KNOWN = {"city": CITY, "desk": "140700-110", "n": "1"}
@@ -112,7 +112,7 @@ async def nothing_written(world: World) -> AsyncIterator[None]:
 
 async def written(world: World) -> dict[str, Any]:
     store = Redis.from_url(world.running.redis_url)
-    reader = bus.reader(world.running.kafka)
+    reader = Bus(world.running.kafka).reader()
     try:
         every_key: list[bytes] = [key async for key in store.scan_iter()]
         keys = sorted(key for key in every_key if not key.endswith(b":lease"))

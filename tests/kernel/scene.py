@@ -12,7 +12,7 @@ import httpx
 
 from deploy.local.ports import HOST, free
 from deploy.local.process import Process
-from shared.kernel import bus
+from shared.kernel.bus import Bus
 from shared.kernel.clock import now
 from shared.kernel.settings import Settings
 from tests.kernel.tally.service import Counted, Given
@@ -65,7 +65,7 @@ async def total(client: httpx.AsyncClient, case: UUID) -> int:
 @asynccontextmanager
 async def mouth(brokers: str) -> AsyncIterator[Any]:
     """A producer of our own."""
-    producer = bus.producer(brokers)
+    producer = Bus(brokers).producer()
     await producer.start()
     try:
         yield producer
@@ -85,7 +85,7 @@ async def give(producer: Any, case: UUID, amount: int, event_id: str | None = No
 
 async def said(brokers: str, topic: str, enough: Callable[[list[Any]], bool], within: float = 20) -> list[Any]:
     """Every record of a topic from its beginning, as soon as they are enough."""
-    reader = bus.reader(brokers, topic)
+    reader = Bus(brokers).reader(topic)
     await reader.start()
     found: list[Any] = []
     try:
@@ -100,7 +100,7 @@ async def said(brokers: str, topic: str, enough: Callable[[list[Any]], bool], wi
 
 async def whole(brokers: str, *topics: str) -> list[Any]:
     """Every record that these topics have now."""
-    reader = bus.reader(brokers, *topics)
+    reader = Bus(brokers).reader(*topics)
     await reader.start()
     try:
         ends = await reader.end_offsets(reader.assignment())

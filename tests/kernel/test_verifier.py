@@ -13,6 +13,7 @@ from deploy.local import topics
 from deploy.local.ports import free
 from deploy.local.valkey import Valkey
 from shared.kernel import verifier
+from shared.kernel.bus import Bus
 from shared.kernel.service import running
 from shared.kernel.settings import Settings
 from shared.kernel.store import Store
@@ -25,7 +26,7 @@ SAFE = {"flush.messages": "1", "retention.ms": "-1", "cleanup.policy": "delete"}
 
 async def look(settings: Settings, *names: str) -> Verifier:
     """What one look finds, and whether it opened the gate."""
-    looking = Verifier(settings.kafka, names, asyncio.Event())
+    looking = Verifier(Bus(settings.kafka), names, asyncio.Event())
     store = Store(settings.redis_url, lambda *_: None)
     work = [asyncio.create_task(store.run()), asyncio.create_task(looking.run(store))]
 

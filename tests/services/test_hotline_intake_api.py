@@ -23,7 +23,7 @@ from shared.contract.calls import CallEvent
 from shared.contract.event import Event
 from shared.contract.incidents import IncidentOpened
 from shared.contract.terms import Situation, Tier, spoken_number
-from shared.kernel import bus
+from shared.kernel.bus import Bus
 from shared.kernel.clock import now
 from shared.kernel.service import running
 from shared.kernel.settings import Settings
@@ -116,7 +116,7 @@ async def ringing(client: httpx.AsyncClient, case: UUID) -> list[Body]:
 
 async def said(settings: Settings, case: UUID, count: int) -> list[tuple[str, Body]]:
     """What intake has said of a call on the real log: (type, body), once there are `count`."""
-    reader = bus.reader(settings.kafka, CallEvent.topic)
+    reader = Bus(settings.kafka).reader(CallEvent.topic)
     await reader.start()
     found: list[tuple[str, Body]] = []
     try:
@@ -132,7 +132,7 @@ async def said(settings: Settings, case: UUID, count: int) -> list[tuple[str, Bo
 
 async def tell(settings: Settings, event: Event) -> None:
     """Say an event as another service would."""
-    producer = bus.producer(settings.kafka)
+    producer = Bus(settings.kafka).producer()
     await producer.start()
     headers = [("ce_type", event.type_name().encode()), ("ce_id", str(uuid4()).encode())]
     await producer.send_and_wait(

@@ -27,7 +27,7 @@ from shared.contract.calls import AlarmClaimed, AlarmReleased, AlarmSettled
 from shared.contract.event import Event
 from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered
 from shared.contract.terms import Confidence, Place, Situation, Tier, callout_key
-from shared.kernel import bus
+from shared.kernel.bus import Bus
 from shared.kernel.clock import now
 from shared.kernel.service import Process, running
 from shared.kernel.settings import Settings
@@ -72,7 +72,7 @@ class Line:
     async def hears(self, event: Event, *, drill: bool = False) -> None:
         headers = [("ce_type", event.type_name().encode()), ("ce_id", str(uuid4()).encode())]
         headers += [("ce_drill", b"true")] if drill else []
-        async with bus.producer(self.settings.kafka) as producer:
+        async with Bus(self.settings.kafka).producer() as producer:
             value, key = event.model_dump_json().encode(), str(event.case).encode()
             await producer.send_and_wait(event.topic, value, key=key, headers=headers)
 
@@ -297,7 +297,7 @@ async def test_a_drill_never_reaches_a_desk_that_agreed_to_none(line: Line, case
 async def test_nothing_personal_is_said_on_the_log(line: Line, case: UUID) -> None:
     await line.orders(case, POLICE, MEDICAL)
     await line.stands(case, POLICE, rung="delivered")
-    async with bus.reader(line.settings.kafka, "responder.callouts") as reader:
+    async with Bus(line.settings.kafka).reader("responder.callouts") as reader:
         records = [r for found in (await reader.getmany(timeout_ms=2000)).values() for r in found]
     said = b"".join(record.value for record in records)
     assert str(case).encode() in said

@@ -22,7 +22,7 @@ from services.risk_assessment.handlers import readable
 from services.risk_assessment.service import build
 from shared.contract.calls import ScreeningRecorded
 from shared.contract.terms import Situation
-from shared.kernel import bus
+from shared.kernel.bus import Bus
 from shared.kernel.clock import now
 from shared.kernel.errors import Malformed
 from shared.kernel.service import Process, running
@@ -54,7 +54,7 @@ class Line:
 
     async def hears(self, event: ScreeningRecorded, times: int) -> None:
         headers = [("ce_type", event.type_name().encode()), ("ce_id", str(uuid4()).encode())]
-        async with bus.producer(self.settings.kafka) as producer:
+        async with Bus(self.settings.kafka).producer() as producer:
             for _ in range(times):
                 value, key = event.model_dump_json().encode(), str(event.case).encode()
                 await producer.send_and_wait(event.topic, value, key=key, headers=headers)
@@ -121,7 +121,7 @@ async def test_answers_in_plain_are_nowhere_on_the_log(line: Line, case: UUID) -
     await line.saves(case, {"horoscope/1": {"药片": True}})
     await line.saves(case, PLANNED)
     await line.assessed(case)
-    async with bus.reader(line.settings.kafka, *(topic.name for topic in topics.listed())) as reader:
+    async with Bus(line.settings.kafka).reader(*(topic.name for topic in topics.listed())) as reader:
         records = [r for found in (await reader.getmany(timeout_ms=2000)).values() for r in found]
     mine = [record for record in records if record.key == str(case).encode()]
     assert mine

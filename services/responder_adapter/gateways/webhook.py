@@ -25,6 +25,7 @@ from services.responder_adapter.payload import CANCEL
 from shared.contract.city import WebhookWire
 from shared.contract.terms import Code, RefNo, Rung
 from shared.kernel import trace
+from shared.kernel.platform import Transport
 from shared.kernel.signature import sign
 
 TOTAL = 4.0
@@ -129,10 +130,16 @@ class Webhook:
 
 
 @asynccontextmanager
-async def connected(desk: str, wire: WebhookWire, secret: str, context: ssl.SSLContext) -> AsyncIterator[Webhook]:
+async def connected(
+    desk: str,
+    wire: WebhookWire,
+    secret: str,
+    context: ssl.SSLContext,
+    made: Transport = httpx.AsyncHTTPTransport,
+) -> AsyncIterator[Webhook]:
     """The wire to a desk, with a pool of its own."""
     limits = httpx.Limits(max_connections=MOST_AT_ONCE, max_keepalive_connections=MOST_AT_ONCE, keepalive_expiry=30)
-    async with httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=limits) as transport:
+    async with made(verify=context, trust_env=False, limits=limits) as transport:
         yield Webhook(desk, httpx.URL(str(wire.url)), secret, transport)
 
 

@@ -1,0 +1,25 @@
+"""What a service stands on: the bus, the store and the way to other machines; the simulator passes its own."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from shared.kernel.bus import Bus
+from shared.kernel.store import Committed, Store
+
+Transport = Callable[..., httpx.AsyncBaseTransport]
+"""Makes the pool of connections to one address; takes what httpx.AsyncHTTPTransport takes."""
+
+
+@dataclass(frozen=True)
+class Platform:
+    """How each is made. Whatever is made has the methods of the real one.
+
+    `bus` is given the brokers; `store` its URL and whom to tell of committed rows.
+    """
+
+    bus: Callable[[str], Any] = Bus
+    store: Callable[[str, Committed], Any] = Store
+    transport: Transport = httpx.AsyncHTTPTransport
