@@ -55,5 +55,28 @@ local function lease(keys, args)
   return 1
 end
 
+-- restore: write one instance as the log of record has it, unless there is one. No event, no effect.
+-- KEYS state, due, listed
+-- ARGV version, state, drill, instance, member, due ms ('' if none), listed since ms ('' if not), fingerprint,
+--      then each applied cause
+-- Reply 1 if written, 0 if the instance was there
+local function restore(keys, args)
+  if redis.call('EXISTS', keys[1]) == 1 then
+    return 0
+  end
+  redis.call('HSET', keys[1], 'v', args[1], 's', args[2], 'd', args[3])
+  for at = 9, #args do
+    redis.call('HSET', keys[1], 'i:' .. args[at], args[8])
+  end
+  if args[6] ~= '' then
+    redis.call('ZADD', keys[2], args[6], args[5])
+  end
+  if args[7] ~= '' then
+    redis.call('ZADD', keys[3], args[7], args[4])
+  end
+  return 1
+end
+
+redis.register_function('restore', restore)
 redis.register_function('learn', learn)
 redis.register_function('lease', lease)

@@ -24,6 +24,9 @@ S = TypeVar("S")
 NAMES = UUID("6f1d7a52-3c0e-5d3b-9a55-123561101200")
 """The namespace of every derived id."""
 
+UNREAD = "*"
+"""The fingerprint of a cause that was rebuilt from the log, where no body is: any body is taken for the one it had."""
+
 REMEMBERED = 20_000
 """States kept in memory at the most; the store refuses a commit on any that is not the newest."""
 
@@ -120,7 +123,7 @@ class Keeper(Generic[S]):
     effects: Mapping[type[Event], Effect] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._states = TypeAdapter(type(self.machine.blank))
+        self.states = TypeAdapter(type(self.machine.blank))
         self._cache: OrderedDict[Address, _Kept[S]] = OrderedDict()
 
     async def learn(self, message: Message, cause: Cause) -> Learned[S]:
@@ -148,11 +151,11 @@ class Keeper(Generic[S]):
 
     async def listed(self, home: str) -> list[S]:
         """The open instances whose home is this city, longest open first; drills are not among them."""
-        members: list[bytes] = await self.store.ask("ZRANGE", self._name(home, "listed"), 0, -1)
+        members: list[bytes] = await self.store.ask("ZRANGE", self.name(home, "listed"), 0, -1)
         if not members:
             return []
-        found = await self.store.ask_all([("HMGET", self._name(home, m.decode()), "s", "d") for m in members])
-        return [self._states.validate_json(state) for state, drill in found if state and drill != b"1"]
+        found = await self.store.ask_all([("HMGET", self.name(home, m.decode()), "s", "d") for m in members])
+        return [self.states.validate_json(state) for state, drill in found if state and drill != b"1"]
 
     def due_name(self, tag: str) -> str:
         """The store's name for this service's deadlines in one shard."""
@@ -212,26 +215,26 @@ class Keeper(Generic[S]):
         deadline = self.machine.deadline(after.state)
         rows = tuple(self._row(change, n, event) for n, event in enumerate(change.events))
         if pending:
-            rows = (_key_row(change.message.case, pending), *rows)
+            rows = (_key_row(change.message.case, address.home, pending), *rows)
         return Commit(
             tag=tag,
             keys=(
-                self._name(address.home, address.instance),
+                self.name(address.home, address.instance),
                 f"{tag}:{self.service}:outbox",
                 self.due_name(tag),
-                self._name(address.home, "listed"),
+                self.name(address.home, "listed"),
                 key_name(change.message.case, address.home),
             ),
             args=(
                 change.before.version,
                 str(change.cause.id),
                 change.cause.fingerprint,
-                self._states.dump_json(after.state) if change.events else b"",
+                self.states.dump_json(after.state) if change.events else b"",
                 int(after.drill),
                 address.instance,
                 f"{self.machine.name}|{address.home}|{change.message.city}|{address.instance}",
                 milliseconds(deadline) if deadline else "",
-                milliseconds(self.now()) if self.machine.listed(after.state) else "",
+                milliseconds(change.events[-1].at) if change.events and self.machine.listed(after.state) else "",
                 pending or b"",
                 *(part for row in rows for part in (row.topic, row.key, json.dumps(row.headers), row.value)),
             ),
@@ -250,7 +253,7 @@ class Keeper(Generic[S]):
 
     async def _fetch(self, address: Address, cause: Cause | None) -> tuple[_Kept[S], str | None]:
         applied = f"i:{cause.id}" if cause else "-"
-        reply = await self.store.ask("HMGET", self._name(address.home, address.instance), "v", "s", "d", applied)
+        reply = await self.store.ask("HMGET", self.name(address.home, address.instance), "v", "s", "d", applied)
         newest = self._cache.get(address)
         kept = self._remember(address, [b"", *(part or b"" for part in reply[:3])])
         if newest and newest.version > kept.version > 0:
@@ -263,12 +266,12 @@ class Keeper(Generic[S]):
             return _Kept(self.machine.blank)
         kept = self._cache.get(address)
         if kept is None or kept.version != int(reply[1]):
-            kept = _Kept(self._states.validate_json(reply[2]), int(reply[1]), reply[3] == b"1", ours=False)
+            kept = _Kept(self.states.validate_json(reply[2]), int(reply[1]), reply[3] == b"1", ours=False)
             self._cache[address] = kept
         return kept
 
     def _known(self, kept: _Kept[S], cause: Cause, fingerprint: str) -> Learned[S]:
-        if fingerprint != cause.fingerprint:
+        if fingerprint not in {cause.fingerprint, UNREAD}:
             raise KeyReused
         return Learned(kept.state, (), True, kept.drill)
 
@@ -276,7 +279,8 @@ class Keeper(Generic[S]):
         now = self.now()
         return max(now, message.due) if isinstance(message, DeadlinePassed) else now
 
-    def _name(self, home: str, instance: str) -> str:
+    def name(self, home: str, instance: str) -> str:
+        """The store's name for an instance, or for the list `listed` of a city."""
         return f"{shard_of(home)}:{self.service}:{self.machine.name}:{home}:{instance}"
 
 
@@ -286,6 +290,6 @@ def _address(machine: Machine[Any], message: Message) -> Address:
     return machine.address(message)
 
 
-def _key_row(case: UUID, wrapped: bytes) -> Row:
-    headers = {"content-type": "application/octet-stream", "traceparent": trace.parent()}
+def _key_row(case: UUID, home: str, wrapped: bytes) -> Row:
+    headers = {"content-type": "application/octet-stream", "ce_city": home, "traceparent": trace.parent()}
     return Row(KEYS_TOPIC, str(case), headers, wrapped)
