@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from shared.contract.city import Cities, Clocks
-from shared.contract.terms import ENDED, Confidence, Place, Rung, Tier, desk_city, desk_id, desk_kind
+from shared.contract.terms import ECHO, ENDED, Confidence, Place, Rung, Tier, desk_city, desk_id, desk_kind
 
 PLAYBOOK = "playbook"
 """Who signs a decision that no person took."""
@@ -63,7 +63,12 @@ def correction(code: str | None) -> Correction:
 
 
 def kinds(tier: Tier | None, asked: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The kinds of desk to call out for `tier`; the kinds that were `asked` for come in addition."""
+    """The kinds of desk to call out for `tier`; the kinds that were `asked` for come in addition.
+
+    Whoever asks for the echo desk alone drills the machine: nobody else is called out.
+    """
+    if asked == (ECHO,):
+        return asked
     return tuple(dict.fromkeys((*CALLED_OUT.get(tier, CALLED_OUT[None]), *asked)))
 
 

@@ -12,7 +12,7 @@ from services.dispatch.playbook import Callee
 from shared.contract.city import Cities
 from shared.contract.event import Command, Event, Rejected
 from shared.contract.incidents import AbsenceExplained, ContactConfirmed, IncidentClosed
-from shared.contract.terms import ACCEPTED, ENDED, ActorId, Code, Rung, Tier, desk_city, desk_kind
+from shared.contract.terms import ACCEPTED, ECHO, ENDED, ActorId, Code, Rung, Tier, desk_city, desk_kind
 
 DeskOrKind = Annotated[str, StringConstraints(pattern=r"^(\d{6}-)?\d{3,5}$")]
 """A desk (140700-110), or a kind of desk (110), which means the one where the person is."""
@@ -122,7 +122,7 @@ def _callee(cities: Cities, incident: Incident, asked: str) -> Callee:
     pack = cities.get(city)
     place = incident.situation.place
     if pack is not None:
-        if pack.desk(kind) is None:
+        if kind == ECHO or pack.desk(kind) is None:
             raise UnknownDesk("unknown_desk", f"{pack.name_en} has no desk {kind}. It has {', '.join(pack.desks)}.")
         return playbook.callee(cities, playbook.Where(city, pack.area_code), kind)
     area_code = here.area_code if city == here.city else place.area_code if city == place.city else None

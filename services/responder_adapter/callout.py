@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from services.responder_adapter.attempts import NO_OUTCOME, PRESUMED_DEAD
 from services.responder_adapter.report import Said, about, check, heard
-from services.responder_adapter.sheet import PHONE, WEBHOOK, CallOut, Status
+from services.responder_adapter.sheet import PHONE, CallOut, Status
 from shared.contract.callouts import (
     CallOutCancelAsked,
     CallOutCancelDelivered,
@@ -22,7 +22,7 @@ from shared.contract.calls import AlarmClaimed, AlarmReleased, AlarmSettled
 from shared.contract.city import Cities, Clocks, DeskEntry
 from shared.contract.event import Command, DeadlinePassed, Event, Message, Rejected
 from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered, Purpose
-from shared.contract.terms import ENDED, ActorId, Code, DeskId, RefNo, Rung, desk_city
+from shared.contract.terms import ENDED, ActorId, Code, DeskId, RefNo, Rung, desk_city, desk_kind
 
 HOLD_GRACE = timedelta(seconds=30)
 """How much longer than the ledger's claim we hold, should its release never reach us."""
@@ -141,7 +141,7 @@ def listed(callout: CallOut) -> bool:
 def entry(cities: Cities, desk: str) -> DeskEntry | None:
     """The desk's entry in its city's pack, if there is one."""
     pack = cities.get(desk_city(desk))
-    return pack.desks.get(desk) if pack else None
+    return pack.desk(desk_kind(desk)) if pack else None
 
 
 def clocks(cities: Cities, callout: CallOut) -> Clocks:
@@ -169,7 +169,7 @@ def _order(cities: Cities, callout: CallOut, order: CallOutOrdered, now: datetim
     wire = _wire(cities, order)
     if callout.status is Status.AT_DESK:
         wire = PHONE  # a person phoned before we heard of the order: what is left to say is said by phone too
-    sends = wire == WEBHOOK and callout.status is not Status.HELD
+    sends = wire != PHONE and callout.status is not Status.HELD
     taken = about(callout, now, CallOutTaken)
     return (
         taken(

@@ -23,7 +23,7 @@ from services.responder_adapter.opening import opened
 from services.responder_adapter.sheet import PHONE, CallOut, Status
 from shared.contract.city import Cities, DeskEntry, WebhookWire
 from shared.contract.event import Command, Event
-from shared.contract.terms import Rung, desk_city, spoken_number
+from shared.contract.terms import ECHO, Rung, desk_city, desk_kind, spoken_number
 from shared.kernel.errors import Unavailable
 from shared.kernel.keeper import NAMES, Cause, Keeper
 from shared.kernel.platform import Transport
@@ -61,8 +61,9 @@ class Due:
         """Hand over what starts now. A call task has nothing to send, but a drill may have to be taken back."""
         within = otel.get_current_span().get_span_context()
         attempt = Attempt(callout, drill, asyncio.get_running_loop().time(), within)
-        if callout.sends(callout.token) and callout.desk in self.queues:
-            self.queues[callout.desk].put_nowait(attempt)
+        lane = ECHO if desk_kind(callout.desk) == ECHO else callout.desk
+        if callout.sends(callout.token) and lane in self.queues:
+            self.queues[lane].put_nowait(attempt)
         elif drill and callout.wire == PHONE and callout.status is not Status.ENDED:
             self.queues[PHONE].put_nowait(attempt)
 

@@ -4,6 +4,7 @@ import os
 from functools import partial
 
 from services.responder_adapter import api, tasks_api
+from services.responder_adapter.gateways import echo
 from services.responder_adapter.keeping import machine
 from services.responder_adapter.sender import Due, Sender, lanes, refuse_drills
 from shared.contract.callouts import (
@@ -21,6 +22,7 @@ from shared.contract.callouts import (
 from shared.contract.calls import AlarmClaimed, AlarmReleased, AlarmSettled, CallReceived
 from shared.contract.event import Event
 from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered
+from shared.contract.terms import ECHO
 from shared.kernel.keeper import Effect
 from shared.kernel.service import Kit, Service
 
@@ -58,5 +60,9 @@ def build(kit: Kit) -> Service:
             }
         ),
         routes=(api.routes(kit, callouts, secrets), tasks_api.routes(kit, callouts)),
-        tasks=(partial(refuse_drills, sender, due), *(lane.run for lane in desks)),
+        tasks=(
+            partial(refuse_drills, sender, due),
+            partial(echo.run, sender, due.queues[ECHO]),
+            *(lane.run for lane in desks),
+        ),
     )

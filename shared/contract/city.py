@@ -1,11 +1,11 @@
 """城市包: what one city's hotline is: its line, hours, desks, wires and clocks. Policy is data here, never code."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, model_validator
 
-from shared.contract.terms import AreaCode, CityCode, DeskId, desk_id
+from shared.contract.terms import ECHO, AreaCode, CityCode, DeskId, desk_id, desk_kind
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -28,6 +28,14 @@ class WebhookWire(BaseModel):
     secret_env: str
 
 
+class EchoWire(BaseModel):
+    """No wire at all: the adapter itself answers, and only drills. No city pack can give it to a desk."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["echo"]
+
+
 class DeskEntry(BaseModel):
     """One desk of the city; `number` is what a person dials when the wire is silent."""
 
@@ -38,7 +46,17 @@ class DeskEntry(BaseModel):
     number: str
     medical: bool = False
     marked_exercise: bool = False
-    wire: Annotated[PhoneWire | WebhookWire, Field(discriminator="kind")] = PhoneWire()
+    wire: Annotated[PhoneWire | WebhookWire | EchoWire, Field(discriminator="kind")] = PhoneWire()
+
+
+ECHO_DESK = DeskEntry(
+    name="回声台（演练）",
+    name_en="echo desk (drills)",
+    number=ECHO,
+    marked_exercise=True,
+    wire=EchoWire(kind="echo"),
+)
+"""The desk `000` of every city, to which the minute drill goes."""
 
 
 class OnCall(BaseModel):
@@ -87,9 +105,16 @@ class City(BaseModel):
     clocks: Clocks = Clocks()
     unverified: tuple[str, ...] = ()
 
+    @model_validator(mode="after")
+    def _no_real_desk_is_an_echo(self) -> Self:
+        echoes = [name for name, desk in self.desks.items() if desk_kind(name) == ECHO or desk.wire.kind == "echo"]
+        if echoes:
+            raise ValueError(f"{', '.join(echoes)}: the echo desk {ECHO} is built in, and no other desk is one.")
+        return self
+
     def desk(self, kind: str) -> DeskEntry | None:
-        """The city's desk of that short number."""
-        return self.desks.get(desk_id(self.code, kind))
+        """The city's desk of that short number; the echo desk is every city's."""
+        return ECHO_DESK if kind == ECHO else self.desks.get(desk_id(self.code, kind))
 
 
 Cities = Mapping[str, City]

@@ -15,6 +15,9 @@ AreaCode = Annotated[str, StringConstraints(pattern=r"^0\d{2,3}$")]
 DeskKind = Annotated[str, StringConstraints(pattern=r"^\d{3,5}$")]
 """The short number of a kind of desk: 110, 120, 119 … The kinds that exist are data in the city pack."""
 
+ECHO: DeskKind = "000"
+"""回声台: the kind of desk that is built in everywhere, accepts drills at once and nothing else."""
+
 DeskId = Annotated[str, StringConstraints(pattern=r"^\d{6}-\d{3,5}$")]
 """One desk of one city: division code and short number, e.g. 140700-110."""
 
