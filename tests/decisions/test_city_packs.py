@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from shared.contract.city import City
 from shared.contract.terms import desk_city, desk_kind
@@ -21,6 +22,14 @@ def pack(request: pytest.FixtureRequest) -> City:
 
 def test_a_pack_names_desks_of_its_own_city_only(pack: City) -> None:
     assert {desk_city(desk) for desk in pack.desks} == {pack.code}
+
+
+@pytest.mark.parametrize(("name", "wire"), [("140700-000", "phone"), ("140700-110", "echo")])
+def test_no_pack_makes_a_desk_that_only_echoes_of_one_that_people_count_on(name: str, wire: str) -> None:
+    pack = yaml.safe_load(PACKS[0].read_text(encoding="utf-8"))
+    entry = {**pack["desks"]["140700-110"], "wire": {"kind": wire}}
+    with pytest.raises(ValidationError, match="built in"):
+        City.model_validate({**pack, "desks": {**pack["desks"], name: entry}})
 
 
 def test_every_city_can_call_out_the_police_and_an_ambulance(pack: City) -> None:

@@ -5,7 +5,7 @@ import pytest
 from services.dispatch import playbook
 from services.dispatch.playbook import Callee, Correction, Where
 from shared.contract.city import Cities, City, DeskEntry, OnCall, WebhookWire
-from shared.contract.terms import Confidence, Place, Tier
+from shared.contract.terms import ECHO, Confidence, Place, Tier
 
 WIRE = WebhookWire.model_validate({"kind": "webhook", "url": "http://127.0.0.1:9/callouts", "secret_env": "S"})
 
@@ -39,6 +39,12 @@ def test_no_tier_withholds_police_and_ambulance_once_somebody_asks_for_people_on
 
 def test_kinds_asked_for_by_hand_come_in_addition_and_each_once() -> None:
     assert playbook.kinds(None, ("119", "110")) == ("110", "120", "119")
+
+
+def test_a_drill_of_the_machine_calls_out_the_echo_desk_and_nobody_else() -> None:
+    assert playbook.kinds(None, (ECHO,)) == (ECHO,)
+    assert playbook.callee(CITIES, Where("140700", "0354"), ECHO) == Callee("140700-000", None)
+    assert not playbook.by_phone(CITIES, "140700-000")
 
 
 def test_a_place_read_back_chooses_its_city() -> None:

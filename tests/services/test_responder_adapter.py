@@ -36,7 +36,7 @@ from shared.kernel.vault import Vault, key_name
 from tests.services.desk_server import Desk, http, says, serving
 
 CITY = "140700"
-POLICE, MEDICAL, FIRE = "140700-110", "140700-120", "140700-119"
+POLICE, MEDICAL, FIRE, ECHO_DESK = "140700-110", "140700-120", "140700-119", "140700-000"
 SECRETS = {
     desk: "whsec_" + base64.b64encode(f"the secret of desk {desk}".encode()).decode() for desk in (POLICE, MEDICAL)
 }
@@ -292,6 +292,17 @@ async def test_a_drill_never_reaches_a_desk_that_agreed_to_none(line: Line, case
     for desk in (POLICE, FIRE):
         await line.stands(case, desk, rung="rejected", code="drill_not_allowed")
     assert came(line.police, case) == []
+
+
+async def test_the_echo_desk_accepts_a_drill_at_once_and_clears_it(line: Line, case: UUID) -> None:
+    await line.orders(case, ECHO_DESK, drill=True)
+    found = await line.stands(case, ECHO_DESK, rung="cleared", event_no="echo-1")
+    assert [step["rung"] for step in found["steps"]] == ["accepted", "cleared"]
+
+
+async def test_the_echo_desk_takes_nobody_who_is_in_danger(line: Line, case: UUID) -> None:
+    await line.orders(case, ECHO_DESK)
+    await line.stands(case, ECHO_DESK, rung="rejected", code="not_a_drill")
 
 
 async def test_nothing_personal_is_said_on_the_log(line: Line, case: UUID) -> None:
