@@ -9,21 +9,24 @@ from pathlib import Path
 
 MASTER_KEYS = "master.keys"
 API_TOKEN = "api.token"
+PEER_TOKEN = "peer.token"
 
 
 @dataclass(frozen=True)
 class Credentials:
     master_keys: Path
     api_token: str
+    peer_token: str
     desk_secrets: dict[str, str]
 
 
 def kept(state: Path, desks: Sequence[str]) -> Credentials:
     """What `state` holds, made where it is missing."""
     keep(state / MASTER_KEYS, f"1 {base64.b64encode(secrets.token_bytes(32)).decode()}\n")
-    token = keep(state / API_TOKEN, secrets.token_urlsafe(32))
+    staff, peers = (keep(state / name, secrets.token_urlsafe(32)) for name in (API_TOKEN, PEER_TOKEN))
     signing = {desk: keep(state / f"desk-{desk}.secret", fresh_signing_secret()) for desk in desks}
-    return Credentials(state / MASTER_KEYS, token, {secret_variable(desk): secret for desk, secret in signing.items()})
+    named = {secret_variable(desk): secret for desk, secret in signing.items()}
+    return Credentials(state / MASTER_KEYS, staff, peers, named)
 
 
 def fresh_signing_secret() -> str:

@@ -1,5 +1,6 @@
 """The local system as data: which programs it has, what each needs and is told; and the running of it."""
 
+import json
 import shutil
 import signal
 import sys
@@ -57,6 +58,8 @@ class Plan:
             "JINGYI_CITIES": str(self.state / "cities"),
             "JINGYI_MASTER_KEYS": str(self.secrets.master_keys),
             "JINGYI_API_TOKEN": self.secrets.api_token,
+            "JINGYI_PEER_TOKEN": self.secrets.peer_token,
+            "JINGYI_DOORS": json.dumps({peer: self.urls[peer] for peer in SERVICES if peer != name}),
             "JINGYI_OTLP": self.urls["collector"],
             "JINGYI_STATE": str(self.state),
             "PYTHONUNBUFFERED": "1",

@@ -1,9 +1,45 @@
-"""An event as CloudEvents 1.0 write it: in binary mode, as the headers of a record."""
+"""An event as CloudEvents 1.0 write it: on Kafka the headers of a record, by HTTP one JSON object of a batch."""
 
+import json
+from typing import Any, NamedTuple
 from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
 
 from shared.contract.event import Event
 from shared.kernel import trace
+from shared.kernel.store import Row
+
+BATCH = "application/cloudevents-batch+json"
+"""The content type of a list of structured events."""
+
+
+class Told(NamedTuple):
+    """What of an event decides who learns it and how; `key` is the case it was sent for."""
+
+    type: str
+    id: str
+    key: bytes
+    value: bytes
+    drill: bool
+
+
+class Structured(BaseModel):
+    """One event of a batch, as far as a hearer needs it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: str
+    type: str
+    partitionkey: str
+    data: Any
+    drill: bool = False
+    traceparent: str = ""
+
+    @property
+    def told(self) -> Told:
+        """The same as from Kafka."""
+        return Told(self.type, self.id, self.partitionkey.encode(), json.dumps(self.data).encode(), self.drill)
 
 
 def headers(event: Event, event_id: UUID, source: str, sequence: str) -> dict[str, str]:
@@ -21,3 +57,10 @@ def headers(event: Event, event_id: UUID, source: str, sequence: str) -> dict[st
         "content-type": "application/json",
         "traceparent": trace.parent(),
     }
+
+
+def structured(row: Row, traceparent: str) -> dict[str, Any]:
+    """A row as one event of a batch, told in the span of `traceparent`."""
+    attributes = {name.removeprefix("ce_"): text for name, text in row.headers.items() if name.startswith("ce_")}
+    data = json.loads(row.value)
+    return {**attributes, "datacontenttype": "application/json", "traceparent": traceparent, "data": data}

@@ -11,24 +11,21 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
 import structlog
 from aiokafka import ConsumerRebalanceListener
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from opentelemetry.trace import SpanKind
-from pydantic import ValidationError
 
 from shared.contract.event import Event
 from shared.kernel import trace
 from shared.kernel.bus import MAX_EVENT, Bus
+from shared.kernel.cloudevent import Told
 from shared.kernel.errors import Malformed, Unavailable
-from shared.kernel.keeper import Cause
+from shared.kernel.hearing import Handler, Hearing
 from shared.kernel.relay import Relay
 from shared.kernel.store import Store
 from shared.kernel.suspects import Suspects
-
-Handler = Callable[[Any, Cause], Awaitable[object]]
 
 AT_ONCE = 1000
 """Records in work at the most; beyond it fetching pauses, polling goes on."""
@@ -76,8 +73,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
     ) -> None:
         self._group = group
         self._bus = bus
-        self._handlers = {event.type_name(): (event, handler) for event, handler in handlers.items()}
-        self._topics = sorted({event.topic for event in handlers})
+        self._hearing = Hearing(handlers)
         self._suspects = Suspects(group, store)
         self._relay = relay
         self._partitions: dict[Any, _Partition] = {}
@@ -100,7 +96,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                     await _bounded(kafka.stop())
                     await asyncio.sleep(1)
                     continue
-                kafka.subscribe(self._topics, listener=self)
+                kafka.subscribe(self._hearing.topics, listener=self)
                 await self._hear(kafka, lanes)
             for lane in self._walking:
                 lane.cancel()
@@ -149,7 +145,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         for record in records:
             work.open.append(record.offset)
             kind = _header(record, "ce_type")
-            if kind and kind not in self._handlers and UNREADABLE not in kind:
+            if kind and not self._hearing.knows(kind) and UNREADABLE not in kind:
                 work.finish(record.offset)
                 continue
             self._in_work += 1
@@ -198,21 +194,9 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._learn(record)
 
     async def _learn(self, record: Any) -> None:
-        known = self._handlers.get(_header(record, "ce_type") or "")
-        if known is None:
-            raise Malformed("invalid_type", "ce_type is missing or unreadable")
-        kind, handler = known
-        try:
-            event = kind.model_validate_json(record.value or b"")
-            cause = Cause(UUID(_header(record, "ce_id")), drill=_header(record, "ce_drill") == "true")
-        except ValidationError as invalid:
-            first = invalid.errors(include_input=False, include_url=False)[0]
-            raise Malformed("invalid_event", f"{'.'.join(map(str, first['loc']))}: {first['type']}") from None
-        except (TypeError, ValueError):
-            raise Malformed("invalid_id", "ce_id is not a UUID") from None
-        if str(event.case).encode() != record.key:
-            raise Malformed("foreign_key", "the record's key is not the case of its event")
-        await handler(event, cause)
+        named = (_header(record, "ce_type") or "", _header(record, "ce_id") or "")
+        drill = _header(record, "ce_drill") == "true"
+        await self._hearing.learn(Told(*named, record.key, record.value or b"", drill))
 
     async def _dead_letter(self, record: Any, reason: str) -> None:
         """Put the record aside with its reason, and go on only when the broker has it.

@@ -10,6 +10,9 @@ Exception
 Anything else ends the process, and its supervisor starts it anew; the third crash on one record dead-letters it.
 """
 
+import traceback
+from pathlib import Path
+
 
 class Malformed(Exception):
     """A record that no retry will mend. `reason` is a stable word for the dead letter."""
@@ -21,3 +24,12 @@ class Malformed(Exception):
 
 class Unavailable(Exception):
     """What we need does not answer now. The outcome of what was asked may be unknown."""
+
+
+def places(crash: BaseException) -> list[str]:
+    """Where each failure was raised, by type: its message may hold personal data and stays unsaid."""
+    if isinstance(crash, BaseExceptionGroup):
+        return [place for inner in crash.exceptions for place in places(inner)]
+    frames = traceback.extract_tb(crash.__traceback__)
+    where = " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames[-4:]))
+    return [f"{type(crash).__name__} at {where}"]

@@ -6,11 +6,9 @@ import gc
 import logging
 import signal
 import sys
-import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -24,9 +22,10 @@ from pydantic import ValidationError
 
 from shared.contract.city import Cities
 from shared.contract.event import Event
-from shared.kernel import clock, trace, web
-from shared.kernel.consumer import FOLLOWS, Consumer, Handler
-from shared.kernel.errors import Unavailable
+from shared.kernel import clock, door, trace, web
+from shared.kernel.consumer import FOLLOWS, Consumer
+from shared.kernel.errors import Unavailable, places
+from shared.kernel.hearing import Handler, Hearing
 from shared.kernel.keeper import Effect, Keeper, Machine
 from shared.kernel.platform import Platform, Transport
 from shared.kernel.relay import LEASE, Relay
@@ -184,7 +183,8 @@ def assemble(
     topics = {*heard, *(f"{topic}.dlq" for topic in heard), *(event.topic for event in service.emits), KEYS_TOPIC}
     process = Process(service, settings, store, relay, consumers, timers, Verifier(bus, topics, relay.gate))
     app = web.application(name, settings.api_token.get_secret_value(), process.ready)
-    for router in service.routes:
+    hearing, token = Hearing({**service.follows, **service.consumes}), settings.peer_token.get_secret_value()
+    for router in (*service.routes, door.routes(hearing, token, lambda _: None)):
         app.include_router(router)
     return process, Server(
         uvicorn.Config(
@@ -225,7 +225,7 @@ def run(build: Build) -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_signalled(build, settings))
     except Exception as crash:  # noqa: BLE001 the crash is the plan: say where, without what it was about
-        log.critical("crashed", at=_places(crash))
+        log.critical("crashed", at=places(crash))
         sys.exit(1)
     finally:
         spans.shutdown()
@@ -264,15 +264,6 @@ class _Forward(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         structlog.get_logger().log(record.levelno, "library", logger=record.name, message=record.getMessage())
-
-
-def _places(crash: BaseException) -> list[str]:
-    """Where each failure was raised, by type: its message may hold personal data and stays unsaid."""
-    if isinstance(crash, BaseExceptionGroup):
-        return [place for inner in crash.exceptions for place in _places(inner)]
-    frames = traceback.extract_tb(crash.__traceback__)
-    where = " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames[-4:]))
-    return [f"{type(crash).__name__} at {where}"]
 
 
 def _with_trace(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

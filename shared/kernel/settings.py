@@ -13,7 +13,11 @@ from shared.contract.city import Cities, City
 
 
 class Settings(BaseSettings):
-    """Environment variables with the prefix `JINGYI_`. Refuses development secrets outside development."""
+    """Environment variables with the prefix `JINGYI_`. Refuses development secrets outside development.
+
+    `doors` is where the peers are: the name of each other service → its base URL. With `hedge`, what Kafka is late with
+    is also told there, with the `peer_token`.
+    """
 
     model_config = SettingsConfigDict(env_prefix="JINGYI_", frozen=True)
 
@@ -26,13 +30,17 @@ class Settings(BaseSettings):
     cities: Path = Path("deploy/cities")
     master_keys: Path = Path(".jingyi/run/master.keys")
     api_token: SecretStr = SecretStr("development")
+    peer_token: SecretStr = SecretStr("development")
+    doors: dict[str, str] = {}
+    hedge: bool = True
     otlp: str | None = None
     instance: str = Field(default="1", pattern=r"^[A-Za-z0-9-]{1,40}$")
 
     @model_validator(mode="after")
     def _no_known_secret_in_production(self) -> "Settings":
-        if self.env == "production" and len(self.api_token.get_secret_value()) < 32:
-            raise ValueError("JINGYI_API_TOKEN must have at least 32 characters outside development.")
+        for name in ("api_token", "peer_token"):
+            if self.env == "production" and len(getattr(self, name).get_secret_value()) < 32:
+                raise ValueError(f"JINGYI_{name.upper()} must have at least 32 characters outside development.")
         return self
 
     def check(self) -> None:

@@ -22,8 +22,11 @@ from shared.kernel import trace
 from shared.kernel.errors import Malformed, Unavailable
 from shared.kernel.keeper import NAMES, Cause
 
-MAX_BODY = 65_536
-"""Bytes of the largest request."""
+MAX_BODY, MAX_BATCH = 65_536, 1_048_576
+"""Bytes of the largest request, and of the largest batch of peers' events: at least a few of bus.MAX_EVENT."""
+
+EVENTS = "/events"
+"""Where peers tell events."""
 
 CASE = re.compile(rb"/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})(?:/|$)")
 KEY = re.compile(r"^[\x21-\x7e]{1,128}$")
@@ -154,22 +157,26 @@ async def _http(_: Request, refusal: Exception) -> JSONResponse:
 
 
 class Measured:
-    """Refuses a request that says itself that it is too long, before any of it is read."""
+    """Refuses a request that is too long: before any of it is read if it says so itself, else as it comes."""
 
     def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+        self._most = {most: RequestBodyLimitMiddleware(app, max_body_size=most) for most in (MAX_BODY, MAX_BATCH)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        most = MAX_BATCH if scope.get("path") == EVENTS else MAX_BODY
         length = dict(scope.get("headers", ())).get(b"content-length", b"0")
-        if scope["type"] == "http" and length.isdigit() and int(length) > MAX_BODY:
-            answer = problem(413, "too_large", f"The body has more than {MAX_BODY} bytes. Send less.")
+        if scope["type"] == "http" and length.isdigit() and int(length) > most:
+            answer = problem(413, "too_large", f"The body has more than {most} bytes. Send less.")
             return await answer(scope, receive, send)
-        return await self._app(scope, receive, send)
+        return await self._most[most](scope, receive, send)
 
 
 class Traced:
-    """One server span a request, in the trace of the case that its path names; PUT on a call opens the trace."""
+    """One server span a request, in the trace of the case that its path names; PUT on a call opens the trace.
+
+    Peers' events have none: each brings the span it was told in.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -177,7 +184,7 @@ class Traced:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         path: bytes = scope.get("raw_path") or b""
-        if scope["type"] != "http" or path.startswith(b"/health/"):
+        if scope["type"] != "http" or path == EVENTS.encode() or path.startswith(b"/health/"):
             return await self._app(scope, receive, send)
         headers = dict(scope["headers"])
         named = CASE.search(path)
@@ -220,7 +227,6 @@ def application(name: str, token: str, ready: Callable[[], Awaitable[tuple[int, 
         },
     )
     app.state.token = token
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY)
     app.add_middleware(Measured)
     app.add_middleware(Traced)
 
