@@ -6,6 +6,7 @@ Exception
 ├── Malformed    this record can never be understood: dead letter, with the reason
 │   └── Unreadable   a sealed field that does not open            (shared.kernel.vault)
 └── Unavailable  a store, broker or desk did not answer: try again later; 503 over HTTP
+    └── Unwritable   the journal's disk refuses                   (shared.kernel.journal)
 
 Anything else ends the process, and its supervisor starts it anew; the third crash on one record dead-letters it.
 """

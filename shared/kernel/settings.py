@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     public_url: str | None = None
     cities: Path = Path("deploy/cities")
     master_keys: Path = Path(".jingyi/run/master.keys")
+    journal: Path = Path(".jingyi/run/journal")
     api_token: SecretStr = SecretStr("development")
     peer_token: SecretStr = SecretStr("development")
     doors: dict[str, str] = {}

@@ -1,0 +1,168 @@
+"""The journal as a file: what a power cut, a full disk, a second process and a lost key leave of it."""
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from shared.kernel import journal as journals
+from shared.kernel.journal import Journal, Unwritable
+
+MASTERS = {1: os.urandom(32)}
+WHAT = {"words": "我现在就在桥上", "answers": {"plan": True}}
+
+
+@contextmanager
+def opened(folder: Path, masters: dict[int, bytes] | None = None) -> Iterator[Journal]:
+    journal = Journal(folder, masters or MASTERS)
+    journal.open()
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+def kept(folder: Path, *entries: UUID) -> None:
+    with opened(folder) as journal:
+        for entry in entries:
+            journal.keep(entry, WHAT)
+
+
+def test_what_was_kept_is_there_for_the_next_life_in_its_order_and_what_was_struck_is_not(tmp_path: Path) -> None:
+    first, second, third = uuid4(), uuid4(), uuid4()
+    with opened(tmp_path) as journal:
+        for entry in (first, second, third):
+            journal.keep(entry, WHAT)
+        journal.done(second)
+    with opened(tmp_path) as journal:
+        assert journal.waiting == {first: WHAT, third: WHAT}
+        assert list(journal.waiting) == [first, third]
+
+
+def test_the_same_entry_twice_is_kept_once(tmp_path: Path) -> None:
+    entry = uuid4()
+    kept(tmp_path, entry, entry)
+    assert len((tmp_path / "journal").read_bytes().split()) == 1
+
+
+def test_nothing_of_it_is_plain_on_the_disk(tmp_path: Path) -> None:
+    entry = uuid4()
+    kept(tmp_path, entry)
+    raw = (tmp_path / "journal").read_bytes()
+    assert not any(part in raw for part in ("桥".encode(), b"answers", str(entry).encode()))
+
+
+@pytest.mark.parametrize("lost", [1, 10, 60])
+def test_a_line_that_a_power_cut_tore_is_dropped_and_the_next_entry_stands_on_its_own(
+    tmp_path: Path, lost: int
+) -> None:
+    whole, torn, after = uuid4(), uuid4(), uuid4()
+    kept(tmp_path, whole, torn)
+    os.truncate(tmp_path / "journal", (tmp_path / "journal").stat().st_size - lost)
+    kept(tmp_path, after)
+    with opened(tmp_path) as journal:
+        assert list(journal.waiting) == [whole, after]
+        assert journal.unreadable == 0
+
+
+def test_a_strike_that_the_disk_took_back_leaves_the_entry_waiting(tmp_path: Path) -> None:
+    first, second = uuid4(), uuid4()
+    kept(tmp_path, first)
+    with (tmp_path / "journal").open("ab") as file:
+        file.write(b"\0" * 80)
+    with opened(tmp_path) as journal:
+        journal.keep(second, WHAT)
+    with opened(tmp_path) as journal:
+        assert list(journal.waiting) == [first, second]
+
+
+def test_a_disk_that_is_full_is_said_and_half_a_line_is_no_entry(tmp_path: Path) -> None:
+    before, refused, after = uuid4(), uuid4(), uuid4()
+    with opened(tmp_path) as journal:
+        journal.keep(before, WHAT)
+        size = (tmp_path / "journal").stat().st_size
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, hard))
+        try:
+            with pytest.raises(Unwritable, match="Make room"):
+                journal.keep(refused, WHAT)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert refused not in journal.waiting
+        journal.keep(after, WHAT)
+    with opened(tmp_path) as journal:
+        assert list(journal.waiting) == [before, after]
+        assert journal.unreadable == 0
+
+
+def test_a_folder_that_cannot_be_is_said_and_tried_again(tmp_path: Path) -> None:
+    (tmp_path / "place").write_text("a file where the folder should be")
+    journal = Journal(tmp_path / "place", MASTERS)
+    with pytest.raises(Unwritable, match="let the service write"):
+        journal.keep(uuid4(), WHAT)
+    (tmp_path / "place").unlink()
+    journal.keep(entry := uuid4(), WHAT)
+    assert list(journal.waiting) == [entry]
+    journal.close()
+
+
+def test_two_processes_cannot_share_one_folder_and_one_that_was_killed_holds_nothing(tmp_path: Path) -> None:
+    line = (
+        "import sys; from pathlib import Path; from uuid import uuid4; from shared.kernel.journal import Journal\n"
+        f"j = Journal(Path({str(tmp_path)!r}), {{1: {MASTERS[1]!r}}}); j.keep(uuid4(), 'words'); print(1, flush=True)\n"
+        "sys.stdin.read()"
+    )
+    other = subprocess.Popen([sys.executable, "-c", line], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert other.stdin
+    assert other.stdout
+    try:
+        assert other.stdout.readline() == b"1\n"
+        with pytest.raises(Unwritable, match="another process's"):
+            Journal(tmp_path, MASTERS).open()
+    finally:
+        other.kill()
+        other.wait()
+        other.stdin.close()
+        other.stdout.close()
+    with opened(tmp_path) as journal:
+        assert list(journal.waiting.values()) == ["words"]
+
+
+def test_what_another_master_key_sealed_stays_in_the_file_until_that_key_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "ANEW_AFTER", 0)
+    sealed, ours = uuid4(), uuid4()
+    kept(tmp_path, sealed)
+    with opened(tmp_path, {2: os.urandom(32)}) as journal:
+        assert (journal.waiting, journal.unreadable) == ({}, 1)
+        journal.keep(ours, WHAT)
+        journal.done(ours)
+    with opened(tmp_path) as journal:
+        assert list(journal.waiting) == [sealed]
+
+
+def test_a_line_brought_from_elsewhere_does_not_pass_for_an_entry(tmp_path: Path) -> None:
+    kept(tmp_path, uuid4())
+    raw = (tmp_path / "journal").read_bytes()
+    (tmp_path / "journal").write_bytes(raw[:-12] + b"AAAAAAAAAA=\n" + b"\nnonsense\n")
+    with opened(tmp_path) as journal:
+        assert (journal.waiting, journal.unreadable) == ({}, 2)
+
+
+def test_the_file_begins_anew_once_all_in_it_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journals, "ANEW_AFTER", 1_000)
+    with opened(tmp_path) as journal:
+        for _ in range(20):
+            journal.keep(entry := uuid4(), WHAT)
+            journal.done(entry)
+        journal.keep(last := uuid4(), WHAT)
+    assert (tmp_path / "journal").stat().st_size < 2_000
+    with opened(tmp_path) as journal:
+        assert list(journal.waiting) == [last]
