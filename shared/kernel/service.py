@@ -49,7 +49,8 @@ class Service:
     """What one service hears, says and serves; `tasks` run as long as it does.
 
     What it `consumes` it hears at once, what it `follows` within a fraction of a second and at a fraction of the cost;
-    a topic is heard one way or the other.
+    a topic is heard one way or the other. What comes `first` is done before its door opens; with `alone` true, the door
+    stays open though store and Kafka are away.
     """
 
     name: str
@@ -58,6 +59,8 @@ class Service:
     routes: tuple[APIRouter, ...] = ()
     tasks: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = ()
     follows: Mapping[type[Event], Handler] = field(default_factory=dict)
+    first: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = ()
+    alone: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,10 +113,10 @@ class Process:
         if self.stopping.is_set():
             return 503, {"status": "stopping"}
         joined = all(consumer.joined for consumer in self.consumers)
-        if not joined or not store:
+        if not (joined and store) and not self.service.alone():
             return 503, {"status": "degraded" if joined else "starting", "away": away}
         return 200, {
-            "status": "degraded" if away or self.verifier.weak else "ready",
+            "status": "degraded" if away or self.verifier.weak or not joined else "ready",
             "away": away,
             "weak": self.verifier.weak,
             "outbox_waits_s": round(self.relay.oldest(), 1),
@@ -134,7 +137,7 @@ class Process:
                 )
             ]
             hearing = [tasks.create_task(consumer.run()) for consumer in self.consumers]
-            serving = tasks.create_task(server.serve())
+            serving = tasks.create_task(self._serve(server))
             await self.stopping.wait()
             for consumer in self.consumers:
                 consumer.stop()
@@ -145,6 +148,11 @@ class Process:
             await self.relay.close(self.store)
             for task in forever:
                 task.cancel()
+
+    async def _serve(self, server: "Server") -> None:
+        for preparation in self.service.first:
+            await preparation()
+        await server.serve()
 
     async def _load_functions(self) -> None:
         while True:
