@@ -1,0 +1,44 @@
+"""Whole topics read from their beginning to now: what a rebuild and people who look back both need."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import TopicPartition
+
+POLL_MS = 500
+"""Milliseconds one poll waits."""
+
+AT_ONCE = 5000
+"""Records of one poll at the most."""
+
+
+@asynccontextmanager
+async def reading(bus: Any, *topics: str) -> AsyncIterator[tuple[Any, dict[Any, int]]]:
+    """A started reader, and where each partition of these topics ends now. Raises KafkaError, OSError."""
+    reader = bus.reader(*topics)
+    await reader.start()
+    try:
+        partitions = [TopicPartition(t, number) for t in topics for number in reader.partitions_for_topic(t) or ()]
+        reader.unsubscribe()
+        yield reader, await reader.end_offsets(partitions)
+    finally:
+        await reader.stop()
+
+
+async def records(reader: Any, ends: Mapping[Any, int]) -> AsyncIterator[Any]:
+    """Every record of these partitions up to their ends."""
+    open_ones = {partition: end for partition, end in ends.items() if end}
+    if not open_ones:
+        return
+    reader.assign(list(open_ones))
+    await reader.seek_to_beginning(*open_ones)
+    while any([await reader.position(partition) < end for partition, end in open_ones.items()]):
+        for batch in (await reader.getmany(timeout_ms=POLL_MS, max_records=AT_ONCE)).values():
+            for record in batch:
+                yield record
+
+
+def header(record: Any, name: str) -> str | None:
+    """A header's text; None if it is not there."""
+    return next(((value or b"").decode(errors="replace") for key, value in record.headers if key == name), None)

@@ -1,0 +1,234 @@
+"""A lost store is made again from the log of record: the same lives, by hash; nothing is said or done a second time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import reduce
+from typing import Any
+from uuid import UUID, uuid4, uuid5
+
+import httpx
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from shared.contract.event import Event
+from shared.kernel import clock, rebuild
+from shared.kernel.bus import Bus
+from shared.kernel.fold import Said, lives
+from shared.kernel.keeper import NAMES, Cause, Keeper
+from shared.kernel.projection import Comparison, compare
+from shared.kernel.rebuild import Progress, Remains
+from shared.kernel.service import running
+from shared.kernel.settings import Settings
+from shared.kernel.shards import shard_of
+from shared.kernel.store import Row, Store
+from shared.kernel.vault import Vault
+from tests.kernel.conftest import speaking
+from tests.kernel.scene import CITY, about, add, counted, give, header, mouth, ready, said, total, until, whole
+from tests.kernel.tally.service import MACHINE, Add, Counted, Tally, Waited, build
+
+
+@asynccontextmanager
+async def keeping(settings: Settings) -> AsyncIterator[tuple[Keeper[Tally], list[Row]]]:
+    """A keeper without a process around it, and the rows that a relay would send for it."""
+    rows: list[Row] = []
+    store = Store(settings.redis_url, lambda _, __, fresh, *___: rows.extend(fresh))
+    work = asyncio.create_task(store.run())
+    await store.load()
+    yield Keeper("tally", MACHINE, store, Vault(settings.masters, store), clock.now, lambda *_: None), rows
+    work.cancel()
+    await asyncio.wait([work])
+
+
+@asynccontextmanager
+async def stored(settings: Settings) -> AsyncIterator[Store]:
+    store = Store(settings.redis_url, lambda *_: None)
+    work = asyncio.create_task(store.run())
+    await store.load()
+    yield store
+    work.cancel()
+    await asyncio.wait([work])
+
+
+def quiet(_: Progress) -> None:
+    """Nobody listens."""
+
+
+async def compared(settings: Settings) -> Comparison:
+    async with stored(settings) as store:
+        return await compare(Remains.of(build, settings, store), Bus(settings.kafka), store, quiet)
+
+
+async def rebuilt(settings: Settings) -> Progress:
+    async with stored(settings) as store:
+        await rebuild.restore_keys(Bus(settings.kafka), store, quiet)
+        return await rebuild.rebuild(Remains.of(build, settings, store), Bus(settings.kafka), store, quiet)
+
+
+async def emptied(settings: Settings) -> None:
+    async with Redis.from_url(settings.redis_url) as redis:
+        await redis.flushdb()
+
+
+async def note(client: httpx.AsyncClient, case: UUID) -> httpx.Response:
+    body = {"name": "王小明", "phone": "13935401234", "address": "迎宾街", "answers": {}}
+    path = f"/cities/{CITY}/tallies/{case}/notes"
+    return await client.post(path, json=body, headers={"idempotency-key": "note"})
+
+
+async def test_an_emptied_store_is_made_again_and_the_service_goes_on_where_it_was(settings: Settings) -> None:
+    case = uuid4()
+    async with running(build, settings), speaking(settings) as client:
+        await ready(client)
+        for amount in (1, 2, 3):
+            await add(client, case, amount, f"{amount}")
+        assert (await note(client, case)).status_code == 201
+        await waited_for(settings, case)
+    before = await compared(settings)
+    assert str(case) not in before.differing
+    await emptied(settings)
+    assert (await compared(settings)).differing[str(case)] == "not in the store"
+    done = await rebuilt(settings)
+    assert str(case) not in done.unread + done.torn + done.there
+    after = await compared(settings)
+    assert (after.equal, after.differing) == (True, {})
+    assert after.log == before.log
+    async with running(build, settings), speaking(settings) as client:
+        await ready(client)
+        assert (await shown(client, case))["notes"]
+        assert (await add(client, case, 4, "4")).json() == {"total": 10}
+
+
+async def test_what_was_said_before_is_not_said_again_and_a_cause_of_then_is_known(settings: Settings) -> None:
+    case, event = uuid4(), str(uuid4())
+    async with running(build, settings), speaking(settings) as client, mouth(settings.kafka) as producer:
+        await ready(client)
+        await give(producer, case, 5, event)
+        await counted(settings.kafka, case, 5)
+        assert (await add(client, case, 1, "once")).json() == {"total": 6}
+        await waited_for(settings, case)
+    said = len(about(await whole(settings.kafka, "tally.counted"), case))
+    await emptied(settings)
+    await rebuilt(settings)
+    async with running(build, settings), speaking(settings) as client, mouth(settings.kafka) as producer:
+        await ready(client)
+        await give(producer, case, 5, event)
+        assert (await add(client, case, 1, "once")).json() == {"total": 6}
+        assert (await add(client, case, 2, "once")).json() == {"total": 6}, "a body is not in the log: any is taken"
+        await asyncio.sleep(1)
+        assert await total(client, case) == 6
+    assert len(about(await whole(settings.kafka, "tally.counted"), case)) == said
+
+
+async def test_a_rebuilt_deadline_still_fires_and_a_rebuilt_list_has_its_order(settings: Settings) -> None:
+    case = uuid4()
+    async with keeping(settings) as (keeper, rows):
+        await keeper.learn(Add(case=case, city=CITY, amount=1), Cause(uuid4()))
+    async with mouth(settings.kafka) as producer, Redis.from_url(settings.redis_url) as redis:
+        for row in rows:
+            named = [(name, text.encode()) for name, text in row.headers.items()]
+            await producer.send_and_wait(row.topic, row.value, key=row.key.encode(), headers=named)
+        before = await times(redis, case)
+        await redis.flushdb()
+        await rebuilt(settings)
+        assert await times(redis, case) == before
+    async with running(build, settings), speaking(settings) as client:
+        await ready(client)
+
+        async def fired() -> bool:
+            return int((await shown(client, case))["waited"]) == 1
+
+        await until(fired)
+
+
+async def test_an_instance_that_lives_in_the_store_is_left_as_it_is(settings: Settings) -> None:
+    case = uuid4()
+    async with running(build, settings), speaking(settings) as client:
+        await ready(client)
+        await add(client, case, 1, "first")
+        await waited_for(settings, case)
+        done = await rebuilt(settings)
+        assert str(case) in done.there
+        assert (await add(client, case, 1, "second")).json() == {"total": 2}
+
+
+async def test_what_no_machine_of_the_service_said_is_left_out_and_named(settings: Settings) -> None:
+    case = uuid4()
+    forged = Counted(case=case, city=CITY, at=clock.now(), total=99)
+    named = [("ce_type", forged.type_name().encode()), ("ce_sequence", b"0000000100")]
+    ids = [(name, str(uuid4()).encode()) for name in ("ce_id", "ce_cause")]
+    async with mouth(settings.kafka) as producer:
+        value = forged.model_dump_json().encode()
+        sent = await producer.send_and_wait("tally.counted", value, key=str(case).encode(), headers=[*named, *ids])
+    done = await rebuilt(settings)
+    assert f"{sent.topic}/{sent.partition}/{sent.offset}" in done.unread
+    async with Redis.from_url(settings.redis_url) as redis:
+        assert not await redis.keys(f"*{case}*")
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.randoms(use_true_random=False))
+def test_however_the_log_repeats_and_shuffles_a_history_it_folds_to_the_state_that_was(amounts, random) -> None:  # type: ignore[no-untyped-def]
+    said, state, version = history(amounts)
+    log = said + random.choices(said, k=len(said)) if said else []
+    random.shuffle(log)
+    unread: list[str] = []
+    found = list(lives([MACHINE], log, unread))
+    assert unread == []
+    assert [(life.state, life.version, life.missing, life.impossible) for life in found] == (
+        [(state, version, 0, 0)] if said else []
+    )
+
+
+def history(amounts: list[int]) -> tuple[list[Said], Tally, int]:
+    """What a tally says of these amounts (0 says nothing, 3 twice in one commit), and what it is then."""
+    state, version, said, case = MACHINE.blank, 0, list[Said](), uuid4()
+    for amount in amounts:
+        cause = uuid4()
+        events: list[Event] = [
+            Counted(case=case, city=CITY, at=clock.now(), total=state.total + amount) for _ in range((amount + 1) // 2)
+        ]
+        version += bool(events)
+        state = reduce(MACHINE.evolve, events, state)
+        said += [
+            Said(
+                f"{version}/{n}",
+                Counted,
+                str(uuid5(NAMES, f"tally|{case}|{cause}|{n}")),
+                str(cause),
+                f"{version:08d}{n:02d}",
+                False,
+                event.model_dump_json().encode(),
+            )
+            for n, event in enumerate(events)
+        ]
+    return said, state, version
+
+
+def test_a_commit_that_the_log_lacks_is_counted() -> None:
+    said, _, _ = history([1, 1, 1])
+    [life] = lives([MACHINE], [said[0], said[2]], [])
+    assert (life.version, life.missing) == (3, 1)
+
+
+async def times(redis: Any, case: UUID) -> list[Any]:
+    """When it is due, and since when it is listed."""
+    shard = shard_of(CITY)
+    return [
+        await redis.zscore(f"{shard}:tally:due", f"tally|{CITY}|{CITY}|{case}"),
+        await redis.zscore(f"{shard}:tally:tally:{CITY}:listed", str(case)),
+    ]
+
+
+async def shown(client: httpx.AsyncClient, case: UUID) -> dict[str, Any]:
+    tally: dict[str, Any] = (await client.get(f"/cities/{CITY}/tallies/{case}")).json()
+    return tally
+
+
+async def waited_for(settings: Settings, case: UUID) -> None:
+    """Its last word, the one that its deadline says, has reached the log."""
+
+    def so(found: list[Any]) -> bool:
+        return any(header(record, "ce_type") == Waited.type_name() for record in about(found, case))
+
+    await said(settings.kafka, "tally.counted", so)
