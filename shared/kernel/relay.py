@@ -30,8 +30,7 @@ SENT_WITHIN = 5.0
 DELETE_EVERY = 0.05
 """Seconds."""
 
-AT_ONCE = 1000
-"""Rows read from an outbox at a time."""
+AT_ONCE = 1000  # rows read from an outbox at a time
 
 log = structlog.get_logger()
 
@@ -63,7 +62,7 @@ class Relay:
         self._bus = bus
         self._shards = {tag: _Shard(tag) for tag in tags}
         self._rows: deque[tuple[_Shard, bytes, Row]] = deque()
-        self._wanted = asyncio.Event()
+        self._wanted, self._deletable = asyncio.Event(), asyncio.Event()
         self._producer: Any = None
         self._broken, self._doubted, self.gate = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
@@ -103,8 +102,7 @@ class Relay:
             raise Unavailable("Kafka is not connected.")
         try:
             async with asyncio.timeout(ACKNOWLEDGED_WITHIN):
-                acknowledged = await self._producer.send(topic, value=value, key=key, headers=headers)
-                await acknowledged
+                await (await self._producer.send(topic, value=value, key=key, headers=headers))
         except (KafkaError, TimeoutError) as silence:
             raise Unavailable(f"Kafka does not take a record for {topic}: {type(silence).__name__}.") from silence
 
@@ -127,9 +125,8 @@ class Relay:
 
     async def close(self, store: Store) -> None:
         """Give the leases back and let the producer go."""
-        mine = [shard.tag for shard in self._shards.values() if shard.leased]
         with suppress(Unavailable):
-            await store.ask_all([("DEL", self._lease_name(tag)) for tag in mine]) if mine else None
+            await store.ask_all([("DEL", self._lease_name(tag)) for tag in self.leased()])
         await self._abandon()
 
     def _enqueue(self, shard: _Shard, ids: tuple[bytes, ...], rows: tuple[Row, ...]) -> None:
@@ -179,6 +176,7 @@ class Relay:
             return
         shard.sending.pop(row_id, None)
         shard.acknowledged.append(row_id)
+        self._deletable.set()
         span.end()
 
     def _failed(self, producer: Any, shard: _Shard, span: Span, failure: BaseException) -> None:
@@ -280,12 +278,15 @@ class Relay:
 
     async def _delete(self, store: Store) -> None:
         while True:
+            await self._deletable.wait()
             await asyncio.sleep(DELETE_EVERY)
             done = [(shard, tuple(shard.acknowledged)) for shard in self._shards.values() if shard.acknowledged]
             with suppress(Unavailable):
                 await store.ask_all([("XDEL", self._outbox_name(shard.tag), *ids) for shard, ids in done])
                 for shard, ids in done:
                     del shard.acknowledged[: len(ids)]
+                if not any(shard.acknowledged for shard in self._shards.values()):
+                    self._deletable.clear()
 
     def _lease_name(self, tag: str) -> str:
         return f"{tag}:{self._service}:lease"
