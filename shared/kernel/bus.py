@@ -16,6 +16,10 @@ PATIENCE_MS = 150
 """Milliseconds a follower lets records gather before it fetches them together."""
 
 
+READER_PATIENCE_MS = 500
+"""The same for a patient reader, which nobody in danger waits for."""
+
+
 @dataclass(frozen=True)
 class Bus:
     """The brokers at `host:port,host:port`; everything it makes is yet to be started."""
@@ -58,9 +62,19 @@ class Bus:
             metadata_max_age_ms=10_000,
         )
 
-    def reader(self, *topics: str) -> Any:
-        """A consumer of whole topics outside any group, for people who look at what was said."""
-        return AIOKafkaConsumer(*topics, bootstrap_servers=self.brokers, group_id=None, auto_offset_reset="earliest")
+    def reader(self, *topics: str, patient: bool = False) -> Any:
+        """A consumer of whole topics outside any group, for those who look at what was said."""
+        gathering = {"fetch_min_bytes": MAX_EVENT, "fetch_max_wait_ms": READER_PATIENCE_MS} if patient else {}
+        return AIOKafkaConsumer(
+            *topics,
+            bootstrap_servers=self.brokers,
+            group_id=None,
+            **gathering,
+            auto_offset_reset="earliest",
+            request_timeout_ms=3500,
+            retry_backoff_ms=200,
+            metadata_max_age_ms=10_000,
+        )
 
     def admin(self) -> Any:
         """A client that asks after topics and their settings."""

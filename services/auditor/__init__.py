@@ -1,0 +1,1 @@
+"""Auditor: compares what was raised, ordered and delivered, and rings itself where nobody else would."""

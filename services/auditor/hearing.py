@@ -1,0 +1,110 @@
+"""Its own reading of Kafka: everything said since yesterday, outside any group, folded into accounts."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+from pydantic import ValidationError
+
+from services.auditor.account import Account, evolve
+from services.auditor.dead_letter import DeadLetter, put_aside
+from services.auditor.words import HEARD, TOPICS
+
+PAST = timedelta(hours=24)
+"""How far back it reads at its start. An escalation that is older and still open has been told to people long ago."""
+
+REMEMBERED = timedelta(hours=1)
+"""How long it keeps an account that waits for nobody."""
+
+LOOK_EVERY, STUCK_AFTER, GATHER = 5.0, 15.0, 0.3
+"""Seconds between looks at how far Kafka has come, until a reader that does not follow is replaced, and for which
+records gather: a hundred cost little more than one."""
+
+NAMES = tuple(name for topic in TOPICS for name in (topic, f"{topic}.dlq"))
+DEAD_LETTERS = 200
+
+log = structlog.get_logger()
+
+
+@dataclass(eq=False)
+class Hearing:
+    """What Kafka tells. `whole_at` is when it was last read to its end, by the monotonic clock."""
+
+    bus: Any
+    accounts: dict[UUID, Account] = field(default_factory=dict)
+    dead: list[DeadLetter] = field(default_factory=list)
+    whole_at: float | None = None
+    _places: dict[TopicPartition, int] = field(default_factory=dict)
+
+    async def run(self, since: datetime) -> None:
+        """Read for ever; a reader that fails or stands still is replaced by one that goes on where it was."""
+        while True:
+            reader = self.bus.reader(*NAMES, patient=True)
+            try:
+                await reader.start()
+                await self._go_on(reader, since)
+                await self._read(reader)
+            except (KafkaError, OSError) as silence:
+                log.warning("kafka_unreachable", error=type(silence).__name__)
+            finally:
+                with suppress(KafkaError, TimeoutError):
+                    async with asyncio.timeout(5):
+                        await reader.stop()
+            await asyncio.sleep(1)
+
+    def forget(self, now: datetime) -> None:
+        """Let go of what waits for nobody and was last spoken of an hour ago."""
+        old = [
+            case
+            for case, account in self.accounts.items()
+            if not account.stands and (account.last_at is None or account.last_at < now - REMEMBERED)
+        ]
+        for case in old:
+            del self.accounts[case]
+
+    async def _go_on(self, reader: Any, since: datetime) -> None:
+        here = list(reader.assignment())
+        ends = await reader.end_offsets(here)
+        found = await reader.offsets_for_times({one: round(since.timestamp() * 1000) for one in here})
+        for one in here:
+            first = found.get(one)
+            reader.seek(one, self._places.get(one, ends[one] if first is None else first.offset))
+
+    async def _read(self, reader: Any) -> None:
+        clock = asyncio.get_running_loop().time
+        followed = looked = clock()
+        ends = await reader.end_offsets(list(reader.assignment()))
+        while clock() - followed < STUCK_AFTER:
+            for partition, records in (await reader.getmany(timeout_ms=500)).items():
+                self._places[partition] = records[-1].offset + 1
+                followed = clock()
+                for record in records:
+                    self._take(record)
+            if all([await reader.position(one) >= end for one, end in ends.items()]):
+                self.whole_at, followed = looked, clock()
+                await asyncio.sleep(GATHER)
+                if clock() - looked >= LOOK_EVERY:
+                    looked = clock()
+                    ends = await reader.end_offsets(list(ends))
+        log.warning("reader_stuck", seconds=STUCK_AFTER)
+
+    def _take(self, record: Any) -> None:
+        headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
+        if record.topic.endswith(".dlq"):
+            self.dead = [*self.dead, put_aside(record, headers)][-DEAD_LETTERS:]
+            return
+        kind = HEARD.get(headers.get("ce_type", ""))
+        if kind is None:
+            return
+        with suppress(ValidationError, ValueError):  # what nobody can read is the dead letters' matter
+            event = kind.model_validate_json(record.value)
+            cause = UUID(headers["ce_cause"]) if "ce_cause" in headers else None
+            drill = headers.get("ce_drill") == "true"
+            account = self.accounts.get(event.case) or Account(event.case, event.city, drill)
+            self.accounts[event.case] = evolve(account, event, headers["ce_id"], cause)

@@ -1,0 +1,68 @@
+"""镜像: whom to ring for while intake is dead, from the ledger as it last was and from Kafka."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from services.auditor.account import Account
+from services.auditor.callout import WATCHED, Turn
+from services.auditor.compare import POLICE
+from services.auditor.pictures import CLAIMED, OPEN, RINGING, Ledger, Row
+from shared.contract.city import Cities, Clocks
+from shared.contract.terms import desk_id
+
+TAKEN = frozenset({Turn.HELD, Turn.ACCEPTED, Turn.SETTLED, Turn.STOOD_DOWN, Turn.CLEARED})
+"""Turns at which a person is known to have it."""
+
+
+@dataclass(frozen=True)
+class Silence:
+    """A person in danger for whom this desk must be phoned now."""
+
+    case: UUID
+    city: str
+    desk: str
+
+
+def merged(before: Ledger, answer: Ledger) -> Ledger:
+    """The ledger to keep. An intake that lives from memory may have started without one: nothing is dropped by it."""
+    if not answer.from_memory:
+        return answer
+    fresh = {row.case: row for row in before.rows} | {row.case: row for row in answer.rows}
+    return Ledger(rows=tuple(fresh.values()), from_memory=True)
+
+
+def overdue(ledger: Ledger, accounts: Mapping[UUID, Account], cities: Cities, now: datetime) -> tuple[Silence, ...]:
+    """Every desk whose moment has passed and that nobody is known to have taken. Drills never ring."""
+    mirrored = {row.case for row in ledger.rows}
+    rows = (due for row in ledger.rows if not row.drill for due in _of_row(row, accounts.get(row.case), now))
+    others = (one for one in accounts.values() if one.case not in mirrored and not one.drill and one.stands)
+    return (*rows, *(due for one in others for due in _of_account(one, _clocks(cities, one.city), now)))
+
+
+def _of_row(row: Row, account: Account | None, now: datetime) -> Iterator[Silence]:
+    turns = account.turns if account else {}
+    for one in row.desks:
+        passed = one.phase == RINGING or (one.due_at is not None and one.due_at <= now)
+        # A claim that we know of from Kafka alone is newer than the row, and has its own time.
+        taken = turns.get(one.desk) in TAKEN and not (one.phase == CLAIMED and passed)
+        if one.phase in OPEN and passed and not taken:
+            yield Silence(row.case, row.city, one.desk)
+    if not row.desks and not turns and row.due_at is not None and row.due_at <= now:
+        yield Silence(row.case, row.city, desk_id(row.city, POLICE))
+
+
+def _of_account(account: Account, clocks: Clocks, now: datetime) -> Iterator[Silence]:
+    ring, heard = timedelta(seconds=clocks.ring_at), timedelta(seconds=clocks.assess_by)
+    for one in account.latest:
+        turn = one.turn(account.rings.get(one.desk))
+        since = one.ordered_at
+        if one.acts and turn in WATCHED - TAKEN and since is not None and since + ring <= now:
+            yield Silence(account.case, account.city, one.desk)
+    if any(cry.at + heard <= now for cry in account.unanswered):
+        yield Silence(account.case, account.city, desk_id(account.city, POLICE))
+
+
+def _clocks(cities: Cities, code: str) -> Clocks:
+    return cities[code].clocks if code in cities else Clocks()
