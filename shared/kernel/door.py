@@ -1,20 +1,19 @@
 """The door of a service for its peers: `POST /events` learns what Kafka is late with, as it would from Kafka."""
 
 import asyncio
-import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Header
 from opentelemetry.trace import SpanKind
 
 from shared.kernel import trace
 from shared.kernel.cloudevent import Structured
 from shared.kernel.errors import Malformed, Unavailable, places
 from shared.kernel.hearing import Hearing
-from shared.kernel.web import EVENTS, Unauthorised
+from shared.kernel.web import EVENTS, peer
 
 log = structlog.get_logger()
 
@@ -36,17 +35,13 @@ def routes(hearing: Hearing, token: str, doubted: Doubted) -> APIRouter:
     Events about one case are learnt in their order, cases side by side. A malformed one is refused with its reason; one
     whose handler finds nobody or fails is left out of the answer, and so are those of its case behind it.
     """
-    router = APIRouter()
+    router = APIRouter(dependencies=[peer(token)])
 
-    async def peer(authorization: Annotated[str, Header()] = "") -> None:
-        if not hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode()):
-            raise Unauthorised("unauthorised", "Send the peer token as `Authorization: Bearer …`.")
-
-    @router.get(EVENTS, dependencies=[Depends(peer)])
+    @router.get(EVENTS)
     async def hears() -> dict[str, list[str]]:
         return {"hears": hearing.types}
 
-    @router.post(EVENTS, dependencies=[Depends(peer)])
+    @router.post(EVENTS)
     async def hear(
         batch: list[Structured],
         doubt: Annotated[float | None, Header(alias="jingyi-doubt", ge=0, description="Seconds")] = None,

@@ -86,6 +86,16 @@ Actor = Annotated[ActorId, Depends(_actor)]
 """The authenticated staff or seat number behind a request."""
 
 
+def peer(token: str) -> Any:
+    """What a door for our own services depends on: whoever comes shows the peer token."""
+
+    async def shown(authorization: Annotated[str, Header(description="Bearer token of our services")] = "") -> None:
+        if not hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode()):
+            raise Unauthorised("unauthorised", "Send the peer token as `Authorization: Bearer …`.")
+
+    return Depends(shown)
+
+
 async def _asked(
     request: Request,
     actor: Actor,
