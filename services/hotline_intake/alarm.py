@@ -1,10 +1,13 @@
 """人工告警: when nobody is known to come for a person in danger, a human must pick up the phone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime
+from functools import reduce
 from typing import TypedDict
 from uuid import UUID
 
+from services.hotline_intake import ledger
 from services.hotline_intake.ledger import Alarm, due_at, heard_by
 from services.hotline_intake.watch import OPEN, Phase, Watch
 from shared.contract.callouts import CallOutCancelled, Report
@@ -25,10 +28,11 @@ from shared.contract.terms import ACCEPTED, ActorId, DeskId, RefNo, desk_id
 
 
 class ClaimAlarm(Command):
-    """ "我来打": I am phoning this desk now."""
+    """ "我来打": I am phoning this desk now. `rang`: it rang from memory, whatever the row says."""
 
     desk: DeskId
     by: ActorId
+    rang: bool = False
 
 
 class ReleaseAlarm(Command):
@@ -39,12 +43,21 @@ class ReleaseAlarm(Command):
 
 
 class SettleAlarm(Command):
-    """The desk has it, told by phone."""
+    """The desk has it, told by phone. `rang`: it rang from memory, whatever the row says."""
 
     desk: DeskId
     by: ActorId
     officer: RefNo
     event_no: RefNo
+    rang: bool = False
+
+
+Answer = ClaimAlarm | ReleaseAlarm | SettleAlarm
+"""What a person does about a ringing desk."""
+
+
+class RingNow(Command):
+    """The store is silent: ring for every desk from which nobody is known to come."""
 
 
 class Heading(TypedDict):
@@ -73,9 +86,33 @@ def decide(alarm: Alarm, message: Message, now: datetime, clocks: Clocks) -> tup
             return _hear_report(alarm, message, heading)
         case DeadlinePassed():
             return tuple(_overdue(alarm, clocks, heading))
+        case RingNow():
+            return _ring_now(alarm, heading)
         case ClaimAlarm() | ReleaseAlarm() | SettleAlarm():
             return _obey(alarm, message, heading)
     return ()
+
+
+def answered(alarm: Alarm, answers: Iterable[Answer], heading: Heading) -> tuple[Event, ...]:
+    """What the ledger says of a cry for help that rang from memory and that people have answered since.
+
+    All of it is one commit with the cry itself, so that no machine is asked for a desk that somebody is phoning.
+    """
+    events = _ring_now(alarm, heading)
+    alarm = reduce(ledger.evolve, events, alarm)
+    for answer in answers:
+        with suppress(Rejected):  # it was answered when it was given; what stands of it now is in the row
+            obeyed = _obey(alarm, answer, heading)
+            alarm = reduce(ledger.evolve, obeyed, alarm)
+            events = (*events, *obeyed)
+    return events
+
+
+def _ring_now(alarm: Alarm, heading: Heading, *also: str) -> tuple[Event, ...]:
+    asked = (desk_id(heading["city"], kind) for kind in alarm.asked if alarm.unheard_since is not None)
+    awaited = (name for name, desk in alarm.desks.items() if desk.phase is Phase.AWAITED)
+    silent = tuple(dict.fromkeys((*asked, *awaited, *also)))
+    return (AlarmRaised(**heading, desks=silent, because="store_silent"),) if silent else ()
 
 
 def _hear_assessment(alarm: Alarm, heard: RiskAssessed, heading: Heading) -> tuple[Event, ...]:
@@ -126,8 +163,11 @@ def _overdue(alarm: Alarm, clocks: Clocks, heading: Heading) -> Iterator[Event]:
             yield AlarmReleased(**heading, desk=name, n=alarm.desks[name].callout, because="claim_lapsed")
 
 
-def _obey(alarm: Alarm, command: ClaimAlarm | ReleaseAlarm | SettleAlarm, heading: Heading) -> tuple[Event, ...]:
+def _obey(alarm: Alarm, command: Answer, heading: Heading) -> tuple[Event, ...]:
     desk = alarm.desks.get(command.desk)
+    if not isinstance(command, ReleaseAlarm) and command.rang and (desk is None or desk.phase is Phase.AWAITED):
+        raised = _ring_now(alarm, heading, command.desk)
+        return (*raised, *_obey(reduce(ledger.evolve, raised, alarm), command, heading))
     if desk is None:
         raise Rejected("desk_not_awaited", f"This call waits for no {command.desk}. To call it out, escalate (F9).")
     match command:

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import reduce
 from uuid import UUID
 
 from services.hotline_intake import alarm, ledger
-from services.hotline_intake.alarm import ClaimAlarm, Heading, ReleaseAlarm, SettleAlarm
+from services.hotline_intake.alarm import Answer, ClaimAlarm, Heading, ReleaseAlarm, SettleAlarm
 from services.hotline_intake.ledger import Alarm
 from shared.contract.calls import (
     AlarmClaimed,
@@ -52,20 +53,25 @@ class RecordBrief(Command):
 
 
 class RecordScreening(Command):
-    """Answers to an instrument; `danger` if one of them starts the ledger's clocks."""
+    """Answers to an instrument; `danger` if one of them starts the ledger's clocks.
+
+    `answered`: it was kept while the store was silent and rang from memory, and people answered so.
+    """
 
     screening: UUID
     answers: Sealed
     danger: bool
     by: ActorId
+    answered: tuple[Answer, ...] | None = None
 
 
 class Escalate(Command):
-    """F9: send people, whatever else is known. Never refused."""
+    """F9: send people, whatever else is known. Never refused. `answered` as in RecordScreening."""
 
     by: ActorId
     desks: tuple[DeskKind, ...] = ()
     reason: Sealed | None = None
+    answered: tuple[Answer, ...] | None = None
 
 
 class EndCall(Command):
@@ -140,6 +146,9 @@ def decide(cities: Cities, call: Call, message: Message, now: datetime) -> tuple
     """What intake says on learning `message`."""
     heading = Heading(case=message.case, city=message.city, at=now)
     match message:
+        case RecordScreening(answered=tuple() as answers) | Escalate(answered=tuple() as answers):
+            cried = decide(cities, call, message.model_copy(update={"answered": None}), now)
+            return (*cried, *alarm.answered(reduce(evolve, cried, call).alarm, answers, heading))
         case OpenCall():
             return _open(call, message, heading)
         case Escalate():

@@ -23,7 +23,7 @@ from shared.contract.event import Event
 POLICE = ("110",)
 """Whom to phone while nothing is known: the line's own city's 110."""
 
-UNHEARD = frozenset({"unassessed", "unordered"})
+UNHEARD = frozenset({"unassessed", "unordered", "store_silent"})
 """Why a desk rings although nobody has been called out."""
 
 

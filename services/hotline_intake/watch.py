@@ -75,8 +75,8 @@ class Watch:
 
     @property
     def unassessed(self) -> bool:
-        """Whether it rings only because saved answers had no assessment."""
-        return self.phase is Phase.RINGING and self.because == "unassessed"
+        """Whether it rings only because saved answers had no assessment, or could not be heard of at all."""
+        return self.phase is Phase.RINGING and self.n == 0 and self.because in {"unassessed", "store_silent"}
 
     @property
     def callout(self) -> int:

@@ -107,7 +107,7 @@ class DeskConfirmed(CallEvent):
 
 
 class AlarmRaised(CallEvent):
-    """人工告警响起: phone these desks now. `because` names the silence: unassessed, unordered, unaccepted."""
+    """人工告警响起: phone these desks now. `because` names the silence: unassessed, unordered, unaccepted or store_silent."""
 
     desks: tuple[DeskId, ...]
     because: Code
