@@ -107,7 +107,10 @@ class DeskConfirmed(CallEvent):
 
 
 class AlarmRaised(CallEvent):
-    """人工告警响起: phone these desks now. `because` names the silence: unassessed, unordered, unaccepted or store_silent."""
+    """人工告警响起: phone these desks now.
+
+    `because` names the silence: unassessed, unordered, unaccepted, store_silent.
+    """
 
     desks: tuple[DeskId, ...]
     because: Code
