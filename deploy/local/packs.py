@@ -1,4 +1,4 @@
-"""The city packs as one machine runs them: a copy of deploy/cities with the simulated desks' wires laid over."""
+"""The city packs as one machine runs them: a copy of deploy/cities with simulated wires and channels laid over."""
 
 import shutil
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from deploy.local.folders import ROOT
-from deploy.local.ports import Ports
+from deploy.local.ports import HOST, Ports
 
 CITIES = ROOT / "deploy" / "cities"
 WIRES = Path(__file__).with_name("wires.yaml")
@@ -21,7 +21,7 @@ def lay(target: Path, ports: Ports) -> Path:
     target.mkdir(parents=True)
     wires = simulated(ports)
     for source in sorted(CITIES.glob("*.yaml")):
-        pack = rewired(yaml.safe_load(source.read_text(encoding="utf-8")), wires)
+        pack = reachable(rewired(yaml.safe_load(source.read_text(encoding="utf-8")), wires))
         written = yaml.safe_dump(pack, allow_unicode=True, sort_keys=False)
         (target / source.name).write_text(written, encoding="utf-8")
     return target
@@ -40,3 +40,29 @@ def rewired(pack: dict[str, Any], wires: Mapping[str, Any]) -> dict[str, Any]:
     desks = {desk: {**entry, "wire": wires.get(desk, entry.get("wire"))} for desk, entry in pack["desks"].items()}
     kept = {desk: {k: v for k, v in entry.items() if v is not None} for desk, entry in desks.items()}
     return {**pack, "desks": kept}
+
+
+def reachable(pack: dict[str, Any]) -> dict[str, Any]:
+    """The same with a channel of the simulated gateway for each person of the chain."""
+    first, *others = (
+        {**person, "channels": [channel_variable(pack["code"], place)]} for place, person in enumerate(chain(pack), 1)
+    )
+    return {**pack, "on_call": first, "next_on_call": others}
+
+
+def channels(ports: Ports) -> dict[str, str]:
+    """Each of those persons' address for apprise, by the variable that the packs name."""
+    packs = [yaml.safe_load(source.read_text(encoding="utf-8")) for source in CITIES.glob("*.yaml")]
+    return {
+        channel_variable(pack["code"], place): f"json://{HOST}:{ports.channel}/messages/{pack['code']}-{place}"
+        for pack in packs
+        for place, _ in enumerate(chain(pack), 1)
+    }
+
+
+def chain(pack: dict[str, Any]) -> list[dict[str, Any]]:
+    return [pack["on_call"], *pack.get("next_on_call", [])]
+
+
+def channel_variable(city: str, place: int) -> str:
+    return f"JINGYI_CHANNEL_{city}_{place}"

@@ -26,6 +26,7 @@ class Ports:
     collector: int = 8130
     desk_110: int = 8110
     desk_120: int = 8120
+    channel: int = 8140
 
     @classmethod
     def free(cls) -> "Ports":

@@ -17,6 +17,9 @@ from deploy.local.trouble import Trouble, explain
 
 SERVICES = ("hotline_intake", "risk_assessment", "dispatch", "responder_adapter")
 DESKS = {"desk_110": "140700-110", "desk_120": "140700-120"}
+RINGING = ("hotline_intake", "auditor")
+"""Who tells people outside."""
+
 SCREENS = (
     ("counsellor's seat", "hotline_intake", "/seat"),
     ("supervisor", "dispatch", "/supervise"),
@@ -45,7 +48,7 @@ class Plan:
     @property
     def urls(self) -> dict[str, str]:
         ports = asdict(self.ports)
-        return {name: f"http://{HOST}:{ports[name]}" for name in (*SERVICES, *DESKS, "collector")}
+        return {name: f"http://{HOST}:{ports[name]}" for name in (*SERVICES, *DESKS, "channel", "collector")}
 
     def environment(self, name: str) -> dict[str, str]:
         """All that the program called `name` is told."""
@@ -67,6 +70,8 @@ class Plan:
             **{f"JINGYI_URL_{service.upper()}": self.urls[service] for service in SERVICES},
             **self.secrets.desk_secrets,
             **(self.desk_environment(DESKS[name]) if name in DESKS else {}),
+            **(packs.channels(self.ports) if name in RINGING else {}),
+            **({"JINGYI_CHANNEL_STATE": str(self.state / "channel")} if name == "channel" else {}),
         }
 
     def desk_environment(self, desk: str) -> dict[str, str]:
@@ -87,6 +92,7 @@ class Plan:
             self.program("collector", "deploy.local.collector"),
             *(self.program(name, f"services.{name}", ("valkey", "topics", "collector")) for name in SERVICES),
             *(self.program(name, "deploy.local.desk", ("collector",)) for name in DESKS),
+            self.program("channel", "deploy.local.channel"),
         )
 
     def platform(self) -> Items:

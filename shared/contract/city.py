@@ -60,22 +60,32 @@ ECHO_DESK = DeskEntry(
 
 
 class OnCall(BaseModel):
-    """The person who is reached when no seat is staffed."""
+    """A person who is reached when no seat is staffed, and told outside when an alarm rings on.
+
+    `channels` name the environment variables that hold this person's addresses for `apprise`: those are secrets.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     number: str
+    channels: tuple[str, ...] = ()
 
 
 class Clocks(BaseModel):
-    """Seconds a city allows. Defaults are ours to start from; each city sets its own."""
+    """Seconds a city allows. Defaults are ours to start from; each city sets its own.
+
+    From a row's arming: `assess_by`, `ring_at` (screens), `outside_at`. While it rings: outside again each
+    `ring_again`, or `ring_untaken` where no channel took it; one person more each `next_person`; a claim lasts `claim`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     assess_by: Seconds = 10
     ring_at: Seconds = 20
     outside_at: Seconds = 25
+    ring_again: Seconds = 30
+    ring_untaken: Seconds = 5
     next_person: Seconds = 60
     claim: Seconds = 120
     unreachable: Seconds = 10
@@ -101,6 +111,7 @@ class City(BaseModel):
     opens: str
     closes: str
     on_call: OnCall
+    next_on_call: tuple[OnCall, ...] = ()
     desks: Mapping[DeskId, DeskEntry]
     clocks: Clocks = Clocks()
     unverified: tuple[str, ...] = ()
@@ -111,6 +122,11 @@ class City(BaseModel):
         if echoes:
             raise ValueError(f"{', '.join(echoes)}: the echo desk {ECHO} is built in, and no other desk is one.")
         return self
+
+    @property
+    def chain(self) -> tuple[OnCall, ...]:
+        """Who is told outside, in this order. Whoever has no channel is told by the screens alone."""
+        return tuple(person for person in (self.on_call, *self.next_on_call) if person.channels)
 
     def desk(self, kind: str) -> DeskEntry | None:
         """The city's desk of that short number; the echo desk is every city's."""

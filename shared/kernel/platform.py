@@ -1,4 +1,4 @@
-"""What a service stands on: the bus, the store and the way to other machines; the simulator passes its own."""
+"""What a service stands on: bus, store, the way to other machines and to people; the simulator passes its own."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,9 @@ from typing import Any
 
 import httpx
 
+from shared.kernel import outside
 from shared.kernel.bus import Bus
+from shared.kernel.outside import Tell
 from shared.kernel.store import Committed, Store
 
 Transport = Callable[..., httpx.AsyncBaseTransport]
@@ -23,3 +25,4 @@ class Platform:
     bus: Callable[[str], Any] = Bus
     store: Callable[[str, Committed], Any] = Store
     transport: Transport = httpx.AsyncHTTPTransport
+    tell: Tell = outside.tell

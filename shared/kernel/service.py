@@ -22,11 +22,12 @@ from pydantic import ValidationError
 
 from shared.contract.city import Cities
 from shared.contract.event import Event
-from shared.kernel import clock, door, trace, web
+from shared.kernel import clock, door, outside, trace, web
 from shared.kernel.consumer import FOLLOWS, Consumer
 from shared.kernel.errors import Unavailable, places
 from shared.kernel.hearing import Handler, Hearing
 from shared.kernel.keeper import Effect, Keeper, Machine
+from shared.kernel.outside import Tell
 from shared.kernel.platform import Platform, Transport
 from shared.kernel.relay import LEASE, Relay
 from shared.kernel.settings import Settings, sentence
@@ -74,6 +75,7 @@ class Kit:
     timers: Timers
     now: Callable[[], datetime] = clock.now
     transport: Transport = httpx.AsyncHTTPTransport
+    tell: Tell = outside.tell
 
     @property
     def cities(self) -> Cities:
@@ -180,7 +182,7 @@ def assemble(
     relay = Relay(name, instance, bus, sorted({shard_of(city) for city in settings.packs}))
     store = platform.store(settings.redis_url, relay.offer)
     timers = Timers(store, now, relay.leased)
-    kit = Kit(name, settings, store, Vault(settings.masters, store), timers, now, platform.transport)
+    kit = Kit(name, settings, store, Vault(settings.masters, store), timers, now, platform.transport, platform.tell)
     service = build(kit)
     consumers = tuple(
         Consumer(group, bus, handlers, store, relay)

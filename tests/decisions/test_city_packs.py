@@ -60,3 +60,8 @@ def test_what_is_marked_unverified_exists_in_the_pack(pack: City) -> None:
 
 def test_no_desk_of_a_shipped_pack_has_a_wire_before_its_city_has_connected_one(pack: City) -> None:
     assert {entry.wire.kind for entry in pack.desks.values()} == {"phone"}
+
+
+def test_no_shipped_pack_names_a_channel_before_its_city_has_given_one(pack: City) -> None:
+    assert pack.chain == ()
+    assert len(pack.next_on_call) >= 1

@@ -28,3 +28,12 @@ def test_packs_are_laid_afresh_each_time(tmp_path: Path) -> None:
     (target / "000000.yaml").write_text("left from before")
     packs.lay(target, Ports())
     assert not (target / "000000.yaml").exists()
+
+
+def test_everybody_of_the_chain_is_reached_through_the_simulated_gateway_and_no_pack_holds_an_address() -> None:
+    pack = {"code": "140700", "on_call": {"name": "a"}, "next_on_call": [{"name": "b", "channels": ["REAL"]}]}
+    reached = packs.reachable(pack)
+    named = [*reached["on_call"]["channels"], *reached["next_on_call"][0]["channels"]]
+    assert named == ["JINGYI_CHANNEL_140700_1", "JINGYI_CHANNEL_140700_2"]
+    told = packs.channels(replace(Ports(), channel=28140))
+    assert [told[name] for name in named] == [f"json://127.0.0.1:28140/messages/140700-{place}" for place in (1, 2)]
