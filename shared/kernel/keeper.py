@@ -55,7 +55,10 @@ class Cause:
 
 @dataclass(frozen=True)
 class Machine(Generic[S]):
-    """A thing with a life: pure decisions, state = fold of its own events."""
+    """A thing with a life: pure decisions, state = fold of its own events.
+
+    `recover` says what an instance learns first after the rebuild of that epoch, if it was at something.
+    """
 
     name: str
     blank: S
@@ -64,6 +67,7 @@ class Machine(Generic[S]):
     deadline: Callable[[S], datetime | None]
     listed: Callable[[S], bool]
     address: Callable[[Message], Address] = by_case
+    recover: Callable[[S, int], Command | None] = lambda _, __: None
 
 
 @dataclass(frozen=True)

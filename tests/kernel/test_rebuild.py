@@ -15,9 +15,9 @@ from redis.asyncio import Redis
 from shared.contract.event import Event
 from shared.kernel import clock, rebuild
 from shared.kernel.bus import Bus
+from shared.kernel.comparison import Comparison, compare
 from shared.kernel.fold import Said, lives
 from shared.kernel.keeper import NAMES, Cause, Keeper
-from shared.kernel.projection import Comparison, compare
 from shared.kernel.rebuild import Progress, Remains
 from shared.kernel.service import running
 from shared.kernel.settings import Settings
@@ -63,7 +63,7 @@ async def compared(settings: Settings) -> Comparison:
 async def rebuilt(settings: Settings) -> Progress:
     async with stored(settings) as store:
         await rebuild.restore_keys(Bus(settings.kafka), store, quiet)
-        return await rebuild.rebuild(Remains.of(build, settings, store), Bus(settings.kafka), store, quiet)
+        return await rebuild.rebuild(Remains.of(build, settings, store), Bus(settings.kafka), store, 1, quiet)
 
 
 async def emptied(settings: Settings) -> None:
