@@ -1,0 +1,78 @@
+"""Redis loses its disk in the middle of rescues: rebuilt from Kafka it is the same, and nobody is sent twice."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest_asyncio
+from redis.asyncio import Redis
+
+from deploy.local.system import DESKS
+from tests.journeys.world import Incident, World, eventually, world
+
+
+@pytest_asyncio.fixture
+async def own(tmp_path: Path) -> AsyncIterator[World]:
+    """A system of its own: nobody else's store is emptied."""
+    async with world(tmp_path) as made:
+        await made.desks_behave()
+        yield made
+
+
+async def test_rescues_go_on_over_a_lost_disk_as_if_nothing_had_been(own: World) -> None:
+    async with AsyncExitStack() as calls:
+        closed, on_the_way = [await calls.enter_async_context(own.call()) for _ in range(2)]
+        await plays_to_the_end(closed)
+        await own.desks_behave(answer="silent")
+        await on_the_way.is_in_danger()
+        for desk in DESKS.values():
+            await on_the_way.hears("CallOutDelivered", desk=desk)
+        before = await settled(own)
+        logs = await posted(own)
+        await emptied(own)
+        code, said = await own.jingyi("rebuild", "--json")
+        assert code == 0, said
+        assert {part: report["hash"] for part, report in json.loads(said).items()} == before
+        assert await posted(own) == logs
+        await own.desks_behave()
+        for name, desk in DESKS.items():
+            await own.client.desk(name, "/answer", {"key": f"{on_the_way.case}/{desk}/1", "answer": "accept"})
+        await on_the_way.both_desks_clear()
+        await on_the_way.closes()
+        on_the_way.said_once()
+        assert await posted(own) == logs
+
+
+async def plays_to_the_end(incident: Incident) -> None:
+    await incident.is_in_danger()
+    await incident.both_desks_clear()
+    await incident.closes()
+
+
+async def settled(own: World) -> dict[str, str]:
+    """The hashes, once Redis holds exactly what the log tells."""
+    hashes: dict[str, str] = {}
+
+    async def same() -> bool:
+        code, said = await own.jingyi("rebuild", "--check", "--json")
+        hashes.update({part: report.get("hash", "") for part, report in json.loads(said).items()})
+        return code == 0
+
+    await eventually(same, 60)
+    return hashes
+
+
+async def emptied(own: World) -> None:
+    async with Redis.from_url(own.running.redis_url) as redis:
+        await redis.flushall()
+
+
+async def posted(own: World) -> dict[str, int]:
+    """How often each desk was sent each order, by its own book."""
+    found: dict[str, int] = {}
+    for desk in DESKS:
+        log: dict[str, Any] = await own.client.desk(desk, "/log?lines=false")
+        found |= {key: told["attempts"] for key, told in log["callouts"].items()}
+    return found
