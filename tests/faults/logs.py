@@ -1,0 +1,144 @@
+"""The three logs, as lines on disk: what seats sent and heard, what desks wrote down, what rang; written and read."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from shared.contract.terms import spoken_number
+from tests.faults.seen import Car, Cry, Probe, Reply, Ring, Seen, Told
+
+CLIENT, ALARMS, PROBES = "client.jsonl", "alarms.jsonl", "probes.jsonl"
+DECISIVE = frozenset({"save", "escalate"})
+"""Acts that call for help."""
+
+UNHEARD = frozenset({"unassessed", "unordered"})
+"""Reasons of an alarm that is about the case as a whole: nobody knows its desks yet."""
+
+AREA = "0354"
+Line = dict[str, Any]
+
+
+class Log:
+    """An append-only file of JSON lines, each stamped with wall time and with the fault under way."""
+
+    def __init__(self, path: Path, fault: Callable[[], str]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("a", encoding="utf-8", buffering=1)
+        self._fault = fault
+
+    def write(self, what: str, **told: Any) -> None:
+        self._file.write(json.dumps({"at": time.time(), "fault": self._fault(), "what": what, **told}) + "\n")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Where one system's logs are: the seats' and the alarms' in `seen`, each desk's own in `desks/<id>`."""
+
+    path: Path
+
+    @property
+    def seen(self) -> Path:
+        return self.path / "seen"
+
+    def read(self) -> Seen:
+        """Everything."""
+        client = list(lines(self.seen / CLIENT))
+        rings = list(lines(self.seen / ALARMS))
+        desks = {log.parent.name: list(lines(log)) for log in sorted(self.path.glob("desks/*/log.jsonl"))}
+        spoken = {spoken_number(AREA, UUID(line["case"])): line["case"] for line in client}
+        return Seen(
+            cries=tuple(cries(client)),
+            replies=tuple(replies(client)),
+            told=tuple(told for desk, log in desks.items() for told in orders(desk, log)),
+            cars=tuple(car for desk, log in desks.items() for car in cars(desk, log)) + tuple(phoned(rings)),
+            rings=tuple(ringing(rings, spoken)),
+            probes=tuple(Probe(p["probe"], p["took"]) for p in lines(self.seen / PROBES)),
+        )
+
+    def of(self, fault: str) -> Seen:
+        """What belongs to the calls of one fault."""
+        whole = self.read()
+        mine = {line["case"] for line in lines(self.seen / CLIENT) if line["fault"] == fault}
+        keys = {line["key"] for line in lines(self.seen / CLIENT) if line["case"] in mine}
+        probes = (line for line in lines(self.seen / PROBES) if line["fault"] == fault)
+        return replace(
+            whole,
+            cries=tuple(cry for cry in whole.cries if cry.case in mine),
+            replies=tuple(reply for reply in whole.replies if reply.key in keys),
+            told=tuple(told for told in whole.told if told.case in mine),
+            cars=tuple(car for car in whole.cars if car.case in mine),
+            rings=tuple(ring for ring in whole.rings if ring.case in mine),
+            probes=tuple(Probe(probe["probe"], probe["took"]) for probe in probes),
+        )
+
+
+def lines(path: Path) -> Iterator[Line]:
+    """Each whole line; a last one that was cut off by a crash says nothing."""
+    if path.exists():
+        with path.open(encoding="utf-8") as log:
+            yield from (json.loads(line) for line in log if line.endswith("\n"))
+
+
+def cries(client: Iterable[Line]) -> Iterator[Cry]:
+    """One per case: the acts that call for help, together."""
+    found: dict[str, Cry] = {}
+    for line in client:
+        if line["act"] not in DECISIVE:
+            continue
+        cry = found.get(line["case"]) or Cry(line["case"], frozenset(line["desks"]), line["at"])
+        if line["what"] == "answered" and 200 <= line["status"] < 300:
+            cry = replace(cry, accepted=min(line["at"] - line["took"], cry.accepted or line["at"]))
+        found[line["case"]] = replace(cry, desks=cry.desks | set(line["desks"]), sent=min(cry.sent, line["at"]))
+    yield from found.values()
+
+
+def replies(client: Iterable[Line]) -> Iterator[Reply]:
+    for line in client:
+        if line["what"] == "answered" and line["act"] in DECISIVE:
+            yield Reply(line["key"], line["status"], line["took"], line.get("said", ""))
+
+
+def orders(desk: str, log: Iterable[Line]) -> Iterator[Told]:
+    for line in log:
+        if line["what"] == "posted":
+            body = line["answered"]["body"]
+            stood_down = isinstance(body, Mapping) and body.get("status") == "cancelled"
+            cancels = line["type"] == "call_out.cancel"
+            yield Told(line["key"].split("/")[0], desk, line["key"], moment(line), cancels, stood_down)
+
+
+def cars(desk: str, log: list[Line]) -> Iterator[Car]:
+    """Drills make no car."""
+    accepts = ((line["key"], moment(line)) for line in log if line.get("rung") == "accepted")
+    reported = dict(reversed(list(accepts)))
+    for line in log:
+        if line["what"] == "incident" and not line["drill"]:
+            at, key = moment(line), line["key"]
+            accepted = at if line["answer"].get("status") == "accepted" else reported.get(key)
+            yield Car(key.split("/")[0], desk, key, at, accepted)
+
+
+def phoned(alarms: Iterable[Line]) -> Iterator[Car]:
+    """A person who was rung reached the desk by phone, and the desk had nothing yet: it made its incident then."""
+    for line in alarms:
+        if line["what"] == "phoned":
+            yield Car(line["case"], line["desk"], "by phone", line["at"], line["at"], by_phone=True)
+
+
+def ringing(alarms: Iterable[Line], spoken: Mapping[str, str]) -> Iterator[Ring]:
+    for line in alarms:
+        case = line.get("case") or spoken.get(line.get("spoken", ""))
+        if line["what"] == "rings" and case:
+            yield Ring(case, None if line.get("because") in UNHEARD else line.get("desk"), line["at"])
+
+
+def moment(line: Line) -> float:
+    return datetime.fromisoformat(line["at"]).timestamp()
