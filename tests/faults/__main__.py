@@ -1,0 +1,51 @@
+"""`python -m tests.faults [--only F1,F3] [--seed N]`: the fault suite; exit code 1 when something did not hold."""
+
+import argparse
+import asyncio
+import secrets
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.faults import f01_kill
+from tests.faults.fault import Fault, Outcome
+from tests.faults.play import play
+
+FAULTS: tuple[Fault, ...] = (f01_kill.FAULT,)
+
+
+def chosen(only: str | None) -> list[Fault]:
+    names = only.split(",") if only else []
+    return [fault for fault in FAULTS if not names or any(fault.name.startswith(name) for name in names)]
+
+
+async def played(faults: list[Fault], seed: int, state: Path) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    began = time.monotonic()
+
+    def tell(words: str) -> None:
+        sys.stdout.write(f"{time.monotonic() - began:6.1f}  {words}\n")
+        sys.stdout.flush()
+
+    for shape in dict.fromkeys(fault.shape for fault in faults):
+        mine = [fault for fault in faults if fault.shape == shape]
+        outcomes += await play(state / shape.name.replace(" ", "-"), shape, mine, seed, tell)
+    return outcomes
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--only", help="faults, e.g. F1,F3")
+    arguments.add_argument("--seed", type=int, default=None)
+    arguments.add_argument("--state", type=Path, default=None, help="where data and logs are kept")
+    told = arguments.parse_args()
+    seed = secrets.randbelow(2**31) if told.seed is None else told.seed
+    sys.stdout.write(f"seed {seed}\n")
+    state = told.state or Path(tempfile.mkdtemp(prefix="jingyi-faults-"))
+    outcomes = asyncio.run(played(chosen(told.only), seed, state))
+    return 0 if all(outcome.held for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""F1: kill -9 of each service at each step: between effect and commit, relay send and delete, accept and reply."""
+
+import asyncio
+
+from tests.faults.fault import Fault, Scene
+from tests.faults.invariants import Bounds
+from tests.faults.stage import Shape
+
+ONE_BROKER = Shape("one broker")
+EVERYWHERE = ("commit.before", "commit.after", "relay.before", "relay.sent", "delete.before", "delete.after")
+HEARING = ("offsets.before", "offsets.after")
+STEPS = {
+    "hotline_intake": EVERYWHERE,
+    "risk_assessment": (*EVERYWHERE[:4], *HEARING),
+    "dispatch": (*EVERYWHERE[:4], *HEARING),
+    "responder_adapter": (*EVERYWHERE[:2], "post.before", "post.after", *EVERYWHERE[3:5], HEARING[1]),
+}
+LATEST = 12
+"""A bomb goes off at the first to twelfth time that its step comes."""
+
+
+async def each_step(scene: Scene, steps: dict[str, tuple[str, ...]]) -> None:
+    """One kill after the other, each service at each of its steps."""
+    bombs = [(service, step) for service, its in steps.items() for step in its]
+    scene.chance.shuffle(bombs)
+    missed = [f"{service} {step}" for service, step in bombs if not await dies(scene, service, step)]
+    scene.note(
+        f"{len(bombs) - len(missed)} kills at {len(bombs)} steps" + (f"; not reached: {missed}" if missed else "")
+    )
+
+
+async def dies(scene: Scene, service: str, step: str) -> bool:
+    """Whether it ended at that step; it is up again when this returns."""
+    nth = scene.chance.randint(1, LATEST)
+    scene.stage.plant(service, step, nth)
+    ended = await scene.ended(service)
+    await scene.up(service)
+    await asyncio.sleep(0.5)
+    return ended
+
+
+FAULT = Fault(
+    "F1",
+    "kill -9 of each service at each step",
+    ONE_BROKER,
+    lambda scene: each_step(scene, STEPS),
+    Bounds(delivery=7.0),
+    rate=15,
+)

@@ -1,0 +1,73 @@
+"""A fault as data, the scene on which it plays, and what came of it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from tests.faults.invariants import Bounds
+from tests.faults.stage import Shape, Stage
+
+Note = Callable[[str], None]
+
+
+@dataclass
+class Scene:
+    """Where a fault plays: the stage under load, its own chance, and what the report is to say of it."""
+
+    stage: Stage
+    chance: Random
+    tell: Note
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, words: str) -> None:
+        """Say it now and in the report."""
+        self.notes.append(words)
+        self.tell(words)
+
+    async def ended(self, name: str, within: float = 20.0) -> bool:
+        """Whether the program ends in time; it was told to die, and may never have come to where."""
+        process = self.stage.running.supervisor.standings[name].process
+        assert process is not None
+        try:
+            await asyncio.wait_for(asyncio.shield(process.wait()), within)
+        except TimeoutError:
+            return False
+        return True
+
+    async def up(self, *names: str) -> None:
+        """Wait until these are ready again."""
+        for name in names:
+            await asyncio.wait_for(self.stage.running.until_ready(name), 60)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is done while calls come in at `rate` a second, and what must hold. `also`: desks that F9 asks for, too."""
+
+    name: str
+    words: str
+    shape: Shape
+    inflict: Callable[[Scene], Awaitable[None]]
+    bounds: Bounds
+    rate: float = 20.0
+    also: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a fault: the checker's figures and findings, and what was noted on the way."""
+
+    name: str
+    words: str
+    bounds: dict[str, Any]
+    figures: dict[str, Any]
+    broken: dict[str, int]
+    findings: list[dict[str, str]]
+    notes: list[str]
+    seconds: float
+
+    @property
+    def held(self) -> bool:
+        return not self.broken

@@ -1,0 +1,127 @@
+"""Plays faults, one after the other on one stage: load, fault, healing, and the checker's word on it."""
+
+import asyncio
+import json
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
+from dataclasses import asdict
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from tests.faults import healing
+from tests.faults.fault import Fault, Outcome, Scene
+from tests.faults.hotline import Hotline
+from tests.faults.invariants import Bounds
+from tests.faults.logs import ALARMS, CLIENT, PROBES, Log
+from tests.faults.seats import watching
+from tests.faults.stage import Shape, Stage, stage
+
+BEFORE, AFTER = 2.0, 3.0
+"""Seconds of undisturbed load before a fault and after it."""
+
+KNOWN_WITHIN = 35.0
+"""Seconds after the last call until each desk, or a human, must have been told: the slowest bound and a margin."""
+
+Tell = Callable[[str], None]
+
+
+async def play(state: Path, shape: Shape, faults: Iterable[Fault], seed: int, tell: Tell) -> list[Outcome]:
+    """The faults on one system; then, once more over all of them, whether anything was lost, doubled or made up."""
+    async with AsyncExitStack() as stack:
+        made = await stack.enter_async_context(stage(state, shape))
+        tell(f"{shape.name}: up after {made.running.took:.0f} s")
+        logs = {name: Log(made.folder.seen / name, lambda: made.fault) for name in (CLIENT, ALARMS, PROBES)}
+        for log in logs.values():
+            stack.callback(log.close)
+        await stack.enter_async_context(watching(made.where, logs[ALARMS]))
+        outcomes = [await one(made, fault, logs, seed, tell) for fault in faults]
+        whole = await judged(made, None, Bounds(alarm=1e9, drained=None))
+        outcomes.append(Outcome(f"all on {shape.name}", "everything above, judged together", {}, *whole, [], 0.0))
+    return outcomes
+
+
+async def one(made: Stage, fault: Fault, logs: dict[str, Log], seed: int, tell: Tell) -> Outcome:
+    """Calls come in, the fault is inflicted and healed, calls stop, and everything is looked at."""
+    clock = asyncio.get_running_loop().time
+    began, made.fault = clock(), fault.name
+    chance = Random(seed ^ zlib.crc32(fault.name.encode()))
+    scene = Scene(made, chance, lambda words: tell(f"{fault.name}: {words}"))
+    hotline = Hotline(made.where, logs[CLIENT], chance.randrange(2**32))
+    try:
+        async with hotline.calling(fault.rate, fault.also):
+            await asyncio.sleep(BEFORE)
+            await fault.inflict(scene)
+            healed = clock()
+            await asyncio.sleep(AFTER)
+        await hotline.answered()
+    finally:
+        await hotline.close()
+    await known(made, fault)
+    await probe(made, fault, logs[PROBES], healed)
+    figures, broken, findings = await judged(made, fault.name, fault.bounds)
+    outcome = Outcome(
+        fault.name, fault.words, asked(fault.bounds), figures, broken, findings, scene.notes, clock() - began
+    )
+    tell(f"{fault.name}: {said(outcome)}")
+    return outcome
+
+
+async def known(made: Stage, fault: Fault) -> None:
+    """Wait until every accepted call is with each of its desks, or a human was told, or it is too late for both."""
+    seen = made.folder.of(fault.name)
+    give_up = time.time() + KNOWN_WITHIN
+    while time.time() < give_up and any(
+        seen.delivered(cry.case, desk) is None and seen.rang(cry.case, desk) is None for cry, desk, _ in seen.pairs()
+    ):
+        await asyncio.sleep(1)
+        seen = made.folder.of(fault.name)
+
+
+async def probe(made: Stage, fault: Fault, log: Log, healed: float) -> None:
+    """How long after healing the outboxes were empty and nobody was behind."""
+    within = fault.bounds.drained
+    if within is not None:
+        redis, kafka = made.running.redis_url, made.kafka
+        since = asyncio.get_running_loop().time() - healed
+        took = await healing.seconds_until(lambda: healing.drained(redis, kafka), healed, max(within, since + 5))
+        log.write("probe", probe="drained", took=took)
+
+
+async def judged(
+    made: Stage, fault: str | None, bounds: Bounds
+) -> tuple[dict[str, Any], dict[str, int], list[dict[str, str]]]:
+    """The verdict of the checker, a program of its own that sees the logs and nothing else."""
+    which = ("--fault", fault) if fault else ()
+    command = (sys.executable, "-m", "tests.faults.checker", str(made.folder.path), *which)
+    checker = await asyncio.create_subprocess_exec(
+        *command,
+        "--bounds",
+        json.dumps(asked(bounds)),
+        stdout=asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.DEVNULL,
+    )
+    said, _ = await checker.communicate()
+    verdict = json.loads(said)
+    return verdict["figures"], verdict["broken"], verdict["findings"]
+
+
+def asked(bounds: Bounds) -> dict[str, Any]:
+    return {**asdict(bounds), "exempt": sorted(bounds.exempt)}
+
+
+def said(outcome: Outcome) -> str:
+    """One line of progress."""
+    f = outcome.figures
+    held = "held" if outcome.held else f"DID NOT HOLD {outcome.broken}"
+    slowest = ", ".join(
+        f"{words} {f[name]:.1f} s"
+        for name, words in (("slowest_delivery", "delivered"), ("slowest_alarm", "alarm"))
+        if f[name] is not None
+    )
+    counted = f"{f['accepted']} of {f['calls']} calls, lost {f['lost']}, doubled {f['doubled']}"
+    rung = f"alarms {f['true_alarms']} true {f['false_alarms']} false"
+    return f"{held}: {counted}, {rung}, slowest {slowest or '-'}, {outcome.seconds:.0f} s"
