@@ -1,13 +1,15 @@
 """Which record ends the process: after an end that was no stop, records are heard alone and counted beforehand.
 
 Costs nothing while all is well. A partition is marked while it is heard and unmarked when it is left properly; whoever
-finds the mark hears what lay there by then one record at a time, with a count written before each is handled and taken
-back after. So an exception, a signal and `_exit` are seen alike, and a record beside the poison is not accused of it.
+finds the mark hears what lay there by then with care: a count is written before each record is handled and taken back
+after. One that bears a count from before is heard alone, so that a record beside the poison is accused once at the
+most; the others are heard a few at a time, for a service that was killed has a queue to work off. So an exception, a
+signal and `_exit` are seen alike.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from shared.kernel.errors import Malformed, Unavailable
@@ -15,6 +17,10 @@ from shared.kernel.store import Store
 
 CRASHES = 3
 """Ends of the process with one record in work, after which it is put aside; nobody could count the first."""
+
+
+BESIDE = 32
+"""Records without a count that are handled side by side; as many may come to bear one for another's sake."""
 
 
 class Suspects:
@@ -27,6 +33,7 @@ class Suspects:
         self._unclean: set[Any] = set()
         self._ends: dict[str, int] = {}
         self._alone = asyncio.Lock()
+        self._beside = asyncio.Semaphore(BESIDE)
 
     async def met(self, partitions: Collection[Any]) -> None:
         """These are heard from now on."""
@@ -53,14 +60,14 @@ class Suspects:
 
     @asynccontextmanager
     async def accused(self, record: Any) -> AsyncIterator[None]:
-        """The body handles the record, and no other suspect is handled meanwhile.
+        """The body handles the record; if it was accused before, no other suspect is handled meanwhile.
 
         Raises Malformed once the process ended too often with the record in work.
         """
         where = f"{_name(record)}/{record.offset}"
-        async with self._alone:
-            if where not in self._ends:
-                self._ends[where] = int(await self._store.ask("HGET", self._counts, where) or 0)
+        if where not in self._ends:
+            self._ends[where] = int(await self._store.ask("HGET", self._counts, where) or 0)
+        async with self._kept_apart(accused=self._ends[where] > 0):
             ends = self._ends[where] + 1
             if ends >= CRASHES:
                 raise Malformed("crash", f"{ends} ends of the process with this record in work")
@@ -74,6 +81,17 @@ class Suspects:
                 await self._acquit(where)
                 raise
             await self._acquit(where)
+
+    @asynccontextmanager
+    async def _kept_apart(self, *, accused: bool) -> AsyncIterator[None]:
+        """Alone, or beside others that nobody accuses; whoever is to be alone comes in when those are through."""
+        places = BESIDE if accused else 1
+        async with AsyncExitStack() as taken:
+            async with self._alone:
+                for _ in range(places):
+                    await self._beside.acquire()
+                    taken.callback(self._beside.release)
+            yield
 
     async def _acquit(self, where: str) -> None:
         del self._ends[where]

@@ -1,0 +1,64 @@
+"""After an end that was no stop: what nobody accuses is heard side by side, what bears a count is heard alone."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from shared.kernel.errors import Malformed
+from shared.kernel.store import Store
+from shared.kernel.suspects import CRASHES, Suspects
+
+
+@dataclass(frozen=True)
+class Record:
+    offset: int
+    topic: str = "hotline.calls"
+    partition: int = 0
+
+
+@dataclass
+class Counts:
+    """As much of a store as suspects need."""
+
+    kept: dict[str, int] = field(default_factory=dict)
+
+    async def ask(self, command: str, _: str, where: str, *count: int) -> Any:
+        await asyncio.sleep(0)
+        if command == "HSET":
+            self.kept[where] = count[0]
+        return self.kept.pop(where, None) if command == "HDEL" else self.kept.get(where)
+
+
+@dataclass
+class Heard:
+    """How many were in work at once, at the most, while each record was."""
+
+    suspects: Suspects
+    now: set[int] = field(default_factory=set)
+    beside: dict[int, int] = field(default_factory=dict)
+
+    async def hear(self, offset: int) -> None:
+        async with self.suspects.accused(Record(offset)):
+            self.now.add(offset)
+            for _ in range(50):
+                await asyncio.sleep(0)
+                for each in self.now:
+                    self.beside[each] = max(self.beside.get(each, 0), len(self.now))
+            self.now.discard(offset)
+
+
+async def test_an_accused_record_is_heard_alone_and_the_queue_of_a_killed_service_side_by_side() -> None:
+    counts = Counts({"hotline.calls/0/5": 1})
+    heard = Heard(Suspects("dispatch", cast(Store, counts)))
+    await asyncio.gather(*(heard.hear(offset) for offset in range(100)))
+    assert heard.beside[5] == 1
+    assert max(heard.beside.values()) > 10
+    assert counts.kept == {}
+
+
+async def test_a_record_in_work_at_too_many_ends_is_put_aside_and_forgotten() -> None:
+    counts = Counts({"hotline.calls/0/5": CRASHES - 1})
+    with pytest.raises(Malformed):
+        await Heard(Suspects("dispatch", cast(Store, counts))).hear(5)
