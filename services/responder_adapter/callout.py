@@ -22,7 +22,7 @@ from shared.contract.calls import AlarmClaimed, AlarmReleased, AlarmSettled
 from shared.contract.city import Cities, Clocks, DeskEntry
 from shared.contract.event import Command, DeadlinePassed, Event, Message, Rejected
 from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered, Purpose
-from shared.contract.terms import ENDED, ActorId, Code, DeskId, RefNo, Rung, desk_city, desk_kind
+from shared.contract.terms import ENDED, ActorId, Code, DeskId, RefNo, Rung, desk_city
 
 HOLD_GRACE = timedelta(seconds=30)
 """How much longer than the ledger's claim we hold, should its release never reach us."""
@@ -132,6 +132,11 @@ def deadline(cities: Cities, callout: CallOut) -> datetime | None:
 
 
 def listed(callout: CallOut) -> bool:
+    """Whether nobody at the desk has it yet, or a person has a call to make."""
+    return callout.status in {Status.OPEN, Status.HELD} or call_task(callout)
+
+
+def call_task(callout: CallOut) -> bool:
     """Whether a person has a call to make: the order to a phone desk, or the wish to cancel what was told by phone."""
     if callout.status is Status.STANDING_DOWN:
         return not callout.cancel_delivered and callout.started_at is None and callout.next_at is None
@@ -141,7 +146,7 @@ def listed(callout: CallOut) -> bool:
 def entry(cities: Cities, desk: str) -> DeskEntry | None:
     """The desk's entry in its city's pack, if there is one."""
     pack = cities.get(desk_city(desk))
-    return pack.desk(desk_kind(desk)) if pack else None
+    return pack.entry(desk) if pack else None
 
 
 def clocks(cities: Cities, callout: CallOut) -> Clocks:
@@ -197,7 +202,7 @@ def _hold(callout: CallOut, by: str, now: datetime) -> tuple[Event, ...]:
 
 
 def _claim(callout: CallOut, claim: ClaimTask, now: datetime) -> tuple[Event, ...]:
-    if not listed(callout):
+    if not call_task(callout):
         raise Rejected("no_call_task", "There is no call to make for this desk now. Look at its ladder.")
     if callout.held_by == claim.by:
         return ()
@@ -212,7 +217,7 @@ def _report(callout: CallOut, report: ReportRung, now: datetime) -> tuple[Event,
     events = heard(callout, said, now)
     asked = callout.status is Status.STANDING_DOWN and not callout.cancel_delivered
     # Whoever takes down a report on the phone has told them of our wish in the same call.
-    if asked and listed(callout) and report.by is not None and report.rung not in ENDED:
+    if asked and call_task(callout) and report.by is not None and report.rung not in ENDED:
         return (*events, about(callout, now, CallOutCancelDelivered)(by=report.by))
     return events
 

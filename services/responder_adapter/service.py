@@ -3,7 +3,7 @@
 import os
 from functools import partial
 
-from services.responder_adapter import api, tasks_api
+from services.responder_adapter import api, open_api, tasks_api
 from services.responder_adapter.gateways import echo
 from services.responder_adapter.keeping import machine
 from services.responder_adapter.sender import Due, Sender, lanes, refuse_drills
@@ -59,7 +59,7 @@ def build(kit: Kit) -> Service:
                 *REPORTS.values(),
             }
         ),
-        routes=(api.routes(kit, callouts, secrets), tasks_api.routes(kit, callouts)),
+        routes=(api.routes(kit, callouts, secrets), tasks_api.routes(kit, callouts), open_api.routes(kit, callouts)),
         tasks=(
             partial(refuse_drills, sender, due),
             partial(echo.run, sender, due.queues[ECHO]),

@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, ConfigDict
 
-from services.responder_adapter.callout import ClaimTask, ReportRung, entry
+from services.responder_adapter.callout import ClaimTask, ReportRung, call_task, entry
 from services.responder_adapter.gateways.phone import Line, script
 from services.responder_adapter.keeping import address_of
 from services.responder_adapter.opening import opened
@@ -97,7 +97,7 @@ def routes(kit: Kit, callouts: Keeper[CallOut]) -> APIRouter:
         web.city(cities, city)
         # A person may be in another city than the line; that city's desks are kept with it.
         kept = await asyncio.gather(*(callouts.listed(home) for home in cities))
-        mine = [callout for callout in chain.from_iterable(kept) if callout.city == city]
+        mine = [callout for callout in chain.from_iterable(kept) if callout.city == city and call_task(callout)]
         return [Task.model_validate(_task(kit, callout)) for callout in sorted(mine, key=_since)]
 
     @router.get(CALLOUT)

@@ -130,7 +130,11 @@ class City(BaseModel):
 
     def desk(self, kind: str) -> DeskEntry | None:
         """The city's desk of that short number; the echo desk is every city's."""
-        return ECHO_DESK if kind == ECHO else self.desks.get(desk_id(self.code, kind))
+        return self.entry(desk_id(self.code, kind))
+
+    def entry(self, desk: str) -> DeskEntry | None:
+        """The city's desk of that id."""
+        return ECHO_DESK if desk == desk_id(self.code, ECHO) else self.desks.get(desk)
 
 
 Cities = Mapping[str, City]

@@ -17,9 +17,9 @@ from services.responder_adapter.callout import (
     CancelAnswered,
     ClaimTask,
     ReportRung,
+    call_task,
     deadline,
     decide,
-    listed,
 )
 from services.responder_adapter.keeping import machine
 from services.responder_adapter.payload import PROFILES, minimum
@@ -176,14 +176,14 @@ def test_the_same_order_again_is_no_second_order() -> None:
 @pytest.mark.parametrize("desk", [PHONED, ELSEWHERE])
 def test_a_desk_by_phone_or_without_a_pack_becomes_a_call_task_at_once(desk: str) -> None:
     history = ordered(desk)
-    assert (history.state.wire, listed(history.state), history.state.sends(0)) == ("phone", True, False)
+    assert (history.state.wire, call_task(history.state), history.state.sends(0)) == ("phone", True, False)
     assert deadline(CITIES, history.state) is None
 
 
 def test_a_warning_is_said_by_phone_whatever_wire_the_desk_has() -> None:
     history = History(n=0)
     history.learns(history.order(Purpose.WARN))
-    assert listed(history.state)
+    assert call_task(history.state)
 
 
 def test_attempts_come_after_1_2_4_8_and_then_every_10_seconds_give_or_take_a_fifth() -> None:
@@ -337,7 +337,7 @@ def test_an_order_heard_after_a_person_has_settled_it_sends_no_second_car() -> N
     assert isinstance(taken, CallOutTaken)
     assert (taken.wire, taken.token) == ("phone", 0)
     assert (history.state.status, deadline(CITIES, history.state)) == (Status.AT_DESK, None)
-    assert not listed(history.state)
+    assert not call_task(history.state)
 
 
 def test_an_order_heard_while_a_person_already_phones_waits_for_them() -> None:
@@ -362,9 +362,9 @@ def test_an_order_heard_after_such_a_call_led_nowhere_is_sent() -> None:
 def test_a_claimed_task_is_settled_with_officer_and_event_number() -> None:
     history = ordered(PHONED)
     history.learns(history.claim())
-    assert listed(history.state)
+    assert call_task(history.state)
     history.learns(history.accept(by="seat-2"))
-    assert (history.state.rung, history.state.held_by, listed(history.state)) == (Rung.ACCEPTED, None, False)
+    assert (history.state.rung, history.state.held_by, call_task(history.state)) == (Rung.ACCEPTED, None, False)
 
 
 def test_a_task_has_one_claimer_and_it_lapses() -> None:
@@ -375,7 +375,7 @@ def test_a_task_has_one_claimer_and_it_lapses() -> None:
         history.learns(history.claim("on-call"))
     [released] = history.waits()
     assert (names([released]), history.now) == (["CallOutReleased"], TEN + timedelta(seconds=120))
-    assert listed(history.state)
+    assert call_task(history.state)
 
 
 def test_there_is_no_task_to_claim_where_a_wire_carries_the_order() -> None:
@@ -535,9 +535,9 @@ def test_a_desk_asked_to_stand_down_may_still_arrive() -> None:
 def test_what_was_told_by_phone_is_cancelled_by_phone() -> None:
     history = ordered(PHONED)
     history.learns(history.accept(by="seat-2"), history.cancel())
-    assert listed(history.state)
+    assert call_task(history.state)
     history.learns(history.claim("on-call"), history.report(Rung.CANCELLED, by="on-call"))
-    assert (history.state.status, listed(history.state)) == (Status.ENDED, False)
+    assert (history.state.status, call_task(history.state)) == (Status.ENDED, False)
 
 
 def test_a_desk_told_by_phone_that_goes_on_all_the_same_leaves_no_call_to_make() -> None:
@@ -545,13 +545,13 @@ def test_a_desk_told_by_phone_that_goes_on_all_the_same_leaves_no_call_to_make()
     history.learns(history.accept(by="seat-2"), history.cancel())
     said = history.learns(history.report(Rung.ARRIVED, by="seat-2"))
     assert names(said) == ["CallOutArrived", "CallOutCancelDelivered"]
-    assert not listed(history.state)
+    assert not call_task(history.state)
 
 
 def test_a_call_task_that_nobody_took_is_simply_withdrawn() -> None:
     history = ordered(PHONED)
     assert names(history.learns(history.cancel())) == ["CallOutCancelAsked", "CallOutCancelled"]
-    assert not listed(history.state)
+    assert not call_task(history.state)
 
 
 def test_a_cancellation_heard_before_its_order_keeps_the_order_from_being_sent() -> None:
@@ -704,7 +704,7 @@ def test_every_deadline_that_passes_moves_the_machine(history: History) -> None:
 def test_a_call_out_that_no_desk_has_and_nobody_withdrew_is_always_somebodys_next_move(history: History) -> None:
     state = history.state
     if state.wire is not None and state.rung is Rung.REQUESTED:
-        assert deadline(CITIES, state) is not None or listed(state) or state.cancel_delivered
+        assert deadline(CITIES, state) is not None or call_task(state) or state.cancel_delivered
 
 
 def test_every_event_of_a_call_out_has_its_place_in_the_table() -> None:
