@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.hotline_intake import alarms_api, api, call, facts_api
+from services.hotline_intake import alarms_api, api, call, drills_api, facts_api, watcher
 from services.hotline_intake.call import Call
 from shared.contract.callouts import (
     CallOutAccepted,
@@ -48,7 +48,7 @@ def machine(cities: Cities) -> Machine[Call]:
 
 def build(kit: Kit) -> Service:
     """Everything intake hears, says and serves."""
-    calls = kit.keep(machine(kit.cities))
+    calls, watch = kit.keep(machine(kit.cities)), watcher.Watcher(kit)
     return Service(
         name="hotline_intake",
         consumes={},
@@ -90,5 +90,12 @@ def build(kit: Kit) -> Service:
                 AlarmSettled,
             }
         ),
-        routes=(api.routes(kit, calls), facts_api.routes(kit, calls), alarms_api.routes(kit, calls)),
+        routes=(
+            api.routes(kit, calls),
+            facts_api.routes(kit, calls),
+            alarms_api.routes(kit, calls),
+            drills_api.routes(kit, calls),
+            watcher.routes(watch),
+        ),
+        tasks=(watch.run,),
     )

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -16,7 +17,7 @@ import httpx
 import structlog
 import uvicorn
 import uvloop
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from opentelemetry import trace as otel
 from pydantic import ValidationError
 
@@ -196,11 +197,13 @@ def assemble(
     hearing, token = Hearing({**service.follows, **service.consumes}), settings.peer_token.get_secret_value()
     for router in (*service.routes, door.routes(hearing, token, lambda _: None)):
         app.include_router(router)
-    return process, Server(
-        uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="off", proxy_headers=False, timeout_graceful_shutdown=3
-        )
-    )
+    return process, serving(app, settings)
+
+
+def serving(app: FastAPI, settings: Settings) -> Server:
+    """A server for the application, not yet running."""
+    quiet: dict[str, Any] = {"log_config": None, "access_log": False, "lifespan": "off", "proxy_headers": False}
+    return Server(uvicorn.Config(app, settings.host, settings.port, timeout_graceful_shutdown=3, **quiet))
 
 
 @contextlib.asynccontextmanager
@@ -209,7 +212,6 @@ async def running(
 ) -> AsyncIterator[Process]:
     """The service, serving on its port, inside this process: for tests that want a service whole."""
     process, server = assemble(build, settings, now, platform)
-    server.config.host, server.config.port = settings.host, settings.port
     work = asyncio.create_task(process.run(server))
     try:
         yield process
@@ -219,21 +221,27 @@ async def running(
 
 
 def run(build: Build) -> None:
-    """The service as this process. Exits 0 after SIGTERM or SIGINT, 2 on settings that do not hold, 1 on a crash."""
+    """The service as this process."""
+    as_process(build.__module__.split(".")[-2], Settings.check, partial(_until_signalled, build))
+
+
+def as_process(
+    name: str, check: Callable[[Settings], object], life: Callable[[Settings], Coroutine[Any, Any, None]]
+) -> None:
+    """Live as this process. Exits 0 after SIGTERM or SIGINT, 2 on settings that do not hold, 1 on a crash."""
     speak_json()
     try:
         settings = Settings()
-        settings.check()
+        check(settings)
     except (ValidationError, ValueError) as unusable:
         log.error("settings_do_not_hold", error=sentence(unusable, "JINGYI_"))  # noqa: TRY400 the sentence is for a person
         sys.exit(2)
-    name = build.__module__.split(".")[-2]
     spans = trace.provider(name, settings.otlp)
     otel.set_tracer_provider(spans)
     sys.setswitchinterval(0.0005)  # the exporter's thread must not hold the loop for the default 5 ms
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_until_signalled(build, settings))
+            runner.run(life(settings))
     except Exception as crash:  # noqa: BLE001 the crash is the plan: say where, without what it was about
         log.critical("crashed", at=places(crash))
         sys.exit(1)
@@ -243,8 +251,6 @@ def run(build: Build) -> None:
 
 async def _until_signalled(build: Build, settings: Settings) -> None:
     process, server = assemble(build, settings)
-    server.config.fd = None
-    server.config.host, server.config.port = settings.host, settings.port
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, process.stopping.set)
