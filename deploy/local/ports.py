@@ -23,6 +23,7 @@ class Ports:
     risk_assessment: int = 8102
     dispatch: int = 8103
     responder_adapter: int = 8104
+    auditor: int = 8105
     collector: int = 8130
     desk_110: int = 8110
     desk_120: int = 8120

@@ -30,6 +30,7 @@ class DeadLetter:
     danger: bool
     city: str = ""
     case: UUID | None = None
+    event_id: UUID | None = None
 
 
 def put_aside(record: Any, headers: Mapping[str, str]) -> DeadLetter:
@@ -43,7 +44,8 @@ def put_aside(record: Any, headers: Mapping[str, str]) -> DeadLetter:
         service=headers.get("dead_letter_service", "?"),
         danger=dangerous(HEARD.get(kind), record.value) and headers.get("ce_drill") != "true",
         city=headers.get("ce_city", ""),
-        case=_case(record.key),
+        case=_uuid((record.key or b"").decode(errors="replace")),
+        event_id=_uuid(headers.get("ce_id", "")),
     )
 
 
@@ -63,8 +65,8 @@ def dangerous(kind: type[Event] | None, value: bytes | None) -> bool:
     return True
 
 
-def _case(key: bytes | None) -> UUID | None:
+def _uuid(text: str) -> UUID | None:
     try:
-        return UUID((key or b"").decode(errors="replace"))
+        return UUID(text)
     except ValueError:
         return None

@@ -7,7 +7,9 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SERVICES = tuple(sorted(path.parent.name for path in ROOT.glob("services/*/service.py")))
+FOLDERS = tuple(sorted(path.parent.name for path in ROOT.glob("services/*/service.py")))
+SERVICES = tuple(name for name in FOLDERS if name != "auditor")
+"""Those that keep machines and say events; the auditor only reads."""
 
 
 @dataclass(frozen=True)

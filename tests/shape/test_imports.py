@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tests.shape.source import SERVICES, Import, Source, pure, under
+from tests.shape.source import FOLDERS, Import, Source, pure, under
 
 OUTWARD = {"asyncio", "http", "io", "logging", "os", "pathlib", "random", "secrets", "socket", "subprocess"} | {
     "threading",
@@ -20,14 +20,14 @@ def wrong(sources: list[Source], *forbidden: str) -> list[str]:
     return [f"{s.module} imports {i.whole}" for s in sources for i in s.imports() if i.within(*forbidden)]
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", FOLDERS)
 def test_a_service_imports_no_other_service(service: str) -> None:
     """Else two services cannot be changed, deployed or killed apart, and Kafka is no longer the only way between."""
-    others = [f"services.{other}" for other in SERVICES if other != service]
+    others = [f"services.{other}" for other in FOLDERS if other != service]
     assert wrong(under(f"services/{service}"), *others) == []
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", FOLDERS)
 def test_what_decides_is_pure(service: str) -> None:
     """Else a decision depends on the network or the clock: it cannot be replayed, proven, or rebuilt from the log."""
 

@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 
 @dataclass(eq=False)
-class Hearing:
+class Reading:
     """What Kafka tells. `whole_at` is when it was last read to its end, by the monotonic clock."""
 
     bus: Any

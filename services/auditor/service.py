@@ -1,0 +1,79 @@
+"""Compares raised → ordered → delivered, drills each minute, and rings where nobody else would. Start reading here.
+
+It is no service of the kernel's kind: it keeps no machine and says no event. All it knows it reads, so it needs neither
+Redis nor a master key, and outlives both.
+"""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+from services.auditor import api, doors
+from services.auditor.auditor import Auditor
+from services.auditor.bell import Bell
+from services.auditor.drill import Drill, drilled
+from services.auditor.reading import Reading
+from shared.kernel import clock, door, web
+from shared.kernel.hearing import Hearing
+from shared.kernel.platform import Platform
+from shared.kernel.service import REAL, Server, as_process, serving
+from shared.kernel.settings import Settings
+
+NAME = "auditor"
+
+
+def build(settings: Settings, platform: Platform = REAL, now: Callable[[], datetime] = clock.now) -> Auditor:
+    """The auditor, wired and not yet running."""
+    return Auditor(
+        doors=doors.connected(settings, platform.transport),
+        reading=Reading(platform.bus(settings.kafka)),
+        bell=Bell(settings.packs, platform.tell),
+        cities=settings.packs,
+        now=now,
+        drills={shard: Drill(city) for shard, city in drilled(settings.packs).items()},
+    )
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, platform: Platform = REAL, now: Callable[[], datetime] = clock.now
+) -> AsyncIterator[Auditor]:
+    """The auditor at work and serving on its port, inside this process."""
+    auditor = build(settings, platform, now)
+    server = _server(auditor, settings)
+    async with asyncio.TaskGroup() as tasks:
+        audits, serves = tasks.create_task(auditor.run()), tasks.create_task(server.serve())
+        try:
+            yield auditor
+        finally:
+            server.should_exit = True
+            await asyncio.gather(serves, return_exceptions=True)
+            audits.cancel()
+            await auditor.doors.http.aclose()
+
+
+def run() -> None:
+    """The auditor as this process. Exits as every service does."""
+    as_process(NAME, lambda settings: settings.packs, _until_signalled)
+
+
+async def _until_signalled(settings: Settings) -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    async with running(settings):
+        await stopping.wait()
+
+
+def _server(auditor: Auditor, settings: Settings) -> Server:
+    async def ready() -> tuple[int, dict[str, Any]]:
+        return 200, {"status": "ready" if auditor.agrees else "degraded"}
+
+    app = web.application(NAME, settings.api_token.get_secret_value(), ready)
+    app.include_router(api.routes(auditor))
+    # Peers ask every door what it hears: the auditor hears nothing there, for it believes Kafka alone.
+    app.include_router(door.routes(Hearing({}), settings.peer_token.get_secret_value(), lambda _: None))
+    return serving(app, settings)

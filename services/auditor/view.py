@@ -1,0 +1,98 @@
+"""One escalation as people and programs read it: when, by whom, what became of it, and every desk with its times."""
+
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from services.auditor.account import Account, Fate, fate
+from services.auditor.callout import CallOut, Ring, Turn
+from shared.contract.city import Cities
+from shared.contract.terms import spoken_number
+
+
+class DeskLine(BaseModel):
+    """One call-out of the escalation, with the moments that count."""
+
+    model_config = ConfigDict(frozen=True)
+
+    desk: str
+    n: int = 0
+    acts: bool = True
+    turn: Turn
+    ordered_at: datetime | None = None
+    delivered_at: datetime | None = None
+    accepted_at: datetime | None = None
+    settled_at: datetime | None = None
+    rung_at: datetime | None = None
+    stand_down_at: datetime | None = None
+    ended_at: datetime | None = None
+    event_no: str | None = None
+    by: str | None = None
+    code: str | None = None
+
+
+class Line(BaseModel):
+    """One escalation."""
+
+    model_config = ConfigDict(frozen=True)
+
+    case: UUID
+    city: str
+    spoken_number: str
+    raised_at: datetime
+    tier: str | None = None
+    by: str | None = None
+    fate: Fate
+    desks: tuple[DeskLine, ...] = ()
+
+
+def line(account: Account, cities: Cities, now: datetime) -> Line | None:
+    """The account as a line; None where nobody ever called for help."""
+    if account.raised_at is None:
+        return None
+    pack = cities.get(account.city)
+    called = [_desk(one, account.rings.get(one.desk)) for one in account.callouts.values()]
+    alone = {desk: ring for desk, ring in account.rings.items() if all(key[0] != desk for key in account.callouts)}
+    return Line(
+        case=account.case,
+        city=account.city,
+        spoken_number=spoken_number(pack.area_code if pack else account.city, account.case),
+        raised_at=account.raised_at,
+        tier=account.tier,
+        by=account.by,
+        fate=fate(account, now),
+        desks=tuple(sorted((*called, *(_ringing(*one) for one in alone.items())), key=lambda one: (one.desk, one.n))),
+    )
+
+
+def _desk(one: CallOut, ring: Ring | None) -> DeskLine:
+    return DeskLine(
+        desk=one.desk,
+        n=one.n,
+        acts=one.acts,
+        turn=one.turn(ring),
+        ordered_at=one.ordered_at,
+        delivered_at=one.delivered_at,
+        accepted_at=one.accepted_at,
+        settled_at=ring.settled_at if ring else None,
+        rung_at=ring.since if ring else None,
+        stand_down_at=one.stand_down_at,
+        ended_at=one.ended_at,
+        event_no=one.event_no or (ring.event_no if ring else None),
+        by=one.by or one.held_by or ((ring.settled_by or ring.claimed_by) if ring else None),
+        code=one.code or one.unreachable,
+    )
+
+
+def _ringing(desk: str, ring: Ring) -> DeskLine:
+    """A desk that rings though nobody was called out."""
+    turn = Turn.SETTLED if ring.settled_by else Turn.HELD if ring.claimed_by else Turn.RINGING
+    return DeskLine(
+        desk=desk,
+        turn=turn,
+        settled_at=ring.settled_at,
+        rung_at=ring.since,
+        event_no=ring.event_no,
+        by=ring.settled_by or ring.claimed_by,
+    )
