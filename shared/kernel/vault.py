@@ -98,6 +98,8 @@ class Vault:
         return None if wrapped is None else self._remember(case, self._unwrap(case, wrapped))
 
     def _make(self, case: UUID) -> AESGCM:
+        if case in self._keys:  # made or fetched by another task while we asked the store
+            return self._keys[case]
         plain, nonce = os.urandom(32), os.urandom(12)
         wrapped = nonce + self._masters[self._newest].encrypt(nonce, plain, case.bytes)
         if len(self._pending) >= REMEMBERED:

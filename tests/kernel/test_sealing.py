@@ -75,6 +75,15 @@ async def stored(settings: Settings) -> list[bytes]:
     return found
 
 
+async def test_two_fields_sealed_at_the_same_moment_open_under_one_key(settings: Settings) -> None:
+    """Else one of them is sealed under a key that no commit ever brings to the store."""
+    case = uuid4()
+    async with vault(settings) as shared:
+        sealed = await asyncio.gather(*(shared.seal(case, field, field, city=CITY) for field in ("place", "brief")))
+        opened = [await shared.unseal(case, f, s, city=CITY) for f, s in zip(("place", "brief"), sealed, strict=True)]
+    assert opened == ["place", "brief"]
+
+
 async def test_what_was_planted_is_found_plain_nowhere(
     settings: Settings, client: httpx.AsyncClient, tmp_path: Path, spans: InMemorySpanExporter
 ) -> None:
