@@ -78,6 +78,8 @@ def table(found: list[dict[str, Any]], city: str) -> Table:
         why, since = coded(alarm["because"] or ""), alarm["ringing_since"]
         rung = f"{(clock.now() - datetime.fromisoformat(since)).total_seconds():.0f} s" if since else ""
         who = ANSWER[alarm["phase"]] + (f" {alarm['claimed_by']}" if alarm["claimed_by"] else "")
+        who += f"\n{'、'.join(alarm['rings'])}" if alarm["rings"] else ""
+        who += "\n⚠ 外呼未送出 no channel took it" if alarm["taken"] is False else ""
         called = desk(alarm["desk"], city).zh
         drawn.add_row(alarm["number"] or called, called, alarm["spoken_number"], f"{why.zh} {why.en}", rung, who)
     return drawn

@@ -26,6 +26,7 @@ COLOURS = {
 }
 LOUD = {
     "AlarmRaised": "bold red",
+    "AlarmSounded": "red",
     "LegOverdue": "red",
     "CallOutUnreachable": "red",
     "CallOutRejected": "red",

@@ -35,10 +35,17 @@ WORDS: Mapping[type[Event], Words] = {
     ),
     calls.CallEnded: Words("通话结束 · {how}", "call ended: {how}"),
     calls.FollowUpPlanned: Words("随访计划已定 · {follow_ups}", "follow-up planned: {follow_ups}"),
-    calls.WatchCleared: Words("台账解除 · 评估未要求派人", "ledger cleared: the assessment asks for nobody on site"),
+    calls.WatchCleared: Words(
+        "台账解除 · 评估未要求派人[ · {rang}]", "ledger cleared: the assessment asks for nobody on site[; {rang}]"
+    ),
     calls.RescueAwaited: Words("台账等待签收[ · {desks} 第 {n} 次]", "ledger waits[ for {desks} to accept, order {n}]"),
-    calls.DeskConfirmed: Words("台账确认 · {desk} {because}", "ledger: {desk} {because}"),
+    calls.DeskConfirmed: Words("台账确认 · {desk} {because}[ · {rang}]", "ledger: {desk} {because}[; {rang}]"),
     calls.AlarmRaised: Words("🔔 人工告警 · 现在拨打 {desks} · {because}", "🔔 ALARM: phone {desks} now, {because}"),
+    calls.AlarmSounded: Words(
+        "🔔 外呼第 {ring} 次 · 值班链前 {persons} 人 · 拨打 {desks}",
+        "🔔 ring {ring} outside, to the first {persons} of the chain: phone {desks}",
+    ),
+    calls.AlarmPassedOn: Words("外呼第 {ring} 次已送出", "ring {ring} was taken by a channel"),
     calls.AlarmClaimed: Words("我来打 · {by} 正在拨打 {desk}", "{by} is phoning {desk}"),
     calls.AlarmReleased: Words("告警释放 · {desk} · {because}", "claim on {desk} over: {because}"),
     calls.AlarmSettled: Words(
@@ -182,6 +189,7 @@ YES: Mapping[str, Words] = {
     "danger": Words("危险阳性，台账计时开始", "danger positive: the ledger's clocks run"),
     "dispatch_now": Words("立即派人", "people on site now"),
     "follow_up": Words("已有随访计划", "a follow-up plan"),
+    "rang": Words("告警解除", "the alarm is over"),
 }
 """Fields that are yes or no; a no is left out."""
 

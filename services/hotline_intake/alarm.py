@@ -7,15 +7,17 @@ from functools import reduce
 from typing import TypedDict
 from uuid import UUID
 
-from services.hotline_intake import ledger
+from services.hotline_intake import ledger, sounding
 from services.hotline_intake.ledger import Alarm, due_at, heard_by
-from services.hotline_intake.watch import OPEN, Phase, Watch
+from services.hotline_intake.watch import ALARMING, OPEN, Phase, Watch
 from shared.contract.callouts import CallOutCancelled, Report
 from shared.contract.calls import (
     AlarmClaimed,
+    AlarmPassedOn,
     AlarmRaised,
     AlarmReleased,
     AlarmSettled,
+    AlarmSounded,
     DeskConfirmed,
     RescueAwaited,
     WatchCleared,
@@ -56,6 +58,12 @@ Answer = ClaimAlarm | ReleaseAlarm | SettleAlarm
 """What a person does about a ringing desk."""
 
 
+class ConfirmRing(Command):
+    """A channel took that ring."""
+
+    ring: int
+
+
 class RingNow(Command):
     """The store is silent: ring for every desk from which nobody is known to come."""
 
@@ -68,24 +76,26 @@ class Heading(TypedDict):
     at: datetime
 
 
-def decide(alarm: Alarm, message: Message, now: datetime, clocks: Clocks) -> tuple[Event, ...]:
-    """What the ledger says on learning `message`; news that changes nothing for it returns ()."""
+def decide(alarm: Alarm, message: Message, now: datetime, clocks: Clocks, chain: int) -> tuple[Event, ...]:
+    """What the ledger says on learning `message`; news that changes nothing for it returns ().
+
+    `chain` is how many people could be told outside.
+    """
     heading = Heading(case=message.case, city=message.city, at=now)
     match message:
         case RiskAssessed():
             return _hear_assessment(alarm, message, heading)
-        case IncidentOpened():
-            return _await(alarm, message.desks, 1, heading)
-        case CallOutOrdered(purpose=Purpose.ACT):
-            return _await(alarm, (message.desk,), message.n, heading)
-        case IncidentRaised():
-            return _await(alarm, (), 1, heading)
+        case IncidentOpened() | IncidentRaised() | CallOutOrdered(purpose=Purpose.ACT):
+            return _await(alarm, message, heading)
         case CallOutCancelRequested():
             return _stand_down(alarm, message, heading)
         case Report():
             return _hear_report(alarm, message, heading)
         case DeadlinePassed():
-            return tuple(_overdue(alarm, clocks, heading))
+            silences = tuple(_overdue(alarm, clocks, heading))
+            return (*silences, *_sound(alarm, silences, clocks, chain, heading))
+        case ConfirmRing(ring=ring) if ring == alarm.sounding.ring and not alarm.sounding.taken:
+            return (AlarmPassedOn(**heading, ring=ring),)
         case RingNow():
             return _ring_now(alarm, heading)
         case ClaimAlarm() | ReleaseAlarm() | SettleAlarm():
@@ -119,10 +129,19 @@ def _hear_assessment(alarm: Alarm, heard: RiskAssessed, heading: Heading) -> tup
     waits = alarm.unheard_since is not None or any(desk.unassessed for desk in alarm.desks.values())
     if heard.dispatch_now or alarm.by_hand or heard.screening != alarm.screening or not waits:
         return ()
-    return (WatchCleared(**heading),)
+    return (WatchCleared(**heading, rang=any(desk.unassessed for desk in alarm.desks.values())),)
 
 
-def _await(alarm: Alarm, desks: tuple[str, ...], n: int, heading: Heading) -> tuple[Event, ...]:
+def _await(
+    alarm: Alarm, heard: IncidentOpened | IncidentRaised | CallOutOrdered, heading: Heading
+) -> tuple[Event, ...]:
+    desks: tuple[str, ...] = ()
+    n = 1
+    match heard:
+        case IncidentOpened():
+            desks = heard.desks
+        case CallOutOrdered():
+            desks, n = (heard.desk,), heard.n
     fresh = tuple(desk for desk in desks if desk not in alarm.desks or alarm.desks[desk].news(n))
     if not fresh and alarm.unheard_since is None:
         return ()
@@ -133,14 +152,16 @@ def _stand_down(alarm: Alarm, asked: CallOutCancelRequested, heading: Heading) -
     desk = alarm.desks.get(asked.desk)
     if desk is None or asked.n < desk.n or desk.phase is Phase.SETTLED or desk.because == "stood_down":
         return ()
-    return (DeskConfirmed(**heading, desk=asked.desk, n=asked.n, because="stood_down"),)
+    rang = desk.phase in ALARMING
+    return (DeskConfirmed(**heading, desk=asked.desk, n=asked.n, because="stood_down", rang=rang),)
 
 
 def _hear_report(alarm: Alarm, report: Report, heading: Heading) -> tuple[Event, ...]:
     desk = alarm.desks.get(report.desk)
     if report.rung in ACCEPTED:
         if desk is None or report.n > desk.n or (report.n == desk.n and desk.phase in OPEN):
-            return (DeskConfirmed(**heading, desk=report.desk, n=report.n),)
+            rang = desk is not None and desk.phase in ALARMING
+            return (DeskConfirmed(**heading, desk=report.desk, n=report.n, rang=rang),)
         return ()
     # A desk that had accepted and withdraws unasked leaves the person alone again.
     if isinstance(report, CallOutCancelled) and desk is not None and desk.counts_on(report.n):
@@ -161,6 +182,20 @@ def _overdue(alarm: Alarm, clocks: Clocks, heading: Heading) -> Iterator[Event]:
     for name in due:
         if alarm.desks[name].phase is Phase.CLAIMED:
             yield AlarmReleased(**heading, desk=name, n=alarm.desks[name].callout, because="claim_lapsed")
+
+
+def _sound(alarm: Alarm, said: tuple[Event, ...], clocks: Clocks, chain: int, heading: Heading) -> tuple[Event, ...]:
+    """Whom to tell outside at this moment, now that the ledger has `said` what it just did."""
+    after = reduce(ledger.evolve, said, alarm)
+    due = ledger.sounds_at(after, clocks, chain)
+    if due is None:
+        return ()
+    # A silence that nobody was there to notice in time does not put people off once more.
+    noticed = ledger.silent_at(alarm, clocks) if said else None
+    if min(due, noticed + sounding.lag(clocks) if noticed else due) > heading["at"]:
+        return ()
+    told = min(chain, sounding.persons(after.sounding, after.rung, clocks, heading["at"]))
+    return (AlarmSounded(**heading, desks=after.ringing, ring=after.sounding.ring + 1, persons=told),)
 
 
 def _obey(alarm: Alarm, command: Answer, heading: Heading) -> tuple[Event, ...]:

@@ -12,9 +12,11 @@ from services.hotline_intake.alarm import Answer, ClaimAlarm, Heading, ReleaseAl
 from services.hotline_intake.ledger import Alarm
 from shared.contract.calls import (
     AlarmClaimed,
+    AlarmPassedOn,
     AlarmRaised,
     AlarmReleased,
     AlarmSettled,
+    AlarmSounded,
     BriefRecorded,
     CallEnded,
     CallEnding,
@@ -106,7 +108,10 @@ class Status(StrEnum):
 
 
 FACTS = (PlaceReported, BriefRecorded, ScreeningRecorded, EscalationRequested, FollowUpPlanned)
-LEDGER = (WatchCleared, RescueAwaited, DeskConfirmed, AlarmRaised, AlarmClaimed, AlarmReleased, AlarmSettled)
+LEDGER = (
+    *(WatchCleared, RescueAwaited, DeskConfirmed, AlarmRaised, AlarmSounded, AlarmPassedOn),
+    *(AlarmClaimed, AlarmReleased, AlarmSettled),
+)
 
 ALLOWED: Mapping[Status, Mapping[type[Event], Status]] = {
     Status.NEW: {CallReceived: Status.OPEN, **dict.fromkeys(LEDGER, Status.NEW)},
@@ -159,7 +164,7 @@ def decide(cities: Cities, call: Call, message: Message, now: datetime) -> tuple
             return _record(call, message, heading)
         case ClaimAlarm() | ReleaseAlarm() | SettleAlarm() if call.city != message.city:
             raise CallUnknown
-    return alarm.decide(call.alarm, message, now, _clocks(cities, message.city))
+    return alarm.decide(call.alarm, message, now, *_policy(cities, message.city))
 
 
 def _open(call: Call, command: OpenCall, heading: Heading) -> tuple[Event, ...]:
@@ -230,7 +235,7 @@ def evolve(call: Call, event: Event) -> Call:
 
 def deadline(cities: Cities, call: Call) -> datetime | None:
     """When to look at the call again: only its ledger waits for anything."""
-    return ledger.deadline(call.alarm, _clocks(cities, call.city))
+    return ledger.deadline(call.alarm, *_policy(cities, call.city))
 
 
 def listed(call: Call) -> bool:
@@ -238,7 +243,8 @@ def listed(call: Call) -> bool:
     return call.alarm.alarming
 
 
-def _clocks(cities: Cities, code: str | None) -> Clocks:
+def _policy(cities: Cities, code: str | None) -> tuple[Clocks, int]:
+    """The city's clocks, and how many people it has told outside at the most."""
     # A pack that is gone must not silence its alarms.
     city = cities.get(code) if code else None
-    return city.clocks if city else Clocks()
+    return (city.clocks, len(city.chain)) if city else (Clocks(), 0)

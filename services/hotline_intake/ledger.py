@@ -4,7 +4,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from services.hotline_intake import watch
+from services.hotline_intake import sounding, watch
+from services.hotline_intake.sounding import Sounding
 from services.hotline_intake.watch import ALARMING, OPEN, Phase, Watch
 from shared.contract.calls import (
     AlarmClaimed,
@@ -40,6 +41,7 @@ class Alarm:
     screening: UUID | None = None
     asked: tuple[str, ...] = ()
     desks: dict[str, Watch] = field(default_factory=dict)
+    sounding: Sounding = field(default_factory=Sounding)
 
     @property
     def standing(self) -> bool:
@@ -50,6 +52,16 @@ class Alarm:
     def alarming(self) -> bool:
         """Whether a desk rings, or somebody is phoning it."""
         return any(desk.phase in ALARMING for desk in self.desks.values())
+
+    @property
+    def ringing(self) -> tuple[str, ...]:
+        """The desks that nobody phones yet."""
+        return tuple(name for name, desk in self.desks.items() if desk.phase is Phase.RINGING)
+
+    @property
+    def rung(self) -> list[datetime]:
+        """Since when each of those rings."""
+        return [self.desks[name].rung_at or self.desks[name].since for name in self.ringing]
 
 
 def heard_by(alarm: Alarm, clocks: Clocks) -> datetime | None:
@@ -67,14 +79,26 @@ def due_at(alarm: Alarm, desk: Watch, clocks: Clocks) -> datetime | None:
     return first if desk.since <= first else desk.since + ring
 
 
-def deadline(alarm: Alarm, clocks: Clocks) -> datetime | None:
+def silent_at(alarm: Alarm, clocks: Clocks) -> datetime | None:
     """The next moment at which silence means something."""
     moments = [heard_by(alarm, clocks), *(due_at(alarm, desk, clocks) for desk in alarm.desks.values())]
     return min((moment for moment in moments if moment is not None), default=None)
 
 
+def sounds_at(alarm: Alarm, clocks: Clocks, chain: int) -> datetime | None:
+    """When people outside are told next; `chain` is how many of them there are."""
+    return sounding.due_at(alarm.sounding, alarm.rung, clocks, chain)
+
+
+def deadline(alarm: Alarm, clocks: Clocks, chain: int) -> datetime | None:
+    """The next moment at which the ledger does something by itself."""
+    moments = (silent_at(alarm, clocks), sounds_at(alarm, clocks, chain))
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
 def evolve(alarm: Alarm, event: Event) -> Alarm:
     """The row after `event`."""
+    alarm = replace(alarm, sounding=sounding.evolve(alarm.sounding, event, quiet=not alarm.alarming))
     match event:
         case ScreeningRecorded(danger=True):
             return replace(alarm if alarm.standing else _arm(alarm, event.at), screening=event.screening)

@@ -1,9 +1,11 @@
 """Takes calls to 12356, keeps what counsellors record, rings a human when rescue stays silent. Start reading here."""
 
+import os
 from functools import partial
 
 from services.hotline_intake import alarms_api, api, call, drills_api, facts_api, watcher
 from services.hotline_intake.call import Call
+from services.hotline_intake.outside import Notices, Outside
 from shared.contract.callouts import (
     CallOutAccepted,
     CallOutArrived,
@@ -18,9 +20,11 @@ from shared.contract.callouts import (
 )
 from shared.contract.calls import (
     AlarmClaimed,
+    AlarmPassedOn,
     AlarmRaised,
     AlarmReleased,
     AlarmSettled,
+    AlarmSounded,
     BriefRecorded,
     CallEnded,
     CallReceived,
@@ -33,9 +37,10 @@ from shared.contract.calls import (
     WatchCleared,
 )
 from shared.contract.city import Cities
+from shared.contract.event import Event
 from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered, IncidentOpened, IncidentRaised
 from shared.contract.risk import RiskAssessed
-from shared.kernel.keeper import Machine
+from shared.kernel.keeper import Effect, Machine
 from shared.kernel.service import Kit, Service
 
 
@@ -48,7 +53,11 @@ def machine(cities: Cities) -> Machine[Call]:
 
 def build(kit: Kit) -> Service:
     """Everything intake hears, says and serves."""
-    calls, watch = kit.keep(machine(kit.cities)), watcher.Watcher(kit)
+    notices = Notices(kit.cities)
+    over: dict[type[Event], Effect] = dict.fromkeys((DeskConfirmed, AlarmSettled, WatchCleared), notices.over)
+    calls = kit.keep(machine(kit.cities), effects={AlarmSounded: notices.ring, **over})
+    watch = watcher.Watcher(kit)
+    outside = Outside(calls, notices, kit.tell, dict(os.environ))
     return Service(
         name="hotline_intake",
         consumes={},
@@ -85,6 +94,8 @@ def build(kit: Kit) -> Service:
                 RescueAwaited,
                 DeskConfirmed,
                 AlarmRaised,
+                AlarmSounded,
+                AlarmPassedOn,
                 AlarmClaimed,
                 AlarmReleased,
                 AlarmSettled,
@@ -97,5 +108,5 @@ def build(kit: Kit) -> Service:
             drills_api.routes(kit, calls),
             watcher.routes(watch),
         ),
-        tasks=(watch.run,),
+        tasks=(outside.run, watch.run),
     )

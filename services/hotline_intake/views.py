@@ -106,6 +106,8 @@ class AlarmView(View):
     ringing_since: datetime | None
     phase: Phase
     claimed_by: str | None = None
+    rings: tuple[str, ...] = Field((), description="Who is being rung now: seats, supervisor, people told outside")
+    taken: bool | None = Field(None, description="Whether a channel took the last ring outside; null before the first")
 
 
 def call_view(city: City, case: UUID, call: Call) -> CallView:
@@ -158,24 +160,33 @@ def alarm_views(cities: Cities, city: City, call: Call) -> list[AlarmView]:
             case=call.case,
             spoken_number=spoken_number(city.area_code, call.case),
             desk=name,
-            desk_name=_name(cities, name),
-            number=_number(cities, call, name),
+            desk_name=desk_name(cities, name),
+            number=desk_number(cities, call, name),
             because=desk.because,
             ringing_since=desk.rung_at,
             phase=desk.phase,
             claimed_by=desk.by,
+            rings=_rung(city, call.alarm) if desk.phase is Phase.RINGING else (),
+            taken=call.alarm.sounding.taken if call.alarm.sounding.persons else None,
         )
         for name, desk in call.alarm.desks.items()
         if call.case is not None and desk.phase in ALARMING
     ]
 
 
-def _name(cities: Cities, desk: str) -> str | None:
+def _rung(city: City, alarm: Alarm) -> tuple[str, ...]:
+    told = city.chain[: alarm.sounding.persons]
+    return (*city.seats, "督导 supervisor", *(person.name for person in told))
+
+
+def desk_name(cities: Cities, desk: str) -> str | None:
+    """What the desk calls itself, where a pack says so."""
     pack = cities.get(desk_city(desk))
     return pack.desks[desk].name if pack and desk in pack.desks else None
 
 
-def _number(cities: Cities, call: Call, desk: str) -> str | None:
+def desk_number(cities: Cities, call: Call, desk: str) -> str | None:
+    """What to dial: as the desk's pack says, else the area code of the call's place and the short number."""
     pack = cities.get(desk_city(desk))
     if pack and desk in pack.desks:
         return pack.desks[desk].number

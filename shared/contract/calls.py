@@ -85,7 +85,12 @@ class FollowUpPlanned(CallEvent):
 
 
 class WatchCleared(CallEvent):
-    """The assessment of the saved answers came and asks for nobody on site: the ledger row is closed."""
+    """The assessment of the saved answers came and asks for nobody on site: the ledger row is closed.
+
+    `rang`: an alarm rang for it until now.
+    """
+
+    rang: bool = False
 
 
 class RescueAwaited(CallEvent):
@@ -99,11 +104,15 @@ class RescueAwaited(CallEvent):
 
 
 class DeskConfirmed(CallEvent):
-    """The ledger needs nothing more of call-out `n` to this desk: accepted (or further), or stood_down by ourselves."""
+    """The ledger needs nothing more of call-out `n` to this desk: accepted (or further), or stood_down by ourselves.
+
+    `rang`: its alarm rang, or somebody was phoning, until now.
+    """
 
     desk: DeskId
     n: int = 1
     because: Code = "accepted"
+    rang: bool = False
 
 
 class AlarmRaised(CallEvent):
@@ -114,6 +123,23 @@ class AlarmRaised(CallEvent):
 
     desks: tuple[DeskId, ...]
     because: Code
+
+
+class AlarmSounded(CallEvent):
+    """外呼: the first `persons` of the city's chain are to be told, outside every screen, to phone these desks now.
+
+    `ring` counts the soundings of this call.
+    """
+
+    desks: tuple[DeskId, ...]
+    ring: int
+    persons: int
+
+
+class AlarmPassedOn(CallEvent):
+    """外呼已送出: a channel took that ring for somebody. Without this it is soon repeated, to the next person too."""
+
+    ring: int
 
 
 class AlarmClaimed(CallEvent):
