@@ -194,8 +194,8 @@ def _sound(alarm: Alarm, said: tuple[Event, ...], clocks: Clocks, chain: int, he
     noticed = ledger.silent_at(alarm, clocks) if said else None
     if min(due, noticed + sounding.lag(clocks) if noticed else due) > heading["at"]:
         return ()
-    told = min(chain, sounding.persons(after.sounding, after.rung, clocks, heading["at"]))
-    return (AlarmSounded(**heading, desks=after.ringing, ring=after.sounding.ring + 1, persons=told),)
+    told = min(chain, sounding.persons(after.sounding, after.ringing.values(), clocks, heading["at"]))
+    return (AlarmSounded(**heading, desks=tuple(after.ringing), ring=after.sounding.ring + 1, persons=told),)
 
 
 def _obey(alarm: Alarm, command: Answer, heading: Heading) -> tuple[Event, ...]:

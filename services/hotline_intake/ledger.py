@@ -54,14 +54,9 @@ class Alarm:
         return any(desk.phase in ALARMING for desk in self.desks.values())
 
     @property
-    def ringing(self) -> tuple[str, ...]:
-        """The desks that nobody phones yet."""
-        return tuple(name for name, desk in self.desks.items() if desk.phase is Phase.RINGING)
-
-    @property
-    def rung(self) -> list[datetime]:
-        """Since when each of those rings."""
-        return [self.desks[name].rung_at or self.desks[name].since for name in self.ringing]
+    def ringing(self) -> dict[str, Watch]:
+        """The desks that ring and that nobody phones."""
+        return {name: desk for name, desk in self.desks.items() if desk.phase is Phase.RINGING}
 
 
 def heard_by(alarm: Alarm, clocks: Clocks) -> datetime | None:
@@ -87,7 +82,7 @@ def silent_at(alarm: Alarm, clocks: Clocks) -> datetime | None:
 
 def sounds_at(alarm: Alarm, clocks: Clocks, chain: int) -> datetime | None:
     """When people outside are told next; `chain` is how many of them there are."""
-    return sounding.due_at(alarm.sounding, alarm.rung, clocks, chain)
+    return sounding.due_at(alarm.sounding, alarm.ringing.values(), clocks, chain)
 
 
 def deadline(alarm: Alarm, clocks: Clocks, chain: int) -> datetime | None:

@@ -2,19 +2,25 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from shared.contract.calls import AlarmPassedOn, AlarmRaised, AlarmReleased, AlarmSounded
+from services.hotline_intake.watch import Watch
+from shared.contract.calls import AlarmPassedOn, AlarmRaised, AlarmSounded
 from shared.contract.city import Clocks
 from shared.contract.event import Event
+
+AT_ONCE = timedelta(milliseconds=1)
+"""After a claim is over; not its very moment, at which another deadline may have passed: none ever passes twice."""
+
+
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Sounding:
     """How the alarm of one call was told outside. `ring` counts for as long as the call lives.
 
-    The last ring went to the first `persons` of the chain at `at` (None: what rings has not been told, or somebody
-    claimed it and gave up), and a channel has `taken` it or not.
+    The last ring went to the first `persons` of the chain at `at`, and a channel has `taken` it or not.
     """
 
     ring: int = 0
@@ -28,19 +34,20 @@ def lag(clocks: Clocks) -> timedelta:
     return timedelta(seconds=max(0.0, clocks.outside_at - clocks.ring_at))
 
 
-def due_at(sounding: Sounding, rung: Collection[datetime], clocks: Clocks, chain: int) -> datetime | None:
-    """When to ring outside next. `rung`: since when each desk rings; `chain`: how many people could be told at most."""
-    if not rung or not chain:
+def due_at(sounding: Sounding, ringing: Collection[Watch], clocks: Clocks, chain: int) -> datetime | None:
+    """When to tell people outside next of what is `ringing`; `chain` is how many of them there are."""
+    if not ringing or not chain:
         return None
-    untold = [since + lag(clocks) for since in rung if sounding.at is None or since > sounding.at]
-    if sounding.at is None or len(untold) == len(rung):
-        return min(untold)
-    return min(*untold, _again(sounding, sounding.at, clocks), _joined(sounding, min(rung), clocks, chain))
+    untold = [desk for desk in ringing if sounding.at is None or desk.since > sounding.at]
+    moments = [max(_began(desk) + lag(clocks), desk.since + AT_ONCE) for desk in untold]
+    if sounding.at is not None and len(untold) < len(ringing):
+        moments += (_again(sounding, sounding.at, clocks), _joined(sounding, ringing, clocks, chain))
+    return min(moments)
 
 
-def persons(sounding: Sounding, rung: Collection[datetime], clocks: Clocks, now: datetime) -> int:
+def persons(sounding: Sounding, ringing: Collection[Watch], clocks: Clocks, now: datetime) -> int:
     """How many of the chain to tell now: one more a minute, and one more where no channel took the last ring."""
-    by_time = 1 + (now - min(rung)) // timedelta(seconds=clocks.next_person)
+    by_time = 1 + (now - min(map(_began, ringing))) // timedelta(seconds=clocks.next_person)
     return max(by_time, sounding.persons + (not sounding.taken))
 
 
@@ -53,8 +60,6 @@ def evolve(sounding: Sounding, event: Event, *, quiet: bool) -> Sounding:
             return Sounding(event.ring, event.persons, event.at)
         case AlarmPassedOn():
             return replace(sounding, taken=True)
-        case AlarmReleased():
-            return replace(sounding, at=None)
     return sounding
 
 
@@ -62,7 +67,12 @@ def _again(sounding: Sounding, at: datetime, clocks: Clocks) -> datetime:
     return at + timedelta(seconds=clocks.ring_again if sounding.taken else clocks.ring_untaken)
 
 
-def _joined(sounding: Sounding, since: datetime, clocks: Clocks, chain: int) -> datetime:
+def _joined(sounding: Sounding, ringing: Collection[Watch], clocks: Clocks, chain: int) -> datetime:
     """When the next person's turn comes; never, once everybody is told."""
-    turn = since + sounding.persons * timedelta(seconds=clocks.next_person)
-    return turn if sounding.persons < chain else datetime.max.replace(tzinfo=since.tzinfo)
+    if sounding.persons >= chain:
+        return NEVER
+    return min(map(_began, ringing)) + sounding.persons * timedelta(seconds=clocks.next_person)
+
+
+def _began(desk: Watch) -> datetime:
+    return desk.rung_at or desk.since
