@@ -88,6 +88,11 @@ WORDS: Mapping[type[Event], Words] = {
     ),
     callouts.CallOutHeld: Words("{desk} 暂停自动发送 · {by} 正在打电话", "{desk} held: {by} is phoning"),
     callouts.CallOutReleased: Words("{desk} 恢复自动发送 · {because}", "{desk} released: {because}"),
+    callouts.CallOutRecovered: Words("{desk} 存储重建后恢复", "{desk}: recovered after the store was rebuilt"),
+    callouts.CallOutInquired: Words("向 {desk} 查询是否已收到", "asking {desk} whether it has the call-out"),
+    callouts.CallOutUncertain: Words(
+        "⚠ {desk} 是否收到不明 · {reason} · 请拨打", "⚠ {desk} may or may not have it: {reason}; phone it"
+    ),
     callouts.CallOutCancelAsked: Words("向 {desk} 请求撤回 · {reason}", "asking {desk} to stand down: {reason}"),
     callouts.CallOutCancelDelivered: Words(
         "{desk} 已知撤回请求[ · {by}]", "{desk} knows of our wish to cancel[, {by}]"

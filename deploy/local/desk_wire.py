@@ -29,7 +29,7 @@ class Order(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    type: Literal["call_out.order", "call_out.cancel"]
+    type: Literal["call_out.order", "call_out.cancel", "call_out.status"]
     key: str
     case: UUID
     desk: str
@@ -43,7 +43,7 @@ class Order(BaseModel):
         """Whether it is for this desk, under its own key. An order without a way back is none."""
         if self.desk != desk or self.key != callout_key(self.case, self.desk, self.n):
             return False
-        return self.type == "call_out.cancel" or (message_id == self.key and self.reports_to is not None)
+        return self.type != "call_out.order" or (message_id == self.key and self.reports_to is not None)
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class Wire:
             return self._turned_away(422)
         if not order.fits(self.desk, message_id):
             return self._turned_away(422)
-        taken_up = self._order if order.type == "call_out.order" else self._cancel
-        status, answer = taken_up(order, request.headers.get("traceparent"))
+        taken_up = {"call_out.order": self._order, "call_out.cancel": self._cancel, "call_out.status": self._status}
+        status, answer = taken_up[order.type](order, request.headers.get("traceparent"))
         if slow := self.book.behaviour.slow:
             await asyncio.sleep(slow)
         return PlainTextResponse(answer, status) if isinstance(answer, str) else JSONResponse(answer, status)
@@ -152,6 +152,17 @@ class Wire:
         if standing_down:
             self.reporter.fall_silent(order.key)
             self.reporter.speak(self.book.known(order.key))
+        return 200, answer
+
+    def _status(self, order: Order, traceparent: str | None) -> tuple[int, Mapping[str, Any] | str]:
+        """What the book has of a key. A desk that cannot speak today cannot say that either."""
+        if self.book.behaviour.answer in {"garbage", "error"}:
+            today = reply(self.book.behaviour, desk_kind(self.desk))
+            self.book.write(self.now(), came(order, traceparent, today.status, today.body))
+            return today.status, today.body
+        callout = self.book.known(order.key)
+        answer = {"status": "cancelled"} if callout.cancelled else callout.answer or {"status": "unknown"}
+        self.book.write(self.now(), came(order, traceparent, 200, answer))
         return 200, answer
 
     def _stand_down(self, order: Order, callout: CallOut) -> tuple[Line, ...]:

@@ -16,7 +16,15 @@ PRESUMED_DEAD = timedelta(seconds=5)
 
 NO_OUTCOME = "no_outcome"
 
-NOT_SENT = frozenset({"refused", "connect_timeout", "bad_certificate", "busy", "late", "no_secret", "no_key"})
+NOT_RECEIVED = "not_received"
+"""The desk, asked by key, says that it has nothing under it: send at once."""
+
+INQUIRIES = 2
+"""How often a desk is asked by key, before a person has to phone."""
+
+NOT_SENT = frozenset(
+    {NOT_RECEIVED, "refused", "connect_timeout", "bad_certificate", "busy", "late", "no_secret", "no_key"}
+)
 """Failures after which the desk cannot have the order. After any other it may, and has to be told of a cancellation."""
 
 

@@ -4,8 +4,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from services.responder_adapter.attempts import NO_OUTCOME, PRESUMED_DEAD
+from services.responder_adapter.recovery import RecoverCallOut, next_attempt, recovered
 from services.responder_adapter.report import Said, about, check, heard
-from services.responder_adapter.sheet import PHONE, CallOut, Status
+from services.responder_adapter.sheet import PHONE, CallOut
+from services.responder_adapter.status import Status
 from shared.contract.callouts import (
     CallOutCancelAsked,
     CallOutCancelDelivered,
@@ -13,7 +15,6 @@ from shared.contract.callouts import (
     CallOutFailed,
     CallOutHeld,
     CallOutReleased,
-    CallOutRetried,
     CallOutTaken,
     CallOutUnreachable,
     ReportDisputed,
@@ -92,6 +93,8 @@ def decide(cities: Cities, callout: CallOut, message: Message, now: datetime) ->
     match message:
         case CallOutOrdered():
             return _order(cities, callout, message, now)
+        case RecoverCallOut():
+            return recovered(callout, message, entry(cities, callout.desk), now)
         case CallOutCancelRequested():
             return _cancel(callout, message, now)
         case AlarmClaimed():
@@ -257,8 +260,7 @@ def _overdue(policy: Clocks, callout: CallOut, now: datetime) -> tuple[Event, ..
     if due is not None and now >= due:
         if callout.started_at is not None:
             events.append(_failed(callout, NO_OUTCOME, now))
-        retried = about(callout, now, CallOutRetried)
-        events.append(retried(attempt=callout.attempt + 1, token=callout.token + 1))
+        events.append(next_attempt(callout, now))
     return tuple(events)
 
 

@@ -3,6 +3,7 @@
 from functools import partial
 
 from services.responder_adapter.callout import deadline, decide, listed, named
+from services.responder_adapter.recovery import wish
 from services.responder_adapter.sheet import CallOut, evolve
 from shared.contract.city import Cities
 from shared.contract.event import Message
@@ -20,6 +21,7 @@ def machine(cities: Cities) -> Machine[CallOut]:
         deadline=partial(deadline, cities),
         listed=listed,
         address=lambda message: _address(cities, message),
+        recover=wish,
     )
 
 

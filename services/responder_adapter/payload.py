@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from services.responder_adapter.sheet import CallOut, Status
+from services.responder_adapter.sheet import CallOut
+from services.responder_adapter.status import Status
 from shared.contract.terms import Brief
 
 EVERY_DESK = ("callback", "counsellor_line", "sex", "age", "appearance")
@@ -15,7 +16,7 @@ PROFILES: Mapping[str, tuple[str, ...]] = {
 """Fields of the brief by kind of desk (domain note §6.7: place, means and hazards to police; substance, dose and state
 to ambulance). The name goes to police alone, who have to find the person."""
 
-ORDER, CANCEL = "call_out.order", "call_out.cancel"
+ORDER, CANCEL, STATUS = "call_out.order", "call_out.cancel", "call_out.status"
 
 
 def minimum(brief: Brief, *, medical: bool) -> dict[str, str]:
@@ -42,9 +43,16 @@ def cancellation(callout: CallOut, *, drill: bool) -> dict[str, Any]:
     return {"reason": callout.cancel_reason, "drill": drill}
 
 
+def question(callout: CallOut, *, drill: bool) -> dict[str, Any]:
+    """The own fields of the question whether the desk has it; each question is a message of its own."""
+    return {"question": str(callout.token), "drill": drill}
+
+
 def kind(callout: CallOut) -> str:
-    """Whether what goes out now asks to act or to stand down."""
-    return CANCEL if callout.status is Status.STANDING_DOWN else ORDER
+    """Whether what goes out now asks to act, to stand down, or only how it stands."""
+    if callout.status is Status.STANDING_DOWN:
+        return CANCEL
+    return STATUS if callout.asking else ORDER
 
 
 def heading(callout: CallOut, spoken_number: str, reports_to: str) -> dict[str, Any]:

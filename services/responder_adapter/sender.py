@@ -20,7 +20,8 @@ from services.responder_adapter.gateways import Answer, Silence
 from services.responder_adapter.gateways.webhook import MOST_AT_ONCE, Webhook, connected
 from services.responder_adapter.keeping import address_of
 from services.responder_adapter.opening import opened
-from services.responder_adapter.sheet import PHONE, CallOut, Status
+from services.responder_adapter.sheet import PHONE, CallOut
+from services.responder_adapter.status import Status
 from shared.contract.city import Cities, DeskEntry, WebhookWire
 from shared.contract.event import Command, Event
 from shared.contract.terms import ECHO, Rung, desk_city, desk_kind, spoken_number
@@ -86,6 +87,8 @@ class Sender:
         heading = payload.heading(callout, spoken(self.cities, callout), reports_to)
         if payload.kind(callout) == payload.CANCEL:
             return heading | payload.cancellation(callout, drill=attempt.drill)
+        if payload.kind(callout) == payload.STATUS:
+            return heading | payload.question(callout, drill=attempt.drill)
         told = await opened(self.vault, callout, medical=desk.medical)
         return heading | payload.order(callout, brief=told.brief, place=told.place, drill=attempt.drill)
 

@@ -13,9 +13,12 @@ from shared.contract.callouts import (
     CallOutCancelDelivered,
     CallOutFailed,
     CallOutHeld,
+    CallOutInquired,
+    CallOutRecovered,
     CallOutReleased,
     CallOutRetried,
     CallOutTaken,
+    CallOutUncertain,
     CallOutUnreachable,
     ReportDisputed,
 )
@@ -29,7 +32,8 @@ from shared.kernel.service import Kit, Service
 
 def build(kit: Kit) -> Service:
     due = Due()
-    starts: dict[type[Event], Effect] = {CallOutTaken: due.note, CallOutRetried: due.note, CallOutCancelAsked: due.note}
+    starting = (CallOutTaken, CallOutRetried, CallOutInquired, CallOutCancelAsked)
+    starts: dict[type[Event], Effect] = dict.fromkeys(starting, due.note)
     callouts = kit.keep(machine(kit.cities), effects=starts)
     sender = Sender(callouts, kit.vault, kit.cities, kit.now, kit.settings.base_url, kit.transport)
     desks = lanes(sender, due, dict(os.environ))
@@ -53,6 +57,9 @@ def build(kit: Kit) -> Service:
                 CallOutUnreachable,
                 CallOutHeld,
                 CallOutReleased,
+                CallOutRecovered,
+                CallOutInquired,
+                CallOutUncertain,
                 CallOutCancelAsked,
                 CallOutCancelDelivered,
                 ReportDisputed,

@@ -1,94 +1,36 @@
 """出警单: all that is known of one desk asked to act, how it may change, and what each event writes on it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import StrEnum
 from uuid import UUID
 
-from services.responder_adapter.attempts import NOT_SENT, wait_before
+from services.responder_adapter.attempts import NOT_RECEIVED, NOT_SENT, wait_before
+from services.responder_adapter.status import ALLOWED, Status
 from shared.contract.callouts import (
-    REPORTS,
     CallOutAssigned,
     CallOutCancelAsked,
     CallOutCancelDelivered,
     CallOutEvent,
     CallOutFailed,
     CallOutHeld,
+    CallOutInquired,
+    CallOutRecovered,
     CallOutReleased,
     CallOutRetried,
     CallOutTaken,
+    CallOutUncertain,
     CallOutUnreachable,
     Report,
     ReportDisputed,
 )
 from shared.contract.event import Event
 from shared.contract.incidents import Purpose
-from shared.contract.terms import ENDED, LADDER, Rung, Situation, Tier, callout_key
+from shared.contract.terms import LADDER, Rung, Situation, Tier, callout_key
 
 PHONE, WEBHOOK = "phone", "webhook"
 
-
-class Status(StrEnum):
-    """Where our effort stands; how far the desk has come is the rung."""
-
-    UNHEARD = "unheard"
-    OPEN = "open"
-    HELD = "held"
-    AT_DESK = "at_desk"
-    STANDING_DOWN = "standing_down"
-    ENDED = "ended"
-
-
-ENDS: dict[type[Event], Status] = {REPORTS[rung]: Status.ENDED for rung in ENDED}
-MOVES: frozenset[type[Event]] = frozenset(REPORTS.values()) - ENDS.keys()
-
-
-def _stays_or_ends(status: Status) -> dict[type[Event], Status]:
-    return {**dict.fromkeys(MOVES, status), **ENDS}
-
-
-ALLOWED: Mapping[Status, Mapping[type[Event], Status]] = {
-    Status.UNHEARD: {
-        CallOutTaken: Status.OPEN,
-        CallOutHeld: Status.HELD,
-        REPORTS[Rung.ACCEPTED]: Status.AT_DESK,
-        CallOutCancelAsked: Status.STANDING_DOWN,
-    },
-    Status.OPEN: {
-        CallOutTaken: Status.OPEN,
-        CallOutRetried: Status.OPEN,
-        CallOutFailed: Status.OPEN,
-        CallOutUnreachable: Status.OPEN,
-        CallOutHeld: Status.HELD,
-        CallOutCancelAsked: Status.STANDING_DOWN,
-        **_stays_or_ends(Status.AT_DESK),
-    },
-    Status.HELD: {
-        CallOutTaken: Status.HELD,
-        CallOutFailed: Status.HELD,
-        CallOutHeld: Status.HELD,
-        CallOutReleased: Status.OPEN,
-        CallOutCancelAsked: Status.STANDING_DOWN,
-        **_stays_or_ends(Status.AT_DESK),
-    },
-    Status.AT_DESK: {
-        CallOutTaken: Status.AT_DESK,
-        CallOutCancelAsked: Status.STANDING_DOWN,
-        ReportDisputed: Status.AT_DESK,
-        **_stays_or_ends(Status.AT_DESK),
-    },
-    Status.STANDING_DOWN: {
-        CallOutRetried: Status.STANDING_DOWN,
-        CallOutFailed: Status.STANDING_DOWN,
-        CallOutHeld: Status.STANDING_DOWN,
-        CallOutReleased: Status.STANDING_DOWN,
-        CallOutCancelDelivered: Status.STANDING_DOWN,
-        ReportDisputed: Status.STANDING_DOWN,
-        **_stays_or_ends(Status.STANDING_DOWN),
-    },
-    Status.ENDED: {ReportDisputed: Status.ENDED},
-}
+TOKENS = 1_000_000
+"""Tokens of one epoch: after a rebuild the first is epoch · 10⁶ + 1, so none from before is ever as great again."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +51,8 @@ class CallOut:
     """`attempt` and `token` are those of the newest attempt, `started_at` while it has no outcome yet.
 
     `on_wire`: the desk's own system has certainly got the order. `perhaps`: it may have. `told`: a person may have
-    told them on the phone. `disputes` are kept beside the ladder and never move it.
+    told them on the phone. `disputes` are kept beside the ladder and never move it. `asking`: since the store was lost
+    nobody here knows whether the desk has it, and it is asked before anything is sent; `asked` counts how often.
     """
 
     status: Status = Status.UNHEARD
@@ -130,6 +73,8 @@ class CallOut:
     first_started_at: datetime | None = None
     started_at: datetime | None = None
     next_at: datetime | None = None
+    asking: bool = False
+    asked: int = 0
     failure: str | None = None
     unreachable: bool = False
     on_wire: bool = False
@@ -185,6 +130,8 @@ def evolve(callout: CallOut, event: Event) -> CallOut:
             return _started(callout, event.attempt, event.token, event.at)
         case CallOutFailed():
             return _failed(callout, event)
+        case CallOutRecovered() | CallOutInquired() | CallOutUncertain():
+            return _in_doubt(callout, event)
         case CallOutUnreachable():
             return replace(callout, unreachable=True)
         case CallOutCancelAsked():
@@ -199,7 +146,7 @@ def evolve(callout: CallOut, event: Event) -> CallOut:
 def _held_or_released(callout: CallOut, event: CallOutEvent, before: Status) -> CallOut:
     match event:
         case CallOutHeld():
-            return replace(callout, held_by=event.by, held_at=event.at, told=True)
+            return replace(callout, held_by=event.by, held_at=event.at, told=True, asked=0)
         case CallOutReleased():
             due = event.at if before is Status.HELD and callout.wire == WEBHOOK else callout.next_at
             return replace(_let_go(callout), next_at=due)
@@ -226,18 +173,40 @@ def _started(callout: CallOut, attempt: int, token: int, at: datetime) -> CallOu
     return replace(callout, attempt=attempt, token=token, started_at=at, next_at=None, first_started_at=first)
 
 
+def _in_doubt(callout: CallOut, event: CallOutRecovered | CallOutInquired | CallOutUncertain) -> CallOut:
+    match event:
+        case CallOutRecovered():
+            return _recovered(callout, event)
+        case CallOutInquired():
+            return replace(_started(callout, callout.attempt, event.token, event.at), asked=callout.asked + 1)
+    return replace(callout, asking=False, started_at=None, next_at=None, held_at=event.at)
+
+
+def _recovered(callout: CallOut, event: CallOutRecovered) -> CallOut:
+    """A hold lasts anew; an attempt without an outcome is in doubt, a wish to cancel is simply said again."""
+    callout = replace(callout, token=max(callout.token, event.epoch * TOKENS), asked=0)
+    if callout.held_at is not None:
+        return replace(callout, held_at=event.at)
+    if callout.started_at is None:
+        return callout
+    asking = callout.status is Status.OPEN
+    return replace(callout, asking=asking, perhaps=True, started_at=None, next_at=event.at)
+
+
 def _failed(callout: CallOut, event: CallOutFailed) -> CallOut:
+    waiting = wait_before((callout.asked if callout.asking else event.attempt) + 1, callout.key)
     return replace(
         callout,
         started_at=None,
-        next_at=event.at + wait_before(event.attempt + 1, callout.key),
+        next_at=event.at if event.reason == NOT_RECEIVED else event.at + waiting,
+        asking=callout.asking and event.reason != NOT_RECEIVED,
         failure=event.reason,
         perhaps=callout.perhaps or event.reason not in NOT_SENT,
     )
 
 
 def _cancel_asked(callout: CallOut, event: CallOutCancelAsked) -> CallOut:
-    asked = replace(callout, cancel_reason=event.reason, cancel_by=event.by)
+    asked = replace(callout, cancel_reason=event.reason, cancel_by=event.by, asking=False)
     if callout.cancels_by_wire:
         return _started(asked, 1, callout.token + 1, event.at)
     return replace(asked, started_at=None, next_at=None)
@@ -269,7 +238,7 @@ def _said(callout: CallOut, event: Report | ReportDisputed) -> CallOut:
     )
     if said.status is Status.STANDING_DOWN:
         return said
-    return replace(_let_go(said), started_at=None, next_at=None)
+    return replace(_let_go(said), started_at=None, next_at=None, asking=False)
 
 
 def _let_go(callout: CallOut) -> CallOut:

@@ -14,7 +14,8 @@ from services.responder_adapter.gateways.phone import Line, script
 from services.responder_adapter.keeping import address_of
 from services.responder_adapter.opening import opened
 from services.responder_adapter.sender import spoken
-from services.responder_adapter.sheet import CallOut, Status, Step
+from services.responder_adapter.sheet import CallOut, Step
+from services.responder_adapter.status import Status
 from shared.contract.incidents import Purpose
 from shared.contract.terms import Code, DeskId, RefNo, Rung, Tier, desk_kind
 from shared.kernel import web

@@ -71,6 +71,24 @@ class CallOutReleased(CallOutEvent):
     because: Code
 
 
+class CallOutRecovered(CallOutEvent):
+    """The store was lost and is rebuilt, in this epoch; what the newest attempt came to may be lost with it."""
+
+    epoch: int
+
+
+class CallOutInquired(CallOutEvent):
+    """The desk is being asked whether it has this call-out; sending waits for the answer."""
+
+    token: int
+
+
+class CallOutUncertain(CallOutEvent):
+    """Nobody can say whether the desk has it: a person should phone, and no attempt starts meanwhile."""
+
+    reason: Code
+
+
 class CallOutCancelAsked(CallOutEvent):
     """The desk is being asked to stand down."""
 

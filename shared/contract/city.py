@@ -19,13 +19,17 @@ class PhoneWire(BaseModel):
 
 
 class WebhookWire(BaseModel):
-    """A desk with its own system: signed JSON by POST. `secret_env` names the environment variable of the secret."""
+    """A desk with its own system: signed JSON by POST. `secret_env` names the environment variable of the secret.
+
+    `says_status`: asked by key (`call_out.status`) it says whether it has a call-out, and never takes it for an order.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["webhook"]
     url: HttpUrl
     secret_env: str
+    says_status: bool = False
 
 
 class EchoWire(BaseModel):

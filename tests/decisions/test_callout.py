@@ -23,7 +23,8 @@ from services.responder_adapter.callout import (
 )
 from services.responder_adapter.keeping import machine
 from services.responder_adapter.payload import PROFILES, minimum
-from services.responder_adapter.sheet import ALLOWED, CallOut, Status, evolve
+from services.responder_adapter.sheet import CallOut, evolve
+from services.responder_adapter.status import ALLOWED, Status
 from shared.contract.callouts import (
     REPORTS,
     CallOutAccepted,

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from services.responder_adapter.sheet import CallOut, Status
+from services.responder_adapter.sheet import CallOut
+from services.responder_adapter.status import Status
 from shared.contract.city import City
 from shared.contract.incidents import Purpose
 from shared.contract.terms import Confidence

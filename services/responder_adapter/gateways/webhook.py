@@ -3,7 +3,8 @@
 The desk answers 2xx with {"status": "delivered"}, {"status": "accepted", "event_no", "officer"?},
 {"status": "rejected", "code"} or, to a cancellation, {"status": "cancelled"}, also where it never had the order.
 `webhook-id` is the call-out key on every attempt (`key/cancel` for a cancellation, which is another message): the
-same id again, the same answer.
+same id again, the same answer. To `call_out.status` (`key/status/<number>`, each asked once) it answers what it has
+answered to the order, or {"status": "unknown"}, and does nothing else.
 """
 
 import asyncio
@@ -20,8 +21,9 @@ from opentelemetry import trace as otel
 from opentelemetry.trace import SpanKind, StatusCode
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from services.responder_adapter.attempts import NOT_RECEIVED
 from services.responder_adapter.gateways import Answer, Silence
-from services.responder_adapter.payload import CANCEL
+from services.responder_adapter.payload import CANCEL, STATUS
 from shared.contract.city import WebhookWire
 from shared.contract.terms import Code, RefNo, Rung
 from shared.kernel import trace
@@ -57,8 +59,13 @@ class _Cancelled(BaseModel):
     status: Literal["cancelled"]
 
 
-_ANSWER: TypeAdapter[_Delivered | _Accepted | _Rejected | _Cancelled] = TypeAdapter(
-    Annotated[_Delivered | _Accepted | _Rejected | _Cancelled, Field(discriminator="status")]
+class _Unknown(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    status: Literal["unknown"]
+
+
+_ANSWER: TypeAdapter[_Delivered | _Accepted | _Rejected | _Cancelled | _Unknown] = TypeAdapter(
+    Annotated[_Delivered | _Accepted | _Rejected | _Cancelled | _Unknown, Field(discriminator="status")]
 )
 
 REASONS: tuple[tuple[type[Exception], str], ...] = (
@@ -105,7 +112,9 @@ class Webhook:
 
     def _request(self, message: Mapping[str, Any], now: datetime) -> httpx.Request:
         body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
-        webhook_id = message["key"] + ("/cancel" if message["type"] == CANCEL else "")
+        webhook_id = message["key"] + {CANCEL: "/cancel", STATUS: f"/status/{message.get('question')}"}.get(
+            message["type"], ""
+        )
         timestamp = int(now.timestamp())
         headers = {
             "content-type": "application/json",
@@ -163,6 +172,8 @@ async def _understood(response: httpx.Response) -> Answer | Silence:
             return Answer(Rung.ACCEPTED, said.officer, said.event_no)
         case _Rejected():
             return Answer(Rung.REJECTED, code=said.code)
+        case _Unknown():
+            return Silence(NOT_RECEIVED)
     return Answer(Rung(said.status))
 
 

@@ -1,0 +1,59 @@
+"""重建之后: a call-out that was under way when the store was lost asks its desk by key; else a person phones."""
+
+from datetime import datetime
+
+from services.responder_adapter.attempts import INQUIRIES, NO_OUTCOME
+from services.responder_adapter.report import about
+from services.responder_adapter.sheet import CallOut
+from services.responder_adapter.status import Status
+from shared.contract.callouts import CallOutInquired, CallOutRecovered, CallOutRetried, CallOutUncertain
+from shared.contract.city import DeskEntry, WebhookWire
+from shared.contract.event import Command, Event
+from shared.contract.terms import DeskId
+
+BECAUSE = "recovered"
+
+
+class RecoverCallOut(Command):
+    """The store was rebuilt: trust no attempt from before this epoch."""
+
+    desk: DeskId
+    n: int
+    epoch: int
+
+
+def wish(callout: CallOut, epoch: int) -> RecoverCallOut | None:
+    """What this call-out learns first after a rebuild; nothing once it is over."""
+    if callout.case is None or callout.status is Status.ENDED:
+        return None
+    return RecoverCallOut(case=callout.case, city=callout.city, desk=callout.desk, n=callout.n, epoch=epoch)
+
+
+def recovered(callout: CallOut, command: RecoverCallOut, known: DeskEntry | None, now: datetime) -> tuple[Event, ...]:
+    """A new epoch; and where an attempt has no outcome and its desk cannot be asked, that a person should phone."""
+    if callout.status in {Status.UNHEARD, Status.ENDED}:
+        return ()
+    said = about(callout, now, CallOutRecovered)(epoch=command.epoch)
+    in_doubt = callout.status is Status.OPEN and callout.started_at is not None
+    if not in_doubt or _says_status(known):
+        return (said,)
+    return (said, about(callout, now, CallOutUncertain)(reason=BECAUSE))
+
+
+def next_attempt(callout: CallOut, now: datetime) -> Event:
+    """What starts when an attempt is due: sending, or asking as long as there is a hope of an answer."""
+    token = callout.token + 1
+    if not callout.asking:
+        retried: Event = about(callout, now, CallOutRetried)(attempt=callout.attempt + 1, token=token)
+        return retried
+    if callout.asked < INQUIRIES:
+        inquired: Event = about(callout, now, CallOutInquired)(token=token)
+        return inquired
+    uncertain: Event = about(callout, now, CallOutUncertain)(reason=callout.failure or NO_OUTCOME)
+    return uncertain
+
+
+def _says_status(known: DeskEntry | None) -> bool:
+    if known is None or known.wire.kind == "phone":
+        return False
+    return not isinstance(known.wire, WebhookWire) or known.wire.says_status
