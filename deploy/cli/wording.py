@@ -162,6 +162,7 @@ CODES: Mapping[str, Words] = {
     "unassessed": Words("评估未到", "no assessment came"),
     "unordered": Words("无人派警", "nobody was called out"),
     "unaccepted": Words("无人签收", "nobody accepted"),
+    "recovered": Words("存储重建后不明", "unclear since the store was rebuilt"),
     "store_silent": Words("存储无应答时响起", "the store was silent"),
     "accepted": Words("已签收", "has accepted"),
     "stood_down": Words("我方已撤回", "was stood down by us"),

@@ -10,7 +10,7 @@ from uuid import UUID
 from services.hotline_intake import ledger, sounding
 from services.hotline_intake.ledger import Alarm, due_at, heard_by
 from services.hotline_intake.watch import ALARMING, OPEN, Phase, Watch
-from shared.contract.callouts import CallOutCancelled, Report
+from shared.contract.callouts import CallOutCancelled, CallOutUncertain, Report
 from shared.contract.calls import (
     AlarmClaimed,
     AlarmPassedOn,
@@ -89,8 +89,8 @@ def decide(alarm: Alarm, message: Message, now: datetime, clocks: Clocks, chain:
             return _await(alarm, message, heading)
         case CallOutCancelRequested():
             return _stand_down(alarm, message, heading)
-        case Report():
-            return _hear_report(alarm, message, heading)
+        case Report() | CallOutUncertain():
+            return _hear_of_desk(alarm, message, heading)
         case DeadlinePassed():
             silences = tuple(_overdue(alarm, clocks, heading))
             return (*silences, *_sound(alarm, silences, clocks, chain, heading))
@@ -156,6 +156,10 @@ def _stand_down(alarm: Alarm, asked: CallOutCancelRequested, heading: Heading) -
     return (DeskConfirmed(**heading, desk=asked.desk, n=asked.n, because="stood_down", rang=rang),)
 
 
+def _hear_of_desk(alarm: Alarm, said: Report | CallOutUncertain, heading: Heading) -> tuple[Event, ...]:
+    return _hear_report(alarm, said, heading) if isinstance(said, Report) else _doubt(alarm, said, heading)
+
+
 def _hear_report(alarm: Alarm, report: Report, heading: Heading) -> tuple[Event, ...]:
     desk = alarm.desks.get(report.desk)
     if report.rung in ACCEPTED:
@@ -167,6 +171,14 @@ def _hear_report(alarm: Alarm, report: Report, heading: Heading) -> tuple[Event,
     if isinstance(report, CallOutCancelled) and desk is not None and desk.counts_on(report.n):
         return (RescueAwaited(**heading, desks=(report.desk,), n=report.n),)
     return ()
+
+
+def _doubt(alarm: Alarm, uncertain: CallOutUncertain, heading: Heading) -> tuple[Event, ...]:
+    """After a lost store nobody can say whether the desk has it: a person asks."""
+    desk = alarm.desks.get(uncertain.desk)
+    if desk is not None and (desk.phase is not Phase.AWAITED or uncertain.n < desk.n):
+        return ()
+    return (AlarmRaised(**heading, desks=(uncertain.desk,), because="recovered"),)
 
 
 def _overdue(alarm: Alarm, clocks: Clocks, heading: Heading) -> Iterator[Event]:

@@ -17,6 +17,7 @@ from shared.contract.callouts import (
     CallOutHandedOver,
     CallOutNotFound,
     CallOutTransporting,
+    CallOutUncertain,
 )
 from shared.contract.calls import (
     AlarmClaimed,
@@ -78,6 +79,7 @@ def build(kit: Kit) -> Service:
                 CallOutHandedOver,
                 CallOutCleared,
                 CallOutCancelled,
+                CallOutUncertain,
             ),
             calls.learn,
         ),

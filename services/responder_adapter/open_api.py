@@ -8,7 +8,8 @@ from uuid import UUID
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
-from services.responder_adapter.sheet import CallOut, Status
+from services.responder_adapter.sheet import CallOut
+from services.responder_adapter.status import Status
 from shared.contract.terms import DeskId
 from shared.kernel import web
 from shared.kernel.keeper import Keeper

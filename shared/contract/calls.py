@@ -118,7 +118,7 @@ class DeskConfirmed(CallEvent):
 class AlarmRaised(CallEvent):
     """人工告警响起: phone these desks now.
 
-    `because` names the silence: unassessed, unordered, unaccepted, store_silent.
+    `because` names the silence: unassessed, unordered, unaccepted, store_silent, recovered.
     """
 
     desks: tuple[DeskId, ...]

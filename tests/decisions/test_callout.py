@@ -40,7 +40,7 @@ from shared.contract.callouts import (
     ReportDisputed,
 )
 from shared.contract.calls import AlarmClaimed, AlarmReleased, AlarmSettled
-from shared.contract.city import City, DeskEntry, OnCall, WebhookWire
+from shared.contract.city import Cities, City, DeskEntry, OnCall, WebhookWire
 from shared.contract.event import DeadlinePassed, Event, Message, Rejected
 from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered, Purpose
 from shared.contract.terms import ENDED, LADDER, Brief, Rung, Situation, Tier, callout_key
@@ -79,6 +79,7 @@ class History:
     now: datetime = TEN
     state: CallOut = field(default_factory=CallOut)
     events: list[Event] = field(default_factory=list)
+    cities: Cities = field(default_factory=lambda: CITIES)
 
     @property
     def which(self) -> dict[str, object]:
@@ -88,14 +89,14 @@ class History:
         """What the last of these messages made it say."""
         said: tuple[Event, ...] = ()
         for message in messages:
-            said = decide(CITIES, self.state, message, self.now)
+            said = decide(self.cities, self.state, message, self.now)
             self.state = reduce(evolve, said, self.state)
             self.events.extend(said)
         return said
 
     def waits(self) -> tuple[Event, ...]:
         """Time passes until the next deadline."""
-        due = deadline(CITIES, self.state)
+        due = deadline(self.cities, self.state)
         assert due is not None
         self.now = max(self.now, due)
         key = callout_key(CASE, self.desk, self.n)
