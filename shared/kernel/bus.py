@@ -3,11 +3,14 @@
 Sources of the figures: measurements on aiokafka 0.14 with Kafka 4.x (docs/decisions/0003-kafka-settings.md).
 """
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 MAX_EVENT = 262_144
 """Bytes of the largest record, as the broker's message.max.bytes."""
@@ -18,6 +21,10 @@ PATIENCE_MS = 150
 
 READER_PATIENCE_MS = 500
 """The same for a patient reader, which nobody in danger waits for."""
+
+
+STOPPED_WITHIN = 5.0
+"""Seconds."""
 
 
 @dataclass(frozen=True)
@@ -79,3 +86,21 @@ class Bus:
     def admin(self) -> Any:
         """A client that asks after topics and their settings."""
         return AIOKafkaAdminClient(bootstrap_servers=self.brokers, request_timeout_ms=3000)
+
+
+async def let_go(producer: Any) -> None:
+    """Stop a producer in bounded time, whatever it still holds: the outbox has that too.
+
+    Its own stop() waits for a silent leader for ever; cut short, it goes on sending beside its successor.
+    """
+    try:
+        async with asyncio.timeout(STOPPED_WITHIN):
+            await producer.stop()
+    except KafkaError:
+        return
+    except TimeoutError:
+        with suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(STOPPED_WITHIN):
+                await producer._sender.close()
+        producer._message_accumulator.fail_all(KafkaTimeoutError())
+        await producer.client.close()

@@ -10,7 +10,6 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -18,8 +17,9 @@ from aiokafka.errors import KafkaError
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from shared.kernel import trace
-from shared.kernel.bus import Bus
+from shared.kernel.bus import Bus, let_go
 from shared.kernel.errors import Unavailable
+from shared.kernel.outbox import Shard, place
 from shared.kernel.store import Row, Store
 from shared.kernel.vault import KEYS_TOPIC
 
@@ -35,24 +35,6 @@ AT_ONCE = 1000  # rows read from an outbox at a time
 log = structlog.get_logger()
 
 
-@dataclass(eq=False)
-class _Shard:
-    """One shard's rows on their way. While it is `behind`, older rows wait in the outbox and fresh ones are `held`."""
-
-    tag: str
-    leased: bool = False
-    behind: bool = True
-    doubts: int = 0
-    held: list[tuple[bytes, Row]] = field(default_factory=list)
-    sending: dict[bytes, float] = field(default_factory=dict)
-    acknowledged: list[bytes] = field(default_factory=list)
-
-    def fall_behind(self) -> None:
-        """Read the outbox in its order before anything else goes; a reading already under way is not enough."""
-        self.behind = True
-        self.doubts += 1
-
-
 class Relay:
     """Sends one service's committed events."""
 
@@ -60,15 +42,15 @@ class Relay:
         self._service = service
         self._instance = instance
         self._bus = bus
-        self._shards = {tag: _Shard(tag) for tag in tags}
-        self._rows: deque[tuple[_Shard, bytes, Row]] = deque()
+        self._shards = {tag: Shard(tag, self._service) for tag in tags}
+        self._rows: deque[tuple[Shard, bytes, Row]] = deque()
         self._wanted, self._deletable = asyncio.Event(), asyncio.Event()
         self._producer: Any = None
         self._broken, self._doubted, self.gate = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def offer(self, tag: str, ids: tuple[bytes, ...], rows: tuple[Row, ...], follows_others: bool = False) -> None:
         """Take freshly committed rows, in commit order; the sweep finds those that cannot go now, or not yet."""
-        shard = self._shards.setdefault(tag, _Shard(tag))
+        shard = self._shards.setdefault(tag, Shard(tag, self._service))
         if not rows or not shard.leased or self._producer is None:
             return
         if follows_others:
@@ -91,8 +73,12 @@ class Relay:
         return waited if waited > 2 else 0.0
 
     def leased(self) -> list[str]:
+        """The tags of the shards whose lease this process holds."""
+        return [shard.tag for shard in self.mine()]
+
+    def mine(self) -> list[Shard]:
         """The shards whose lease this process holds."""
-        return [shard.tag for shard in self._shards.values() if shard.leased]
+        return [shard for shard in self._shards.values() if shard.leased]
 
     async def publish(
         self, topic: str, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]
@@ -126,10 +112,10 @@ class Relay:
     async def close(self, store: Store) -> None:
         """Give the leases back and let the producer go."""
         with suppress(Unavailable):
-            await store.ask_all([("DEL", self._lease_name(tag)) for tag in self.leased()])
+            await store.ask_all([("DEL", shard.lease) for shard in self.mine()])
         await self._abandon()
 
-    def _enqueue(self, shard: _Shard, ids: tuple[bytes, ...], rows: tuple[Row, ...]) -> None:
+    def _enqueue(self, shard: Shard, ids: tuple[bytes, ...], rows: tuple[Row, ...]) -> None:
         moment = asyncio.get_running_loop().time()
         for row_id, row in zip(ids, rows, strict=True):
             shard.sending[row_id] = moment
@@ -144,7 +130,7 @@ class Relay:
                 shard, row_id, row = self._rows.popleft()
                 await self._send_one(shard, row_id, row)
 
-    async def _send_one(self, shard: _Shard, row_id: bytes, row: Row) -> None:
+    async def _send_one(self, shard: Shard, row_id: bytes, row: Row) -> None:
         span = trace.start(
             f"send {row.topic}",
             trace.read(row.headers.get("traceparent")),
@@ -169,7 +155,7 @@ class Relay:
         else:
             acknowledged.add_done_callback(lambda done: self._answered(producer, shard, row_id, span, done))
 
-    def _answered(self, producer: Any, shard: _Shard, row_id: bytes, span: Span, done: "asyncio.Future[Any]") -> None:
+    def _answered(self, producer: Any, shard: Shard, row_id: bytes, span: Span, done: "asyncio.Future[Any]") -> None:
         failure = asyncio.CancelledError() if done.cancelled() else done.exception()
         if failure is not None:
             self._failed(producer, shard, span, failure)
@@ -179,7 +165,7 @@ class Relay:
         self._deletable.set()
         span.end()
 
-    def _failed(self, producer: Any, shard: _Shard, span: Span, failure: BaseException) -> None:
+    def _failed(self, producer: Any, shard: Shard, span: Span, failure: BaseException) -> None:
         span.set_status(Status(StatusCode.ERROR, type(failure).__name__))
         span.end()
         if producer is self._producer:
@@ -191,10 +177,14 @@ class Relay:
         while True:
             fresh = self._bus.producer()
             try:
-                await fresh.start()
+                async with asyncio.timeout(ACKNOWLEDGED_WITHIN):
+                    await fresh.start()
+            except asyncio.CancelledError:
+                await let_go(fresh)
+                raise
             except (KafkaError, OSError) as silence:
                 log.warning("kafka_unreachable", brokers=self._bus.brokers, error=type(silence).__name__)
-                await self._stop(fresh)
+                await let_go(fresh)
                 await asyncio.sleep(1)
                 continue
             self._broken.clear()
@@ -222,18 +212,13 @@ class Relay:
             shard.held.clear()
             shard.fall_behind()
         if old is not None:
-            await self._stop(old)
-
-    async def _stop(self, old: Any) -> None:
-        with suppress(KafkaError, TimeoutError):
-            async with asyncio.timeout(5):
-                await old.stop()
+            await let_go(old)
 
     async def _keep_leases(self, store: Store) -> None:
         while True:
             us = (self._instance, int(LEASE * 1000))
             try:
-                held = await store.ask_all([("FCALL", "lease", 1, self._lease_name(tag), *us) for tag in self._shards])
+                held = await store.ask_all([("FCALL", "lease", 1, s.lease, *us) for s in self._shards.values()])
             except Unavailable:
                 held = [0] * len(self._shards)
             for shard, ours in zip(list(self._shards.values()), held, strict=False):
@@ -250,28 +235,28 @@ class Relay:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._doubted.wait(), 0.1 if behind else SWEEP)
             self._doubted.clear()
-            mine = [shard for shard in self._shards.values() if shard.leased]
+            mine = self.mine()
             if self._producer is not None and mine:
                 with suppress(Unavailable):
                     await self._sweep_shards(store, mine)
 
-    async def _sweep_shards(self, store: Store, mine: list[_Shard]) -> None:
+    async def _sweep_shards(self, store: Store, mine: list[Shard]) -> None:
         seconds, micros = await store.ask("TIME")
         now = int(seconds) * 1000 + int(micros) // 1000
         known = [({*shard.sending, *shard.acknowledged}, shard.doubts) for shard in mine]
         replies = await store.ask_all(
-            [("XRANGE", self._outbox_name(s.tag), "-", "+" if s.behind else now - 1000, "COUNT", AT_ONCE) for s in mine]
+            [("XRANGE", s.outbox, "-", "+" if s.behind else now - 1000, "COUNT", AT_ONCE) for s in mine]
         )
         for shard, entries, (before, doubts) in zip(mine, replies, known, strict=True):
             missed = [(i, row) for i, row in entries if i not in before and i not in shard.sending]
             if missed:
                 self._enqueue(shard, tuple(i for i, _ in missed), tuple(Row.read(fields) for _, fields in missed))
             if entries and shard.behind:
-                shard.held = [held for held in shard.held if _place(held[0]) > _place(entries[-1][0])]
+                shard.held = [held for held in shard.held if place(held[0]) > place(entries[-1][0])]
             if shard.behind and shard.doubts == doubts and len(entries) < AT_ONCE:
                 self._catch_up(shard)
 
-    def _catch_up(self, shard: _Shard) -> None:
+    def _catch_up(self, shard: Shard) -> None:
         """The outbox is read to its end: what committed since follows from memory, and from now on at once."""
         fresh, shard.held, shard.behind = shard.held, [], False
         self._enqueue(shard, tuple(i for i, _ in fresh), tuple(row for _, row in fresh))
@@ -282,19 +267,8 @@ class Relay:
             await asyncio.sleep(DELETE_EVERY)
             done = [(shard, tuple(shard.acknowledged)) for shard in self._shards.values() if shard.acknowledged]
             with suppress(Unavailable):
-                await store.ask_all([("XDEL", self._outbox_name(shard.tag), *ids) for shard, ids in done])
+                await store.ask_all([("XDEL", shard.outbox, *ids) for shard, ids in done])
                 for shard, ids in done:
                     del shard.acknowledged[: len(ids)]
                 if not any(shard.acknowledged for shard in self._shards.values()):
                     self._deletable.clear()
-
-    def _lease_name(self, tag: str) -> str:
-        return f"{tag}:{self._service}:lease"
-
-    def _outbox_name(self, tag: str) -> str:
-        return f"{tag}:{self._service}:outbox"
-
-
-def _place(row_id: bytes) -> tuple[int, int]:
-    milliseconds, _, sequence = row_id.partition(b"-")
-    return int(milliseconds), int(sequence)
