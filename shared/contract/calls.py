@@ -148,6 +148,7 @@ class AlarmClaimed(CallEvent):
     `n` is the call-out the phone call stands for; 1 where no order was heard of yet.
     """
 
+    urgent: ClassVar[bool] = True
     desk: DeskId
     n: int = 1
     by: ActorId
@@ -156,6 +157,7 @@ class AlarmClaimed(CallEvent):
 class AlarmReleased(CallEvent):
     """The claim is over without an answer, given back or lapsed: it rings again, and the machine sends again."""
 
+    urgent: ClassVar[bool] = True
     desk: DeskId
     n: int = 1
     because: Code
@@ -164,6 +166,7 @@ class AlarmReleased(CallEvent):
 class AlarmSettled(CallEvent):
     """The desk has it, told by phone: their officer and event number, taken down by `by`."""
 
+    urgent: ClassVar[bool] = True
     desk: DeskId
     n: int = 1
     by: ActorId

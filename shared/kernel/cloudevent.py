@@ -59,8 +59,8 @@ def headers(event: Event, event_id: UUID, source: str, sequence: str) -> dict[st
     }
 
 
-def structured(row: Row, traceparent: str) -> dict[str, Any]:
+def structured(row: Row, traceparent: str) -> bytes:
     """A row as one event of a batch, told in the span of `traceparent`."""
     attributes = {name.removeprefix("ce_"): text for name, text in row.headers.items() if name.startswith("ce_")}
-    data = json.loads(row.value)
-    return {**attributes, "datacontenttype": "application/json", "traceparent": traceparent, "data": data}
+    told = json.dumps({**attributes, "datacontenttype": "application/json", "traceparent": traceparent}).encode()
+    return told[:-1] + b',"data":' + row.value + b"}"

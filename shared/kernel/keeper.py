@@ -253,7 +253,8 @@ class Keeper(Generic[S]):
         headers["ce_cause"] = str(change.cause.id)
         if change.after.drill:
             headers["ce_drill"] = "true"
-        return Row(event.topic, str(event.case), headers, event.model_dump_json(exclude_none=True).encode())
+        value = event.model_dump_json(exclude_none=True).encode()
+        return Row(event.topic, str(event.case), headers, value, event.urgent)
 
     async def _fetch(self, address: Address, cause: Cause | None) -> tuple[_Kept[S], str | None]:
         applied = f"i:{cause.id}" if cause else "-"

@@ -27,13 +27,15 @@ from shared.kernel import clock, door, outside, trace, web
 from shared.kernel.consumer import FOLLOWS, Consumer
 from shared.kernel.errors import Unavailable, places
 from shared.kernel.hearing import Handler, Hearing
+from shared.kernel.hedge import Hedge
 from shared.kernel.keeper import Effect, Keeper, Machine
 from shared.kernel.outside import Tell
+from shared.kernel.peer import Peer
 from shared.kernel.platform import Platform, Transport
 from shared.kernel.relay import LEASE, Relay
 from shared.kernel.settings import Settings, sentence
 from shared.kernel.shards import shard_of
-from shared.kernel.store import Store
+from shared.kernel.store import Row, Store
 from shared.kernel.timers import Timers
 from shared.kernel.vault import KEYS_TOPIC, Vault
 from shared.kernel.verifier import Verifier
@@ -106,6 +108,7 @@ class Process:
     consumers: tuple[Consumer, ...]
     timers: Timers
     verifier: Verifier
+    hedge: Hedge
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def ready(self) -> tuple[int, dict[str, Any]]:
@@ -113,6 +116,7 @@ class Process:
         now = asyncio.get_running_loop().time()
         store = now - self.store.answered_at < LEASE
         away = [name for name, up in (("store", store), ("kafka", self.relay.connected)) if not up]
+        away += [f"door of {name}" for name in self.hedge.away]
         if self.stopping.is_set():
             return 503, {"status": "stopping"}
         joined = all(consumer.joined for consumer in self.consumers)
@@ -123,6 +127,7 @@ class Process:
             "away": away,
             "weak": self.verifier.weak,
             "outbox_waits_s": round(self.relay.oldest(), 1),
+            "hedging": self.hedge.doubted,
         }
 
     async def run(self, server: "Server") -> None:
@@ -135,6 +140,7 @@ class Process:
                     self.store.run(),
                     self.verifier.run(self.store),
                     self.relay.run(self.store),
+                    self.hedge.run(self.store),
                     self.timers.run(),
                     *(task() for task in self.service.tasks),
                 )
@@ -181,7 +187,15 @@ def assemble(
     instance = f"{settings.instance}-{uuid4().hex[:12]}"  # in two containers every process has the same number
     bus = platform.bus(settings.kafka)
     relay = Relay(name, instance, bus, sorted({shard_of(city) for city in settings.packs}))
-    store = platform.store(settings.redis_url, relay.offer)
+    token = settings.peer_token.get_secret_value()
+    peers = [Peer(peer, url, token) for peer, url in settings.doors.items() if settings.hedge]
+    hedge = Hedge(peers, relay, platform.transport)
+
+    def committed(tag: str, ids: tuple[bytes, ...], rows: tuple[Row, ...], follows_others: bool) -> None:
+        relay.offer(tag, ids, rows, follows_others)
+        hedge.offer(rows)
+
+    store = platform.store(settings.redis_url, committed)
     timers = Timers(store, now, relay.leased)
     kit = Kit(name, settings, store, Vault(settings.masters, store), timers, now, platform.transport, platform.tell)
     service = build(kit)
@@ -192,10 +206,11 @@ def assemble(
     )
     heard = {event.topic for event in (*service.consumes, *service.follows)}
     topics = {*heard, *(f"{topic}.dlq" for topic in heard), *(event.topic for event in service.emits), KEYS_TOPIC}
-    process = Process(service, settings, store, relay, consumers, timers, Verifier(bus, topics, relay.gate))
+    verifier = Verifier(bus, topics, relay.gate)
+    process = Process(service, settings, store, relay, consumers, timers, verifier, hedge)
     app = web.application(name, settings.api_token.get_secret_value(), process.ready)
-    hearing, token = Hearing({**service.follows, **service.consumes}), settings.peer_token.get_secret_value()
-    for router in (*service.routes, door.routes(hearing, token, lambda _: None)):
+    hearing = Hearing({**service.follows, **service.consumes})
+    for router in (*service.routes, door.routes(hearing, token, hedge.hear)):
         app.include_router(router)
     return process, serving(app, settings)
 

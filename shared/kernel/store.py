@@ -20,12 +20,13 @@ ANSWER_WITHIN = 3.0
 
 @dataclass(frozen=True)
 class Row:
-    """One event on its way to Kafka."""
+    """One event on its way to Kafka; an urgent one is also told to its hearers as soon as it is committed."""
 
     topic: str
     key: str
     headers: dict[str, str]
     value: bytes
+    urgent: bool = False
 
     @classmethod
     def read(cls, flat: list[bytes]) -> "Row":

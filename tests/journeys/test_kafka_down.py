@@ -1,18 +1,27 @@
-"""With all of Kafka down a person in danger is still heard: a human is rung, phones, and no second car is sent."""
+"""With all of Kafka down the desks are reached; where that fails too a human is rung, and no second car is sent."""
 
 import asyncio
 import json
 
+import structlog
+
 from deploy.local.system import DESKS
-from tests.journeys.world import World
+from tests.journeys.world import Incident, World
 
 ASSESS_BY = 10.0
+HEDGED_BY = 5.0
+LOADED = 3.0
+"""Seconds a machine that does much else may take longer."""
+
+log = structlog.get_logger()
 
 
-async def test_the_ledger_rings_without_kafka_and_what_was_phoned_is_not_sent_again(world: World) -> None:
+async def test_the_ledger_rings_without_kafka_and_assessment_and_what_was_phoned_is_not_sent_again(
+    world: World,
+) -> None:
     clock = asyncio.get_running_loop().time
     async with world.call() as incident:
-        async with world.kafka_down():
+        async with world.kafka_down(), world.frozen("risk_assessment"):
             started = clock()
             await incident.is_in_danger()
             assert clock() - started < 1
@@ -34,3 +43,31 @@ async def test_the_ledger_rings_without_kafka_and_what_was_phoned_is_not_sent_ag
         await incident.closes()
         assert await incident.callouts_of("desk_110") == {}, incident.said
         await incident.one_car_from("desk_120")
+
+
+async def test_desks_are_reached_without_kafka_in_seconds_and_each_sends_one_car(world: World) -> None:
+    clock = asyncio.get_running_loop().time
+    async with world.call() as incident:
+        async with world.kafka_down():
+            await incident.opens()
+            await incident.is_at("演示路1号")
+            saved = clock()
+            await incident.saves()
+            reached = [await _reached(incident, desk, saved) for desk in DESKS]
+            log.info("reached_without_kafka", seconds=[round(seconds, 2) for seconds in reached])
+            assert max(reached) < HEDGED_BY + LOADED
+            assert await world.alarms(incident.case) == []
+        await incident.both_desks_clear()
+        await incident.closes(within=30)
+        incident.said_once()
+        for desk in DESKS:
+            await incident.one_car_from(desk)
+        assert await world.waiting_rows() == {}
+
+
+async def _reached(incident: Incident, desk: str, saved: float) -> float:
+    """Seconds from the saved answers to the desk's own record of the order."""
+    while not await incident.callouts_of(desk):
+        await asyncio.sleep(0.05)
+        assert asyncio.get_running_loop().time() - saved < 20, f"{desk} was not reached"
+    return asyncio.get_running_loop().time() - saved

@@ -1,6 +1,7 @@
 """The vocabulary that journeys are written in: a hotline, two desks, and the real system between them."""
 
 import asyncio
+import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
+from redis.asyncio import Redis
 from uuid_utils import uuid7
 
 from deploy.cli.client import ADAPTER, DISPATCH, INTAKE, Client, Whereabouts, call_path, connected, incident_path
@@ -84,6 +86,26 @@ class World:
         finally:
             self.kafka.on.set()
             await self.running.until_ready("kafka")
+
+    @asynccontextmanager
+    async def frozen(self, service: str) -> AsyncIterator[None]:
+        """A service that is alive and does nothing."""
+        self.running.kill(service, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.running.kill(service, signal.SIGCONT)
+
+    async def waiting_rows(self, within: float = 20) -> dict[str, int]:
+        """Rows by outbox that Kafka is yet to take, once there are none or the time is up."""
+        rows: dict[str, int] = {}
+        async with Redis.from_url(self.running.redis_url) as redis:
+            for _ in range(round(within * 5)):
+                rows = {name.decode(): await redis.xlen(name) async for name in redis.scan_iter("*:outbox")}
+                if not any(rows.values()):
+                    return {}
+                await asyncio.sleep(0.2)
+        return {name: count for name, count in rows.items() if count}
 
     async def alarms(self, case: UUID) -> list[dict[str, Any]]:
         rings = await self.client.get(INTAKE, f"/cities/{CITY}/alarms")

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import httpx
 
+from deploy.local.kafka import Cluster
 from deploy.local.ports import HOST, free
 from deploy.local.process import Process
 from shared.kernel.bus import Bus
@@ -60,6 +61,17 @@ async def add(client: httpx.AsyncClient, case: UUID, amount: int, key: str, **mo
 
 async def total(client: httpx.AsyncClient, case: UUID) -> int:
     return int((await client.get(f"/cities/{CITY}/tallies/{case}")).json()["total"])
+
+
+@asynccontextmanager
+async def stopped(broker: Cluster) -> AsyncIterator[None]:
+    """The broker is dead inside, and up again after."""
+    await broker.brokers[0].kill()
+    try:
+        yield
+    finally:
+        await broker.brokers[0].start()
+        await broker.brokers[0].until_ready()
 
 
 @asynccontextmanager

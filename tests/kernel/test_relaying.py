@@ -2,8 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -15,19 +14,22 @@ from deploy.local.ports import free
 from shared.kernel.service import running
 from shared.kernel.settings import Settings
 from tests.kernel.conftest import speaking
-from tests.kernel.scene import CITY, add, alive, counted, deaf, environment, header, once, process, ready, totals, until
+from tests.kernel.scene import (
+    CITY,
+    add,
+    alive,
+    counted,
+    deaf,
+    environment,
+    header,
+    once,
+    process,
+    ready,
+    stopped,
+    totals,
+    until,
+)
 from tests.kernel.tally.service import build
-
-
-@asynccontextmanager
-async def stopped(broker: Cluster) -> AsyncIterator[None]:
-    """The broker is dead inside, and up again after."""
-    await broker.brokers[0].kill()
-    try:
-        yield
-    finally:
-        await broker.brokers[0].start()
-        await broker.brokers[0].until_ready()
 
 
 async def test_what_was_learnt_with_kafka_dead_arrives_in_order_once_it_is_back(

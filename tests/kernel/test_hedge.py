@@ -1,0 +1,224 @@
+"""What Kafka does not take in two seconds is told at its hearers' doors, once and in order, and still to Kafka."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from structlog.testing import capture_logs
+
+from deploy.local.kafka import Cluster
+from deploy.local.ports import free
+from shared.kernel.errors import Unavailable
+from shared.kernel.hedge import LASTS, LATE, Doubt
+from shared.kernel.keeper import Cause
+from shared.kernel.service import Kit, Process, Service, running
+from shared.kernel.settings import Settings
+from tests.kernel.conftest import speaking
+from tests.kernel.scene import add, alive, counted, ready, stopped, total, totals, until
+from tests.kernel.tally.service import Counted, build
+
+LOADED = 2.0
+"""Seconds a busy machine may add."""
+
+
+@dataclass
+class Hearer:
+    """A peer of the tally, which notes what it learns, when first, and is deaf to some cases for a while."""
+
+    told: dict[UUID, tuple[UUID, int, float]] = field(default_factory=dict)
+    deaf_to: set[UUID] = field(default_factory=set)
+
+    async def learn(self, event: Counted, cause: Cause) -> None:
+        if event.case in self.deaf_to:
+            raise Unavailable("Deaf.")
+        self.told.setdefault(cause.id, (event.case, event.total, asyncio.get_running_loop().time()))
+
+    def totals(self, case: UUID) -> list[int]:
+        return [total for about, total, _ in self.told.values() if about == case]
+
+    async def hears(self, case: UUID, last: int, within: float = 20) -> float:
+        """Waits for a total; the moment it first came."""
+
+        async def so() -> bool:
+            return last in self.totals(case)
+
+        await until(so, within)
+        return next(at for about, total, at in self.told.values() if (about, total) == (case, last))
+
+    @asynccontextmanager
+    async def running(self, settings: Settings) -> AsyncIterator[Process]:
+        def hearing(kit: Kit) -> Service:
+            return Service("hearer", {Counted: self.learn}, frozenset())
+
+        hearing.__module__ = "tests.kernel.hearer.service"
+        async with running(hearing, settings) as process:
+            yield process
+
+
+@dataclass
+class Pair:
+    """The tally, and a peer that hears what it counts."""
+
+    here: Settings
+    there: Settings
+    hearer: Hearer = field(default_factory=Hearer)
+
+    @asynccontextmanager
+    async def running(self, **changed: Any) -> AsyncIterator[tuple[Process, Process]]:
+        here = self.here.model_copy(update=changed)
+        async with running(build, here) as tally, self.hearer.running(self.there) as peer:
+            for settings in (here, self.there):
+                async with speaking(settings) as client:
+                    await ready(client)
+            yield tally, peer
+
+
+@pytest.fixture
+def pair(frail_settings: Settings) -> Pair:
+    port = free(1)[0]
+    there = frail_settings.model_copy(update={"port": port, "doors": {"tally": frail_settings.base_url}})
+    return Pair(frail_settings.model_copy(update={"doors": {"hearer": there.base_url}}), there)
+
+
+async def test_a_row_kafka_does_not_take_is_told_after_two_seconds_and_the_next_ones_at_once_and_in_order(
+    pair: Pair, client: httpx.AsyncClient, frail: Cluster
+) -> None:
+    case, clock = uuid4(), asyncio.get_running_loop().time
+    async with pair.running():
+        async with stopped(frail):
+            begun = clock()
+            await add(client, case, 1, "first")
+            assert LATE <= await pair.hearer.hears(case, 1) - begun < LATE + LOADED
+            for nth in range(2, 12):
+                begun = clock()
+                await add(client, case, 1, f"{nth}")
+            assert await pair.hearer.hears(case, 11) - begun < LOADED
+        assert pair.hearer.totals(case) == list(range(1, 12))
+        assert 11 in totals(await counted(pair.here.kafka, case, 11, 40))
+        assert pair.hearer.totals(case) == list(range(1, 12))
+
+
+async def test_whoever_is_told_doubts_kafka_too_and_the_doubt_ends_when_kafka_is_back(
+    pair: Pair, client: httpx.AsyncClient, frail: Cluster
+) -> None:
+    case = uuid4()
+    with capture_logs() as logs:
+        async with pair.running() as (tally, peer):
+            async with stopped(frail):
+                await add(client, case, 1, "first")
+                await pair.hearer.hears(case, 1)
+                assert peer.hedge.doubted
+                assert (await client.get("/health/ready")).json()["hedging"]
+
+            async def over() -> bool:
+                return not tally.hedge.doubted and not peer.hedge.doubted
+
+            await until(over, 40)
+            await asyncio.sleep(1)
+    signals = [line["event"] for line in logs if line.get("signal") == "warning"]
+    assert {"hedging", "hedging_ended"} <= set(signals)
+
+
+async def test_a_doubt_that_is_only_passed_on_ends_by_itself() -> None:
+    doubt, echo = Doubt(), Doubt()
+    doubt.see(LASTS - 0.3)
+    while doubt.age is not None:
+        echo.see(doubt.age)
+        doubt.see(echo.age or 0)
+        await asyncio.sleep(0.05)
+    assert echo.age is None
+
+
+async def test_a_case_that_the_peer_cannot_learn_waits_in_order_and_holds_back_no_other(
+    pair: Pair, client: httpx.AsyncClient, frail: Cluster
+) -> None:
+    deaf, well = uuid4(), uuid4()
+    pair.hearer.deaf_to.add(deaf)
+    async with pair.running(), stopped(frail):
+        for nth in range(3):
+            await add(client, deaf, 1, f"{nth}")
+            await add(client, well, 1, f"{nth}")
+        await pair.hearer.hears(well, 3)
+        assert pair.hearer.totals(deaf) == []
+        pair.hearer.deaf_to.clear()
+        await pair.hearer.hears(deaf, 3)
+    assert (pair.hearer.totals(deaf), pair.hearer.totals(well)) == ([1, 2, 3], [1, 2, 3])
+
+
+async def test_a_peer_that_was_away_is_told_when_it_comes_and_kafka_may_be_away_since_the_start(
+    pair: Pair, client: httpx.AsyncClient
+) -> None:
+    case, nowhere = uuid4(), {"kafka": f"127.0.0.1:{free(1)[0]}"}
+    async with AsyncExitStack() as later, running(build, pair.here.model_copy(update=nowhere)) as tally:
+        await alive(client)
+        for nth in range(3):
+            assert (await add(client, case, 1, f"{nth}")).is_success
+        await asyncio.sleep(LATE)
+        assert tally.hedge.away == ["hearer"]
+        assert "door of hearer" in (await client.get("/health/ready")).json()["away"]
+        await later.enter_async_context(pair.hearer.running(pair.there.model_copy(update=nowhere)))
+        await pair.hearer.hears(case, 3)
+        assert pair.hearer.totals(case) == [1, 2, 3]
+        assert tally.hedge.away == []
+
+
+async def test_an_urgent_row_is_told_at_once(
+    pair: Pair,
+    client: httpx.AsyncClient,
+    frail: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    case, clock = uuid4(), asyncio.get_running_loop().time
+    monkeypatch.setattr(Counted, "urgent", True)
+    async with pair.running() as (tally, _), stopped(frail):
+        begun = clock()
+        await add(client, case, 1, "first")
+        assert await pair.hearer.hears(case, 1) - begun < LATE - 0.5
+        assert not tally.hedge.doubted
+
+
+async def test_switched_off_nothing_is_told_before_kafka_is_back(
+    pair: Pair, client: httpx.AsyncClient, frail: Cluster
+) -> None:
+    case = uuid4()
+    async with pair.running(hedge=False):
+        async with stopped(frail):
+            await add(client, case, 1, "first")
+            await asyncio.sleep(LATE + LOADED)
+            assert pair.hearer.totals(case) == []
+        await pair.hearer.hears(case, 1, 40)
+
+
+async def test_while_kafka_works_nothing_is_told_at_doors(
+    pair: Pair, client: httpx.AsyncClient, spans: InMemorySpanExporter
+) -> None:
+    case = uuid4()
+    async with pair.running():
+        for nth in range(5):
+            await add(client, case, 1, f"{nth}")
+        await pair.hearer.hears(case, 5)
+        assert await total(client, case) == 5
+    assert [span.name for span in spans.get_finished_spans() if span.name.startswith("hedge ")] == []
+
+
+async def test_the_hop_past_kafka_is_in_the_trace_of_its_case(
+    pair: Pair,
+    client: httpx.AsyncClient,
+    frail: Cluster,
+    spans: InMemorySpanExporter,
+) -> None:
+    case = uuid4()
+    async with pair.running(), stopped(frail):
+        await add(client, case, 1, "first")
+        await pair.hearer.hears(case, 1)
+        await asyncio.sleep(0.2)
+    found = {span.name: span for span in spans.get_finished_spans() if span.context.trace_id == case.int}
+    told, heard = found["hedge tally.counted"], found[f"hear {Counted.type_name()}"]
+    assert heard.parent is not None
+    assert heard.parent.span_id == told.context.span_id
