@@ -3,10 +3,9 @@
 import asyncio
 import contextlib
 import gc
-import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -23,7 +22,7 @@ from pydantic import ValidationError
 
 from shared.contract.city import Cities
 from shared.contract.event import Event
-from shared.kernel import clock, door, outside, trace, web
+from shared.kernel import clock, door, logs, outside, trace, web
 from shared.kernel.consumer import FOLLOWS, Consumer
 from shared.kernel.errors import Unavailable, places
 from shared.kernel.hearing import Handler, Hearing
@@ -244,7 +243,7 @@ def as_process(
     name: str, check: Callable[[Settings], object], life: Callable[[Settings], Coroutine[Any, Any, None]]
 ) -> None:
     """Live as this process. Exits 0 after SIGTERM or SIGINT, 2 on settings that do not hold, 1 on a crash."""
-    speak_json()
+    logs.speak_json()
     try:
         settings = Settings()
         check(settings)
@@ -273,33 +272,3 @@ async def _until_signalled(build: Build, settings: Settings) -> None:
     gc.set_threshold(50_000, 20, 50)  # full collections of what lives as long as the process cost tens of ms
     log.info("serving", service=process.service.name, port=settings.port)
     await process.run(server)
-
-
-def speak_json() -> None:
-    """Logs as JSON lines on stdout, with trace ids and without anything but named fields."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _with_trace,
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(ensure_ascii=False),
-        ],
-        cache_logger_on_first_use=True,
-    )
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_Forward()])
-
-
-class _Forward(logging.Handler):
-    """Library logs as JSON lines of ours."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        structlog.get_logger().log(record.levelno, "library", logger=record.name, message=record.getMessage())
-
-
-def _with_trace(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    context = otel.get_current_span().get_span_context()
-    if context.is_valid:
-        event["trace_id"] = f"{context.trace_id:032x}"
-        event["span_id"] = f"{context.span_id:016x}"
-    return event
