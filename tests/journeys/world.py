@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
+import yaml
 from redis.asyncio import Redis
 from uuid_utils import uuid7
 
@@ -19,6 +20,7 @@ from deploy.cli.timeline import Story, Wanted, following
 from deploy.local.supervisor import Program
 from deploy.local.system import DESKS, Items, Plan, Running, system
 from shared.contract.event import Event
+from shared.contract.terms import spoken_number
 
 T = TypeVar("T")
 
@@ -31,12 +33,17 @@ PROMPT = {"answer": "deliver_then_accept", "accept_after": 0.3, "delays": QUICK,
 
 @dataclass
 class Held:
-    """Kafka's switch: while it is off, the supervisor's restart of the broker waits."""
+    """Kafka's switch: while it is off, the supervisor's restart of the broker waits. `clocks` are for every city."""
 
     on: asyncio.Event = field(default_factory=asyncio.Event)
+    clocks: dict[str, float] = field(default_factory=dict)
 
     def items(self, plan: Plan) -> Items:
         """The whole system, with the switch before its broker."""
+        for pack in (plan.state / "cities").glob("*.yaml"):
+            told = yaml.safe_load(pack.read_text(encoding="utf-8"))
+            told["clocks"] = told.get("clocks", {}) | self.clocks
+            pack.write_text(yaml.safe_dump(told, allow_unicode=True), encoding="utf-8")
         return tuple(
             self._held(item) if isinstance(item, Program) and item.name == "kafka" else item for item in plan.items()
         )
@@ -106,6 +113,12 @@ class World:
                     return {}
                 await asyncio.sleep(0.2)
         return {name: count for name, count in rows.items() if count}
+
+    async def told_outside(self, case: UUID) -> list[tuple[str, str]]:
+        """By the gateway's own log: who was told what about this case."""
+        log = await self.client.desk("channel", "/log")
+        spoken = spoken_number("0354", case)
+        return [(line["to"], line["words"]) for line in log if line["what"] == "message" and spoken in line["words"]]
 
     async def alarms(self, case: UUID) -> list[dict[str, Any]]:
         rings = await self.client.get(INTAKE, f"/cities/{CITY}/alarms")
@@ -223,9 +236,9 @@ async def eventually(so: Callable[[], Awaitable[bool]], within: float) -> None:
 
 
 @asynccontextmanager
-async def world(state: Path) -> AsyncIterator[World]:
-    """Everything as real processes on free ports, with its data in `state`."""
-    kafka = Held()
+async def world(state: Path, **clocks: float) -> AsyncIterator[World]:
+    """Everything as real processes on free ports, with its data in `state`; cities with these clocks."""
+    kafka = Held(clocks=clocks)
     kafka.on.set()
     async with system(state, items=kafka.items) as running:
         where = Whereabouts(running.urls, running.kafka, running.api_token)
