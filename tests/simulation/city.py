@@ -1,0 +1,61 @@
+"""The city that every run plays in, and the services as its processes are told to be. Made once a program."""
+
+import base64
+import os
+import ssl
+import tempfile
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from shared.kernel.service import Build
+from shared.kernel.settings import Settings
+from tests.simulation.plan import SERVICES
+
+CITY = "140700"
+DESKS = (f"{CITY}-110", f"{CITY}-120")
+SECRET = "whsec_" + base64.b64encode(bytes(32)).decode()
+VARIABLE = "JINGYI_SECRET_SIMULATED"
+PACK = Path(__file__).parents[2] / "deploy" / "cities" / f"{CITY}.yaml"
+
+
+@cache
+def folder() -> Path:
+    """Where the city pack and the master key of this program lie."""
+    made = Path(tempfile.mkdtemp(prefix="jingyi-simulation-"))
+    pack: dict[str, Any] = yaml.safe_load(PACK.read_text(encoding="utf-8"))
+    for desk in DESKS:
+        url = f"http://desk-{desk[-3:]}/callouts"
+        pack["desks"][desk]["wire"] = {"kind": "webhook", "url": url, "secret_env": VARIABLE}
+    pack["clocks"] = {"claim": 30}
+    (made / f"{CITY}.yaml").write_text(yaml.safe_dump(pack, allow_unicode=True), encoding="utf-8")
+    (made / "master.keys").write_text(f"1 {base64.b64encode(bytes(range(32))).decode()}\n")
+    os.environ[VARIABLE] = SECRET
+    context = ssl.create_default_context()
+    ssl.create_default_context = lambda *_, **__: context  # reading the certificates takes 18 ms a process
+    return made
+
+
+@cache
+def settings(service: str) -> Settings:
+    """What a service is told by its surroundings."""
+    made = folder()
+    doors = {name: f"http://{name}" for name in SERVICES if name != service}
+    told = Settings(
+        cities=made,
+        master_keys=made / "master.keys",
+        public_url=f"http://{service}",
+        doors=doors,
+        journal=made / "journal",
+    )
+    told.check()
+    return told
+
+
+@cache
+def builds() -> dict[str, Build]:
+    """Each service's own `build`."""
+    return {name: import_module(f"services.{name}.service").build for name in SERVICES}

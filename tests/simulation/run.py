@@ -1,0 +1,63 @@
+"""Plays seeds one after the other and says what came of each."""
+
+import gc
+import json
+import sys
+import time
+from collections.abc import Iterable
+
+import structlog
+
+from tests.simulation.checker import check
+from tests.simulation.city import DESKS
+from tests.simulation.plan import draw
+from tests.simulation.routes import postpone
+from tests.simulation.world import forget, play
+
+
+def silence(*_: object) -> str:
+    """The product's log is not what a run is judged by."""
+    raise structlog.DropEvent
+
+
+def prepare() -> None:
+    """What holds for the whole program: no log, routes late, and nothing loaded so far is ever looked at again."""
+    structlog.configure(processors=[silence])
+    postpone()
+    forget(play(draw(0, DESKS)))
+    gc.collect()
+    gc.freeze()
+
+
+def work(seeds: Iterable[int]) -> int:
+    """Play each seed; a line of JSON for each."""
+    prepare()
+    for seed in seeds:
+        began = time.process_time()
+        world = play(draw(seed, DESKS))
+        verdict = check(world)
+        told = {
+            "seed": seed,
+            "schedule": world.schedule,
+            "findings": [f"{found.invariant} {found.words}" for found in verdict.findings],
+            "figures": vars(verdict.figures),
+        }
+        forget(world)
+        sys.stdout.write(json.dumps({**told, "cpu": time.process_time() - began}) + "\n")
+        sys.stdout.flush()
+    return 0
+
+
+def tell(seed: int) -> int:
+    """Play one seed and print all that happened."""
+    prepare()
+    plan = draw(seed, DESKS)
+    world = play(plan)
+    verdict = check(world)
+    lines = [f"seed {seed}: the supervisor {plan.manner}", *(f"{desk} {plan.habits[desk]}" for desk in DESKS)]
+    lines += map(str, world.timeline)
+    lines += [f"{found.invariant}: {found.words} {found.case}" for found in verdict.findings]
+    lines += [f"schedule {world.schedule}: {'did NOT hold' if verdict.findings else 'held'}"]
+    sys.stdout.write("\n".join(lines) + "\n")
+    forget(world)
+    return int(bool(verdict.findings))

@@ -1,0 +1,93 @@
+"""Many seeds in several processes, and what came of them in figures."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+from shared.kernel.clock import now
+
+PROCESSES = 2
+ROOT = Path(__file__).parents[2]
+Result = dict[str, Any]
+
+
+def whole(seeds: Sequence[int]) -> Result:
+    """Play all of them, tell what did not hold, and give the summary that the reliability report is made of."""
+    began = time.monotonic()
+    played = sorted(results(seeds, progress(len(seeds), began)), key=lambda one: one["seed"])
+    failed = [one for one in played if one["findings"]]
+    for one in failed:
+        say(f"seed {one['seed']}: {'; '.join(one['findings'][:3])}   → make simulate SEED={one['seed']}\n")
+    figures = [one["figures"] for one in played]
+    summary = {
+        "held": not failed,
+        "seeds": len(played),
+        "failed": [one["seed"] for one in failed],
+        "seconds": round(time.monotonic() - began, 1),
+        "cpu_seconds": round(sum(one["cpu"] for one in played), 1),
+        **{name: sum(each[name] for each in figures) for name in ADDED},
+        **{name: max((each[name] for each in figures if each[name] is not None), default=None) for name in SLOWEST},
+        "revision": revision(),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "at": now().astimezone(UTC).isoformat(timespec="seconds"),
+    }
+    say(
+        f"{summary['seeds']} seeds in {summary['seconds']} s: {summary['calls']} calls, {summary['lost']} lost, "
+        f"{summary['doubled']} doubled, {len(failed)} seeds did not hold\n"
+    )
+    return summary
+
+
+ADDED = ("calls", "accepted", "lost", "doubled", "true_alarms", "false_alarms", "posts")
+SLOWEST = ("slowest_delivery", "slowest_alarm")
+
+
+def results(seeds: Sequence[int], heard: Callable[[Result], None]) -> list[Result]:
+    """What each seed came to, played by `PROCESSES` programs side by side."""
+    shares = [list(seeds[n::PROCESSES]) for n in range(PROCESSES)]
+    with ThreadPoolExecutor(PROCESSES) as readers:
+        return [one for share in readers.map(lambda share: list(_played(share, heard)), shares) for one in share]
+
+
+def _played(share: list[int], heard: Callable[[Result], None]) -> Iterator[Result]:
+    command = [sys.executable, "-m", "tests.simulation", "--worker", json.dumps(share)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        for line in worker.stdout:
+            one = json.loads(line)
+            heard(one)
+            yield one
+    if worker.returncode:
+        raise SystemExit(f"A simulation worker ended with {worker.returncode}; its error is above.")
+
+
+def progress(of: int, began: float) -> Callable[[Result], None]:
+    """Tell how far it is, on a terminal."""
+    done = failed = 0
+
+    def heard(one: Result) -> None:
+        nonlocal done, failed
+        done, failed = done + 1, failed + bool(one["findings"])
+        if sys.stdout.isatty():
+            say(f"\r{done}/{of} seeds, {failed} did not hold, {time.monotonic() - began:.0f} s ")
+
+    return heard
+
+
+def revision() -> str:
+    """The commit that was played, and whether something else lay beside it."""
+    said = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
+    return said.stdout.strip() or "unknown"
+
+
+def say(words: str) -> None:
+    sys.stdout.write(words)
+    sys.stdout.flush()
