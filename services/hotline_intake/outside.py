@@ -101,6 +101,9 @@ class Outside:
         people = self.notices.cities[notice.city].chain[: notice.persons]
         # A drill rings nobody; what its ledger does next is tried all the same.
         taken = [True] if notice.drill else await asyncio.gather(*(self._tell(who, notice) for who in people))
+        if notice.ring is not None and not notice.drill:
+            told = {"case": str(notice.case), "ring": notice.ring, "persons": notice.persons}
+            log.warning("rang", **told, taken=any(taken), signal="alarm")
         if notice.ring is not None and any(taken):
             command = ConfirmRing(case=notice.case, city=notice.city, ring=notice.ring)
             with suppress(Unavailable):  # what is not confirmed is repeated

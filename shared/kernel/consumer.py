@@ -203,7 +203,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
         One too large to carry its reason is named by its origin alone, where it stays for ever.
         """
-        log.error("dead_letter", topic=record.topic, partition=record.partition, offset=record.offset, reason=reason)
+        where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        log.error("dead_letter", **where, reason=reason, signal="warning")
         parts = (record.key, record.value, *(text for header in record.headers for text in header))
         whole = sum(len(part or b"") for part in parts)
         fits = whole <= MAX_EVENT - ROOM

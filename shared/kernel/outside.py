@@ -16,7 +16,9 @@ WITHIN = 4.0
 """Seconds a channel has to take a message; ours, well inside the 5 s after which an untaken one is repeated."""
 
 AT_ONCE = 16
-"""Messages under way to one channel. More are refused at once: a channel that hangs must not hold anybody else's."""
+"""Messages under way to one channel; more wait for their turn. A channel that hangs holds up its own alone."""
+
+TURN = 0.05
 
 SPEAKERS = ("apprise", "requests", "urllib3")
 """Libraries whose own logs may name an address or a message."""
@@ -41,12 +43,12 @@ async def usable(url: str) -> bool:
 
 
 async def _taken(url: str, words: str) -> bool:
-    if not _free[url].acquire(blocking=False):
-        return False
-    sending = _apart(lambda: _send(url, words))
-    sending.add_done_callback(lambda _: _free[url].release())
     try:
         async with asyncio.timeout(WITHIN):
+            while not _free[url].acquire(blocking=False):  # noqa: ASYNC110 threads give it back, some of them late
+                await asyncio.sleep(TURN)
+            sending = _apart(lambda: _send(url, words))
+            sending.add_done_callback(lambda _: _free[url].release())
             return await asyncio.wrap_future(sending)
     except TimeoutError:
         return False

@@ -51,6 +51,12 @@ async def test_a_channel_that_hangs_holds_up_no_other_and_not_the_loop(channel: 
     assert not any(task.result() for task in hanging)
 
 
+async def test_many_alarms_at_one_moment_all_get_out(channel: Gateway) -> None:
+    taken = await asyncio.gather(*(outside.tell([channel.url("a")], f"now {n}") for n in range(60)))
+    assert all(taken)
+    assert len(await channel.log()) == 60
+
+
 async def test_an_address_that_nobody_understands_is_known_before_it_is_needed() -> None:
     assert await outside.usable("json://127.0.0.1:1/messages/a")
     assert not await outside.usable("carrier-pigeon://secret")
