@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from deploy.cli.asked import JINZHONG, SUPERVISOR, Actor, AsJson, CaseId, City, Desk, State, full
 from deploy.cli.client import INTAKE, acted, console, fetched, printed
@@ -73,16 +73,22 @@ def release(case: CaseId, to: Desk, city: City = JINZHONG, actor: Actor = SUPERV
 
 def table(found: list[dict[str, Any]], city: str) -> Table:
     """The alarms as a person at the phone needs them: number first."""
-    drawn = Table("拨打 phone", "指挥台 desk", "口述编号 spoken no.", "原因 because", "已响 for", "", box=None)
+    heads = ("拨打 phone", "指挥台 desk", "口述编号 spoken no.", "原因 because", "已响 for", Column(overflow="fold"))
+    drawn = Table(*heads, box=None)
     for alarm in found:
         why, since = coded(alarm["because"] or ""), alarm["ringing_since"]
         rung = f"{(clock.now() - datetime.fromisoformat(since)).total_seconds():.0f} s" if since else ""
         who = ANSWER[alarm["phase"]] + (f" {alarm['claimed_by']}" if alarm["claimed_by"] else "")
-        who += f"\n{'、'.join(alarm['rings'])}" if alarm["rings"] else ""
-        who += "\n⚠ 外呼未送出 no channel took it" if alarm["taken"] is False else ""
+        who = "\n".join((who, *people(alarm)))
         called = desk(alarm["desk"], city).zh
         drawn.add_row(alarm["number"] or called, called, alarm["spoken_number"], f"{why.zh} {why.en}", rung, who)
     return drawn
+
+
+def people(alarm: dict[str, Any]) -> list[str]:
+    """Who is being rung, and whether anybody outside can be."""
+    rung = ["、".join(alarm["rings"])] if alarm["rings"] else []
+    return [*rung, "⚠ 外呼未送出 no channel took it"] if rung and alarm["taken"] is False else rung
 
 
 def _obey(state: State, actor: str, path: str, body: dict[str, str]) -> None:

@@ -1,5 +1,6 @@
 """110 does not answer: the seats ring, then a person outside, then the next, until somebody phones and settles it."""
 
+import json
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -24,6 +25,8 @@ async def test_nobody_hears_the_alarm_until_somebody_phones_lapses_and_phones_ag
             await incident.hears("AlarmPassedOn", ring=1)
             assert {to for to, _ in await night.told_outside(incident.case)} == {FIRST}
             await eventually(lambda: rung(incident, NEXT), 30)
+            _, shown = await night.jingyi("alarms", "--json")
+            assert json.loads(shown)[0]["rings"][-2:] == ["值班督导", "热线负责人"]
             await is_claimed_and_lapses(night, incident)
             await incident.phones("claims")
             await incident.phones("settlements", officer="041207", event_no="110-9")
