@@ -2,12 +2,12 @@
 
 from functools import partial
 
-from services.responder_adapter.callout import deadline, decide, listed, named
+from services.responder_adapter.callout import deadline, decide, listed
 from services.responder_adapter.recovery import wish
 from services.responder_adapter.sheet import CallOut, evolve
 from shared.contract.city import Cities
 from shared.contract.event import Message
-from shared.contract.terms import desk_city
+from shared.contract.terms import callout_key, desk_city
 from shared.kernel.keeper import Address, Machine
 
 
@@ -20,16 +20,14 @@ def machine(cities: Cities) -> Machine[CallOut]:
         evolve=evolve,
         deadline=partial(deadline, cities),
         listed=listed,
-        address=lambda message: _address(cities, message),
+        address=partial(address_of, cities),
         recover=wish,
     )
 
 
-def address_of(cities: Cities, callout: CallOut) -> Address:
+def address_of(cities: Cities, about: CallOut | Message) -> Address:
     """`case/desk/n`, with its desk's city; with the line's city if the desk's has no pack."""
-    home = desk_city(callout.desk)
-    return Address(callout.key, home if home in cities else callout.city)
-
-
-def _address(cities: Cities, message: Message) -> Address:
-    return address_of(cities, named(CallOut(), message))
+    desk, n = getattr(about, "desk", ""), getattr(about, "n", 0)
+    assert about.case is not None
+    home = desk_city(desk)
+    return Address(callout_key(about.case, desk, n), home if home in cities else about.city)

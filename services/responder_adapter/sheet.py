@@ -238,7 +238,7 @@ def _said(callout: CallOut, event: Report | ReportDisputed) -> CallOut:
     )
     if said.status is Status.STANDING_DOWN:
         return said
-    return replace(_let_go(said), started_at=None, next_at=None, asking=False)
+    return replace(said, held_by=None, held_at=None, started_at=None, next_at=None, asking=False)
 
 
 def _let_go(callout: CallOut) -> CallOut:

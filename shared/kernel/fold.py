@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
-from uuid import UUID, uuid5
+from uuid import uuid5
 
 from shared.contract.event import Event
 from shared.kernel.keeper import NAMES, Address, Machine
@@ -83,10 +83,10 @@ def lives(machines: Sequence[Machine[Any]], said: Iterable[Said], unread: list[s
 
 def _speaker(machines: Sequence[Machine[Any]], said: Said, event: Event) -> tuple[Machine[Any], Address]:
     """Whose event it is: an id is made of the machine, its instance, the cause and the place in the commit."""
-    cause, n = UUID(said.cause), int(said.sequence[VERSION:])
+    n = int(said.sequence[VERSION:])
     for machine in machines:
         address = machine.address(event)
-        if said.id == str(uuid5(NAMES, f"{machine.name}|{address.instance}|{cause}|{n}")):
+        if said.id == str(uuid5(NAMES, f"{machine.name}|{address.instance}|{said.cause}|{n}")):
             return machine, address
     raise NotOurs(said.where)
 

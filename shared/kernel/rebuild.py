@@ -184,12 +184,13 @@ def _restoring(remains: Remains, life: Life[Any], kept: Kept) -> Command:
 
 def _said(record: Any, kinds: Mapping[str, type[Event]]) -> Said | None:
     """The record as one of our events, if it calls itself one."""
-    names = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
-    kind = kinds.get(names.get("ce_type", ""))
-    if kind is None or record.value is None or not {"ce_id", "ce_cause", "ce_sequence"} <= names.keys():
+    named = dict(record.headers)
+    kind, *about = (named.get(name) or b"" for name in ("ce_type", "ce_id", "ce_cause", "ce_sequence"))
+    event = kinds.get(kind.decode(errors="replace"))
+    if event is None or record.value is None or not all(about):
         return None
-    about = (names["ce_id"], names["ce_cause"], names["ce_sequence"], names.get("ce_drill") == "true")
-    return Said(_where(record), kind, *about, record.value)
+    event_id, cause, sequence = (word.decode(errors="replace") for word in about)
+    return Said(_where(record), event, event_id, cause, sequence, named.get("ce_drill") == b"true", record.value)
 
 
 def _where(record: Any) -> str:
