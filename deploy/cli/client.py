@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from deploy.local import folders, record
-from deploy.local.credentials import API_TOKEN
+from deploy.local.credentials import API_TOKEN, PEER_TOKEN
 from deploy.local.ports import HOST
 from deploy.local.trouble import Trouble
 
@@ -47,6 +47,7 @@ class Whereabouts:
     urls: Mapping[str, str]
     kafka: str
     token: str = field(repr=False)
+    peer_token: str = field(repr=False, default="")
 
 
 def whereabouts(state: Path | None = None) -> Whereabouts:
@@ -57,7 +58,11 @@ def whereabouts(state: Path | None = None) -> Whereabouts:
     kafka = os.environ.get("JINGYI_KAFKA") or _kafka_of(note)
     if not kafka or not {INTAKE, RISK, DISPATCH, ADAPTER} <= urls.keys():
         raise Trouble(f"Nothing runs in {home}; `make run` starts it, and `make demo` plays one joint response.")
-    return Whereabouts(urls, kafka, os.environ.get("JINGYI_API_TOKEN") or _token_in(home))
+    staff, peers = (
+        os.environ.get(variable) or _token_in(home, name, variable)
+        for variable, name in (("JINGYI_API_TOKEN", API_TOKEN), ("JINGYI_PEER_TOKEN", PEER_TOKEN))
+    )
+    return Whereabouts(urls, kafka, staff, peers)
 
 
 def _named_by_environment() -> dict[str, str]:
@@ -70,11 +75,11 @@ def _kafka_of(note: Mapping[str, Any]) -> str | None:
     return f"{HOST}:{port}" if port else None
 
 
-def _token_in(home: Path) -> str:
+def _token_in(home: Path, name: str, variable: str) -> str:
     try:
-        return (home / API_TOKEN).read_text(encoding="utf-8").strip()
+        return (home / name).read_text(encoding="utf-8").strip()
     except OSError:
-        raise Trouble(f"The token in {home / API_TOKEN} cannot be read; set JINGYI_API_TOKEN.") from None
+        raise Trouble(f"The token in {home / name} cannot be read; set {variable}.") from None
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""死信 by hand: records that no service could understand, with the reason: `jingyi dead-letters list|show`."""
+"""死信 by hand: records that no service could understand, with the reason: `jingyi dead-letters list|show|replay`."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -22,6 +22,9 @@ app = typer.Typer(no_args_is_help=True, help="Records that no service could unde
 PREFIX = "dead_letter_"
 MANY = 10_000
 
+REPLAYED, OUTCOME, LEARNT = f"{PREFIX}replayed", f"{PREFIX}outcome", "learnt"
+"""A note beside the dead letters names one that was told again, and what came of it."""
+
 
 @dataclass(frozen=True)
 class DeadLetter:
@@ -38,6 +41,12 @@ class DeadLetter:
     trace: str
     headers: dict[str, str]
     value: str
+    replayed: str = ""
+
+    @property
+    def open(self) -> bool:
+        """Whether the service that could not understand it has not learnt it since."""
+        return self.replayed != LEARNT
 
 
 def register(root: typer.Typer) -> None:
@@ -60,6 +69,8 @@ def listed(as_json: AsJson = False, state: State = None) -> None:
         console.print(f"[bold]{one.where}[/]  {one.at:%Y-%m-%d %H:%M:%S} UTC  [red]{one.reason}[/]")
         origin = f"{one.event} {one.event_id} 来自 from {one.origin}，未能读懂者 not understood by {one.service}"
         console.print(f"  {origin}\n  trace {one.trace}", style="dim")
+        if one.replayed:
+            console.print(f"  已重放 replayed: {one.replayed}", style="red" if one.open else "green")
     return None
 
 
@@ -90,7 +101,10 @@ async def letters(kafka: str) -> list[DeadLetter]:
         while any([await reader.position(partition) < end for partition, end in ends.items()]):
             for records in (await reader.getmany(timeout_ms=500, max_records=MANY)).values():
                 found += [letter(record) for record in records]
-    return sorted(found, key=lambda one: one.at)
+    notes = [one.headers for one in sorted(found, key=lambda one: one.at) if REPLAYED in one.headers]
+    replayed = {note[REPLAYED]: note.get(OUTCOME, "?") for note in notes}
+    letters = [replace(one, replayed=replayed.get(one.where, "")) for one in found if REPLAYED not in one.headers]
+    return sorted(letters, key=lambda one: one.at)
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from deploy.cli import alarms, calls, dead_letters, demo, incidents, rebuild, tasks
+from deploy.cli import alarms, calls, dead_letters, demo, incidents, rebuild, replay, tasks
 from deploy.cli import watch as live
 from deploy.cli.bench import bench
 from deploy.cli.trace import trace
@@ -35,6 +35,7 @@ app.command()(trace)
 app.command()(bench)
 for commands in (calls, incidents, alarms, tasks, dead_letters, rebuild, live, demo):
     commands.register(app)
+replay.register(dead_letters.app)
 
 
 @app.command()

@@ -96,6 +96,10 @@ class Reading:
 
     def _take(self, record: Any) -> None:
         headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
+        if told := headers.get("dead_letter_replayed"):
+            if headers.get("dead_letter_outcome") == "learnt":
+                self.dead = [letter for letter in self.dead if letter.where != told]
+            return
         if record.topic.endswith(".dlq"):
             self.dead = [*self.dead, put_aside(record, headers)][-DEAD_LETTERS:]
             return
