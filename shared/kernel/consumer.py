@@ -26,6 +26,7 @@ from shared.kernel.hearing import Handler, Hearing
 from shared.kernel.relay import Relay
 from shared.kernel.store import Store
 from shared.kernel.suspects import Suspects
+from shared.kernel.watchdog import Watchdog
 
 AT_ONCE = 1000
 """Records in work at the most; beyond it fetching pauses, polling goes on."""
@@ -82,7 +83,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._in_work = 0
         self._stopping = False
         self._idle = asyncio.Event()
-        self.joined = False
+        self._watchdog = Watchdog(group)
+        self.joined = self.unreachable = False
 
     async def run(self) -> None:
         """Hear for ever; returns only after `stop`."""
@@ -93,9 +95,11 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                     await kafka.start()
                 except (KafkaError, OSError) as silence:
                     log.warning("kafka_unreachable", brokers=self._bus.brokers, error=type(silence).__name__)
+                    self.unreachable = True
                     await _bounded(kafka.stop())
                     await asyncio.sleep(1)
                     continue
+                self.unreachable = False
                 kafka.subscribe(self._hearing.topics, listener=self)
                 await self._hear(kafka, lanes)
             for lane in self._walking:
@@ -119,7 +123,9 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self.joined = True
 
     async def _hear(self, kafka: Any, lanes: asyncio.TaskGroup) -> None:
-        committing = lanes.create_task(self._commit_offsets(kafka))
+        self._watchdog.polled()
+        beside = (self._commit_offsets(kafka), self._watchdog.watch(kafka, lambda: not self._in_work))
+        tasks = [lanes.create_task(work) for work in beside]
         try:
             while not self._stopping:
                 if self._in_work >= AT_ONCE:
@@ -127,13 +133,15 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 elif kafka.paused():
                     kafka.resume(*kafka.paused())
                 batches = await kafka.getmany(timeout_ms=500)
+                self._watchdog.polled()
                 for partition, records in batches.items():
                     if partition not in self._partitions:
                         until = self._suspects.until(partition, kafka.highwater(partition) or 0)
                         self._partitions[partition] = _Partition(min(until, records[0].offset + CAREFUL))
                     self._take(self._partitions[partition], records, lanes)
         finally:
-            committing.cancel()
+            for task in tasks:
+                task.cancel()
             if self._stopping:
                 await self._drained()
                 await self._commit_once(kafka)

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+import pytest
 
 from deploy.local.valkey import Valkey
 from shared.kernel import clock
@@ -83,8 +84,9 @@ async def test_a_wall_clock_that_jumps_back_an_hour_does_not_delay_it(
         await fired_once(client, case, within=2)
 
 
+@pytest.mark.parametrize("jump", [timedelta(minutes=10), timedelta(hours=1)])
 async def test_a_wall_clock_that_jumps_ahead_fires_early_rather_than_late(
-    settings: Settings, client: httpx.AsyncClient
+    settings: Settings, client: httpx.AsyncClient, jump: timedelta
 ) -> None:
     case, ahead = uuid4(), timedelta()
 
@@ -94,5 +96,20 @@ async def test_a_wall_clock_that_jumps_ahead_fires_early_rather_than_late(
     async with running(build, settings, jumping):
         await ready(client)
         await add(client, case, 1, "one")
-        ahead = timedelta(hours=1)
+        ahead = jump
+        await fired_once(client, case, within=2)
+
+
+async def test_a_deadline_set_after_a_jump_back_is_as_long_as_any_and_survives_the_jump_forth(
+    settings: Settings, client: httpx.AsyncClient
+) -> None:
+    case, back = uuid4(), timedelta(hours=1)
+
+    def jumping() -> datetime:
+        return clock.now() - back
+
+    async with running(build, settings, jumping):
+        await ready(client)
+        await add(client, case, 1, "one")
+        back = timedelta()
         await fired_once(client, case, within=2)
