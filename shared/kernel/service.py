@@ -119,8 +119,9 @@ class Process:
         if self.stopping.is_set():
             return 503, {"status": "stopping"}
         joined = all(consumer.joined for consumer in self.consumers)
-        if not (joined and store) and not self.service.alone():
-            return 503, {"status": "degraded" if joined else "starting", "away": away}
+        met = all(consumer.joined or consumer.unreachable for consumer in self.consumers)  # else peers' doors serve
+        if not (met and store) and not self.service.alone():
+            return 503, {"status": "degraded" if met else "starting", "away": away}
         return 200, {
             "status": "degraded" if away or self.verifier.weak or not joined else "ready",
             "away": away,
