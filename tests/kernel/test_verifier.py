@@ -44,6 +44,11 @@ async def topic(settings: Settings, **changed: str) -> str:
     name = f"tally.{uuid4().hex[:8]}"
     async with topics.administrator(settings.kafka) as admin:
         await admin.create_topics([NewTopic(name, 1, 1, topic_configs={**SAFE, **changed})])
+
+        async def known() -> bool:
+            return bool((await admin.describe_topics([name]))[0]["partitions"])
+
+        await until(known)
     return name
 
 
