@@ -22,6 +22,7 @@ from deploy.local.trouble import Trouble
 T = TypeVar("T")
 
 INTAKE, RISK, DISPATCH, ADAPTER = "hotline_intake", "risk_assessment", "dispatch", "responder_adapter"
+AUDITOR = "auditor"
 GIVE_UP_AFTER = 15.0
 """Seconds for which one act is sent again, under its own key, while nobody answers."""
 
@@ -66,7 +67,7 @@ def whereabouts(state: Path | None = None) -> Whereabouts:
 
 
 def _named_by_environment() -> dict[str, str]:
-    named = {name: os.environ.get(f"JINGYI_URL_{name.upper()}") for name in (INTAKE, RISK, DISPATCH, ADAPTER)}
+    named = {name: os.environ.get(f"JINGYI_URL_{name.upper()}") for name in (INTAKE, RISK, DISPATCH, ADAPTER, AUDITOR)}
     return {name: url.rstrip("/") for name, url in named.items() if url}
 
 

@@ -13,9 +13,10 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from deploy.cli import alarms, calls, dead_letters, demo, incidents, rebuild, replay, tasks
+from deploy.cli import alarms, audit, calls, dead_letters, demo, incidents, rebuild, replay, tasks
 from deploy.cli import watch as live
 from deploy.cli.bench import bench
+from deploy.cli.heartbeat import heartbeat
 from deploy.cli.trace import trace
 from deploy.local import folders, record, table
 from deploy.local.ports import Ports
@@ -33,7 +34,7 @@ FreePorts = Annotated[bool, typer.Option("--free-ports", help="Take ports that n
 
 app.command()(trace)
 app.command()(bench)
-for commands in (calls, incidents, alarms, tasks, dead_letters, rebuild, live, demo):
+for commands in (calls, incidents, alarms, tasks, audit, dead_letters, rebuild, live, demo):
     commands.register(app)
 replay.register(dead_letters.app)
 
@@ -63,6 +64,8 @@ def status(state: StateFolder = None) -> None:
     if found is None:
         fail(Trouble(f"Nothing runs in {home}; `make run` starts it."))
     console.print(table.drawn(table.rows(found.get("programs", {}))))
+    said, colour = heartbeat(found.get("urls", {}))
+    console.print(f"  {said}", style=colour, highlight=False)
     point(found.get("urls", {}))
 
 

@@ -56,7 +56,7 @@ def words(cities: Cities, one: Silence) -> str:
     spoken = spoken_number(pack.area_code, one.case) if pack else str(one.case)[-6:]
     city = cities.get(desk_city(one.desk))
     desk = city.entry(one.desk) if city else None
-    return f"{spoken} · {desk.number if desk else one.desk} · 现在拨打 phone now"
+    return f"【警医】{spoken} 请立即拨打 {f'{desk.name} {desk.number}' if desk else one.desk} phone now"
 
 
 def channels(city: City | None, environment: Mapping[str, str]) -> tuple[str, ...]:

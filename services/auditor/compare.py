@@ -109,7 +109,7 @@ def _unrung(ledger: Ledger | None, now: datetime) -> Iterator[Finding]:
         for one in row.desks:
             if one.phase == AWAITED and one.due_at is not None and one.due_at + LATE <= now:
                 yield Finding(UNRUNG, one.due_at, row.case, row.city, one.desk, alarm=True)
-        if not row.desks and row.due_at is not None and row.due_at + LATE <= now:
+        if row.due_at is not None and row.due_at + LATE <= now:
             yield Finding(UNRUNG, row.due_at, row.case, row.city, alarm=True)
 
 

@@ -49,7 +49,8 @@ def _of_row(row: Row, account: Account | None, now: datetime) -> Iterator[Silenc
         taken = turns.get(one.desk) in TAKEN and not (one.phase == CLAIMED and passed)
         if one.phase in OPEN and passed and not taken:
             yield Silence(row.case, row.city, one.desk)
-    if not row.desks and not turns and row.due_at is not None and row.due_at <= now:
+    answered = account is not None and not account.unanswered
+    if row.due_at is not None and row.due_at <= now and not answered:
         yield Silence(row.case, row.city, desk_id(row.city, POLICE))
 
 

@@ -30,7 +30,7 @@ class RowDesk(Said):
 
 
 class Row(Said):
-    """One standing row of the ledger. `due_at` is the row's own moment while nobody was called out."""
+    """One standing row of the ledger. `due_at` is the row's own moment while a cry for help has had no answer."""
 
     case: UUID
     city: str

@@ -1,6 +1,7 @@
 """Its own reading of Kafka: everything said since yesterday, outside any group, folded into accounts."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -58,6 +59,18 @@ class Reading:
                         await reader.stop()
             await asyncio.sleep(1)
 
+    async def once(self, since: datetime) -> None:
+        """Read everything that was said since then, up to now. Raises KafkaError, OSError."""
+        reader = self.bus.reader(*NAMES)
+        try:
+            await reader.start()
+            await self._go_on(reader, since)
+            ends = await reader.end_offsets(list(reader.assignment()))
+            while not await self._reached(reader, ends):
+                await self._hear(reader)
+        finally:
+            await reader.stop()
+
     def forget(self, now: datetime) -> None:
         """Let go of what waits for nobody and was last spoken of an hour ago."""
         old = [
@@ -81,18 +94,26 @@ class Reading:
         followed = looked = clock()
         ends = await reader.end_offsets(list(reader.assignment()))
         while clock() - followed < STUCK_AFTER:
-            for partition, records in (await reader.getmany(timeout_ms=500)).items():
-                self._places[partition] = records[-1].offset + 1
+            if await self._hear(reader):
                 followed = clock()
-                for record in records:
-                    self._take(record)
-            if all([await reader.position(one) >= end for one, end in ends.items()]):
+            if await self._reached(reader, ends):
                 self.whole_at, followed = looked, clock()
                 await asyncio.sleep(GATHER)
                 if clock() - looked >= LOOK_EVERY:
                     looked = clock()
                     ends = await reader.end_offsets(list(ends))
         log.warning("reader_stuck", seconds=STUCK_AFTER)
+
+    async def _hear(self, reader: Any) -> bool:
+        found = await reader.getmany(timeout_ms=500)
+        for partition, records in found.items():
+            self._places[partition] = records[-1].offset + 1
+            for record in records:
+                self._take(record)
+        return bool(found)
+
+    async def _reached(self, reader: Any, ends: Mapping[TopicPartition, int]) -> bool:
+        return all([await reader.position(one) >= end for one, end in ends.items()])
 
     def _take(self, record: Any) -> None:
         headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}

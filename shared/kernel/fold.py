@@ -100,7 +100,8 @@ def _folded(machine: Machine[S], address: Address, told: Sequence[_Told]) -> Lif
                 state = machine.evolve(state, each.event)
             except KeyError:
                 impossible += 1
-        since = (since or each.event.at) if machine.listed(state) else None
+        listed = machine.listed(state) and not told[0].said.drill
+        since = (since or each.event.at) if listed else None
     return Life(
         machine,
         address,

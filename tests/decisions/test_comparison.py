@@ -159,7 +159,7 @@ def test_a_ledger_from_memory_drops_no_row() -> None:
 
 
 def test_what_is_said_outside_is_the_spoken_number_the_desk_and_nothing_else() -> None:
-    assert words(CITIES, Silence(CASE, CITY, POLICE)) == "0354-051393-6 · 0354110 · 现在拨打 phone now"
+    assert words(CITIES, Silence(CASE, CITY, POLICE)) == "【警医】0354-051393-6 请立即拨打 110 0354110 phone now"
 
 
 def test_the_drill_case_of_an_hour_is_a_uuid7_of_that_hour() -> None:

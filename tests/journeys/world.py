@@ -11,11 +11,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
+import httpx
 import yaml
 from redis.asyncio import Redis
 from uuid_utils import uuid7
 
-from deploy.cli.client import ADAPTER, DISPATCH, INTAKE, Client, Whereabouts, call_path, connected, incident_path
+from deploy.cli.client import (
+    ADAPTER,
+    AUDITOR,
+    DISPATCH,
+    INTAKE,
+    Client,
+    Whereabouts,
+    call_path,
+    connected,
+    incident_path,
+)
 from deploy.cli.timeline import Story, Wanted, following
 from deploy.local.supervisor import Program
 from deploy.local.system import DESKS, Items, Plan, Running, system
@@ -32,29 +43,28 @@ PROMPT = {"answer": "deliver_then_accept", "accept_after": 0.3, "delays": QUICK,
 
 
 @dataclass
-class Held:
-    """Kafka's switch: while it is off, the supervisor's restart of the broker waits. `clocks` are for every city."""
+class Switches:
+    """One for each program: while it is off, the supervisor's restart waits. `clocks` are for every city."""
 
-    on: asyncio.Event = field(default_factory=asyncio.Event)
+    off: set[str] = field(default_factory=set)
     clocks: dict[str, float] = field(default_factory=dict)
 
     def items(self, plan: Plan) -> Items:
-        """The whole system, with the switch before its broker."""
+        """The whole system, with the switches before its programs."""
         for pack in (plan.state / "cities").glob("*.yaml"):
             told = yaml.safe_load(pack.read_text(encoding="utf-8"))
             told["clocks"] = told.get("clocks", {}) | self.clocks
             pack.write_text(yaml.safe_dump(told, allow_unicode=True), encoding="utf-8")
-        return tuple(
-            self._held(item) if isinstance(item, Program) and item.name == "kafka" else item for item in plan.items()
-        )
+        return tuple(self._switched(item) if isinstance(item, Program) else item for item in plan.items())
 
-    def _held(self, broker: Program) -> Program:
+    def _switched(self, program: Program) -> Program:
         async def prepare() -> None:
-            await self.on.wait()
-            if broker.prepare:
-                await broker.prepare()
+            while program.name in self.off:
+                await asyncio.sleep(0.1)
+            if program.prepare:
+                await program.prepare()
 
-        return replace(broker, prepare=prepare)
+        return replace(program, prepare=prepare)
 
 
 @dataclass
@@ -63,7 +73,7 @@ class World:
 
     running: Running
     client: Client
-    kafka: Held
+    switches: Switches
 
     @property
     def where(self) -> Whereabouts:
@@ -83,16 +93,40 @@ class World:
     @asynccontextmanager
     async def kafka_down(self) -> AsyncIterator[None]:
         """No broker in here; afterwards it is up again with its data."""
-        broker = self.running.supervisor.standings["kafka"].process
-        assert broker is not None
-        self.kafka.on.clear()
-        self.running.kill("kafka")
-        await broker.wait()
+        async with self.down("kafka"):
+            yield
+
+    @asynccontextmanager
+    async def down(self, program: str) -> AsyncIterator[None]:
+        """Killed, and not there in here; afterwards it is up again."""
+        process = self.running.supervisor.standings[program].process
+        assert process is not None
+        self.switches.off.add(program)
+        self.running.kill(program)
+        await process.wait()
         try:
             yield
         finally:
-            self.kafka.on.set()
-            await self.running.until_ready("kafka")
+            self.switches.off.discard(program)
+            await self.running.until_ready(program)
+
+    async def beats(self) -> bool:
+        """Whether the auditor finds that everything agrees."""
+        return bool((await self.watch()).get("agrees"))
+
+    async def watch(self) -> dict[str, Any]:
+        """The auditor's heartbeat; nothing if it gives none."""
+        try:
+            answer = await self.client.http.get(f"{self.where.urls[AUDITOR]}/heartbeat")
+        except httpx.TransportError:
+            return {}
+        told: dict[str, Any] = answer.json()
+        return told
+
+    async def said_outside(self, words: str) -> int:
+        """How often people outside were told exactly this."""
+        log = await self.client.desk("channel", "/log")
+        return sum(line["what"] == "message" and line["words"] == words for line in log)
 
     @asynccontextmanager
     async def frozen(self, service: str) -> AsyncIterator[None]:
@@ -238,9 +272,8 @@ async def eventually(so: Callable[[], Awaitable[bool]], within: float) -> None:
 @asynccontextmanager
 async def world(state: Path, **clocks: float) -> AsyncIterator[World]:
     """Everything as real processes on free ports, with its data in `state`; cities with these clocks."""
-    kafka = Held(clocks=clocks)
-    kafka.on.set()
-    async with system(state, items=kafka.items) as running:
+    switches = Switches(clocks=clocks)
+    async with system(state, items=switches.items) as running:
         where = Whereabouts(running.urls, running.kafka, running.api_token)
         async with connected(where, "supervisor-1") as client:
-            yield World(running, client, kafka)
+            yield World(running, client, switches)
