@@ -94,7 +94,8 @@ class Outside:
             if not city.chain:
                 log.warning("screens_alone_ring", city=code, signal="warning", do="name channels in the city pack")
             for variable in (name for person in city.chain for name in person.channels):
-                if not await outside.usable(self.environment.get(variable, "")):
+                address = self.environment.get(variable)
+                if not address or not await outside.usable(address):
                     log.warning("no_channel", city=code, variable=variable, signal="warning", do="set it for apprise")
 
     async def _told(self, notice: Notice) -> None:
