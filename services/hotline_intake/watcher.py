@@ -93,6 +93,7 @@ def routes(watcher: Watcher) -> APIRouter:
 
     @router.get("/watch", summary="Whether the auditor beats 核对程序是否在岗")
     async def watch(_: Actor) -> Watched:
+        """How the auditor's heartbeat stands, as this intake sees it."""
         return watcher.view()
 
     return router

@@ -39,6 +39,7 @@ def routes(hearing: Hearing, token: str, doubted: Doubted) -> APIRouter:
 
     @router.get(EVENTS)
     async def hears() -> dict[str, list[str]]:
+        """The types of events that are heard here."""
         return {"hears": hearing.types}
 
     @router.post(EVENTS)
@@ -46,6 +47,7 @@ def routes(hearing: Hearing, token: str, doubted: Doubted) -> APIRouter:
         batch: list[Structured],
         doubt: Annotated[float | None, Header(alias="jingyi-doubt", ge=0, description="Seconds")] = None,
     ) -> dict[str, Any]:
+        """Learn a batch; what is in neither list of the answer is to be sent again."""
         if doubt is not None:
             doubted(doubt)
         outcome = await _learn(hearing, batch)
