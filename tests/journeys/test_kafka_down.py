@@ -2,7 +2,11 @@
 
 import asyncio
 import json
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 
+import pytest
 import structlog
 
 from deploy.local.system import DESKS
@@ -12,6 +16,8 @@ ASSESS_BY = 10.0
 HEDGED_BY = 5.0
 LOADED = 3.0
 """Seconds a machine that does much else may take longer."""
+
+Fault = Callable[[World], AbstractAsyncContextManager[None]]
 
 log = structlog.get_logger()
 
@@ -45,10 +51,11 @@ async def test_the_ledger_rings_without_kafka_and_assessment_and_what_was_phoned
         await incident.one_car_from("desk_120")
 
 
-async def test_desks_are_reached_without_kafka_in_seconds_and_each_sends_one_car(world: World) -> None:
+@pytest.mark.parametrize("fault", [World.kafka_down, partial(World.frozen, service="kafka")], ids=["down", "frozen"])
+async def test_desks_are_reached_without_kafka_in_seconds_and_each_sends_one_car(world: World, fault: Fault) -> None:
     clock = asyncio.get_running_loop().time
     async with world.call() as incident:
-        async with world.kafka_down():
+        async with fault(world):
             await incident.opens()
             await incident.is_at("演示路1号")
             saved = clock()
