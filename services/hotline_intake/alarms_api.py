@@ -1,49 +1,90 @@
 """The alarms of a city: which desks a human must phone now, and who is doing it."""
 
 from datetime import UTC, datetime
+from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
 
-from services.hotline_intake.alarm import ClaimAlarm, ReleaseAlarm, SettleAlarm
-from services.hotline_intake.call import Call
+from services.hotline_intake.acceptance import Acceptance, Kept
+from services.hotline_intake.acts import What
+from services.hotline_intake.mirror import Mirror
 from services.hotline_intake.requests import DeskNamed, Settlement
-from services.hotline_intake.seat import PROBLEMS, Act, Asking, Seat
-from services.hotline_intake.views import AlarmView, CallView, alarm_views
+from services.hotline_intake.seat import KEPT, PROBLEMS, Act
+from services.hotline_intake.views import (
+    AlarmView,
+    CallView,
+    KeptView,
+    Standing,
+    alarm_views,
+    call_view,
+    kept_view,
+    row_view,
+)
 from shared.kernel import web
-from shared.kernel.keeper import Keeper
 from shared.kernel.service import Kit
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 
 
-def routes(kit: Kit, calls: Keeper[Call]) -> APIRouter:
+def routes(kit: Kit, acceptance: Acceptance, mirror: Mirror) -> APIRouter:
     """Reading the alarms, and answering them."""
-    router = APIRouter(prefix="/cities/{city}/alarms", tags=["alarms 人工告警"], responses=PROBLEMS)
+    router = APIRouter(prefix="/cities/{city}/alarms", tags=["alarms 人工告警"], responses=PROBLEMS | KEPT)
 
     @router.get("", summary="Who must be phoned now 现在要打给谁")
     async def list_alarms(city: str, _: web.Actor) -> list[AlarmView]:
-        """Every desk of this line's calls that rings or is being phoned, longest ringing first."""
+        """Every desk of this line's calls that rings or is being phoned, longest ringing first.
+
+        `from_memory` marks what the store does not say, or not yet.
+        """
         line = web.city(kit.cities, city)
-        found = [view for call in await calls.listed(city) for view in alarm_views(kit.cities, line, call)]
+        found = [
+            view
+            for call, from_memory in await mirror.alarming(city)
+            for view in alarm_views(kit.cities, line, call, from_memory=from_memory)
+        ]
         return sorted(found, key=lambda alarm: alarm.ringing_since or NEVER)
 
-    async def obeyed(act: Asking, command: ClaimAlarm | ReleaseAlarm | SettleAlarm) -> CallView:
-        return await Seat(kit, calls, web.city(kit.cities, act.city).code, act.case).tell(command, act.cause)
+    async def obeyed(act: Act, what: What, body: BaseModel, response: Response) -> CallView | KeptView:
+        city = web.city(kit.cities, act.city)
+        outcome = await acceptance.take(act.act(what, body))
+        if isinstance(outcome, Kept):
+            response.status_code = 202
+            return kept_view(kit.cities, city, outcome.act, outcome.call)
+        return call_view(city, act.case, outcome.state)
 
     @router.post("/{case}/claims", summary="I am phoning 我来打", status_code=201)
-    async def claim(act: Act, body: DeskNamed) -> CallView:
+    async def claim(act: Act, body: DeskNamed, response: Response) -> CallView | KeptView:
         """Claim a ringing desk: the machine holds until you settle or release it, or the claim lapses."""
-        return await obeyed(act, ClaimAlarm(case=act.case, city=act.city, desk=body.desk, by=act.by))
+        return await obeyed(act, What.CLAIM, body, response)
 
     @router.post("/{case}/releases", summary="I could not reach them 未打通", status_code=201)
-    async def release(act: Act, body: DeskNamed) -> CallView:
+    async def release(act: Act, body: DeskNamed, response: Response) -> CallView | KeptView:
         """Give your claim back: it rings again, and the machine sends again."""
-        return await obeyed(act, ReleaseAlarm(case=act.case, city=act.city, desk=body.desk, by=act.by))
+        return await obeyed(act, What.RELEASE, body, response)
 
     @router.post("/{case}/settlements", summary="The desk has it 对方已接警", status_code=201)
-    async def settle(act: Act, body: Settlement) -> CallView:
+    async def settle(act: Act, body: Settlement, response: Response) -> CallView | KeptView:
         """Write down the officer's and the event number that the desk gave on the phone: the alarm ends."""
-        told = {"desk": body.desk, "officer": body.officer, "event_no": body.event_no}
-        return await obeyed(act, SettleAlarm(case=act.case, city=act.city, by=act.by, **told))
+        return await obeyed(act, What.SETTLEMENT, body, response)
+
+    return router
+
+
+def ledger_routes(kit: Kit, mirror: Mirror) -> APIRouter:
+    """The standing rows, for the auditor."""
+    router = APIRouter(dependencies=[web.peer(kit.settings.peer_token.get_secret_value())], include_in_schema=False)
+
+    @router.get("/ledger")
+    async def ledger() -> Standing:
+        """Every standing row of every city of this service, drills too; from memory while the store is silent."""
+        if not mirror.silent:
+            await mirror.look()
+        rows = [
+            row_view(city, UUID(at.instance), row.call, drill=row.drill)
+            for city in kit.cities.values()
+            for at, row in mirror.standing(city.code)
+        ]
+        return Standing(rows=tuple(rows), from_memory=mirror.silent)
 
     return router

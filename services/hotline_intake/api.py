@@ -1,15 +1,16 @@
 """The seat's door to a call: opening it, reading it, ending it, planning what follows."""
 
-from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Response
 
 from services.hotline_intake import follow_up
-from services.hotline_intake.call import Call, CallUnknown, EndCall, OpenCall, PlanFollowUp, Status
+from services.hotline_intake.acceptance import Acceptance, Kept
+from services.hotline_intake.acts import What
+from services.hotline_intake.call import Call, CallUnknown, EndCall, PlanFollowUp, Status
 from services.hotline_intake.requests import CallOpening, Case, Ending, FollowUpPlan
-from services.hotline_intake.seat import PROBLEMS, Act, Seat
-from services.hotline_intake.views import CallFile, CallView
+from services.hotline_intake.seat import KEPT, PROBLEMS, Act, Seat
+from services.hotline_intake.views import CallFile, CallView, KeptView, kept_view
 from shared.kernel import web
 from shared.kernel.keeper import Keeper
 from shared.kernel.service import Kit
@@ -17,21 +18,22 @@ from shared.kernel.service import Kit
 HERE = ZoneInfo("Asia/Shanghai")
 
 
-def routes(kit: Kit, calls: Keeper[Call]) -> APIRouter:
+def routes(kit: Kit, calls: Keeper[Call], acceptance: Acceptance) -> APIRouter:
     """What a seat does with a call as a whole."""
     router = APIRouter(prefix="/cities/{city}/calls/{case}", tags=["calls 来电"], responses=PROBLEMS)
 
-    @router.put("", summary="Open a call 接通来电", status_code=201, responses={200: {"model": CallView}})
-    async def put_call(act: Act, body: CallOpening, response: Response) -> CallView:
+    @router.put("", summary="Open a call 接通来电", status_code=201, responses=KEPT | {200: {"model": CallView}})
+    async def put_call(act: Act, body: CallOpening, response: Response) -> CallView | KeptView:
         """Open the call, or find it open: 201 when it is new, 200 when it already was."""
         seat = Seat(kit, calls, web.city(kit.cities, act.city).code, act.case)
-        before = await seat.call()
-        caller = body.caller and await _sealed(seat, before, body.caller)
-        command = OpenCall(case=act.case, city=act.city, counsellor=act.by, caller=caller)
-        learned = await calls.learn(command, replace(act.cause, drill=act.cause.drill or body.drill))
-        new = not learned.known and (before is None or before.status is Status.NEW)
+        before = await acceptance.before(seat)
+        outcome = await acceptance.take(act.act(What.OPENING, body, drill=body.drill))
+        if isinstance(outcome, Kept):
+            response.status_code = 202
+            return kept_view(kit.cities, seat.city, outcome.act, outcome.call)
+        new = not outcome.known and (before is None or before.status is Status.NEW)
         response.status_code = 201 if new else 200
-        return seat.view(learned.state)
+        return seat.view(outcome.state)
 
     @router.get("", summary="Read a call 查看来电")
     async def read_call(city: str, case: Case, _: web.Actor) -> CallFile:
@@ -57,10 +59,3 @@ def routes(kit: Kit, calls: Keeper[Call]) -> APIRouter:
         return await seat.tell(PlanFollowUp(case=act.case, city=act.city, follow_ups=dates, by=act.by), act.cause)
 
     return router
-
-
-async def _sealed(seat: Seat, before: Call | None, number: str) -> str:
-    # A number sealed twice reads differently, so the same number keeps its first ciphertext.
-    if before and before.caller and number == await seat.unseal("caller", before.caller):
-        return before.caller
-    return await seat.seal("caller", number)

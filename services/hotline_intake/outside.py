@@ -1,7 +1,7 @@
 """外呼: tells the people of a city's chain which desk to phone now, and when it is over; words and numbers, no more."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID, uuid5
@@ -16,7 +16,7 @@ from shared.contract.city import Cities, OnCall
 from shared.contract.terms import desk_kind, spoken_number
 from shared.kernel import outside
 from shared.kernel.errors import Unavailable
-from shared.kernel.keeper import NAMES, Cause, Keeper
+from shared.kernel.keeper import NAMES, Cause
 from shared.kernel.outside import Tell
 
 log = structlog.get_logger()
@@ -76,7 +76,7 @@ class Notices:
 class Outside:
     """The one teller of this process. `environment` holds the channels' addresses, by the names in the city packs."""
 
-    calls: Keeper[Call]
+    learn: Callable[[ConfirmRing, Cause], Awaitable[None]]
     notices: Notices
     tell: Tell
     environment: Mapping[str, str]
@@ -108,7 +108,7 @@ class Outside:
         if notice.ring is not None and any(taken):
             command = ConfirmRing(case=notice.case, city=notice.city, ring=notice.ring)
             with suppress(Unavailable):  # what is not confirmed is repeated
-                await self.calls.learn(command, Cause(uuid5(NAMES, f"{notice.case}|ring|{notice.ring}")))
+                await self.learn(command, Cause(uuid5(NAMES, f"{notice.case}|ring|{notice.ring}")))
 
     async def _tell(self, person: OnCall, notice: Notice) -> bool:
         addresses = [self.environment[name] for name in person.channels if self.environment.get(name)]

@@ -1,17 +1,21 @@
 """A seat at work on one call: who asks for what, sealing what is personal, and the answer."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends
+from pydantic import BaseModel
 
+from services.hotline_intake import acts
 from services.hotline_intake.call import Call
 from services.hotline_intake.requests import Case
-from services.hotline_intake.views import CallFile, CallView, call_view
+from services.hotline_intake.views import CallFile, CallView, KeptView, call_view
 from shared.contract.city import City
 from shared.contract.event import Command
 from shared.kernel import web
+from shared.kernel.clock import now
 from shared.kernel.keeper import Address, Cause, Keeper
 from shared.kernel.service import Kit
 from shared.kernel.vault import Unreadable
@@ -29,6 +33,12 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 """What every route may refuse with, for its OpenAPI."""
 
 
+KEPT: dict[int | str, dict[str, Any]] = {
+    202: {"model": KeptView, "description": "The store is silent: kept in the journal, people are rung 已存入本机日志"}
+}
+"""What these routes answer while the store is silent."""
+
+
 @dataclass(frozen=True)
 class Asking:
     """One act of one person on one call; `by` is who proved to act, whatever the body says."""
@@ -37,10 +47,26 @@ class Asking:
     case: UUID
     by: str
     cause: Cause
+    at: datetime
+
+    def act(self, what: acts.What, body: BaseModel, *, drill: bool = False) -> acts.Act:
+        """The same as the journal keeps it."""
+        cause = self.cause
+        return acts.Act(
+            what=what,
+            city=self.city,
+            case=self.case,
+            by=self.by,
+            at=self.at,
+            id=cause.id,
+            fingerprint=cause.fingerprint,
+            drill=cause.drill or drill,
+            body=body.model_dump(mode="json", exclude_none=True),
+        )
 
 
 async def _asking(city: str, case: Case, actor: web.Actor, asked: web.Asked) -> Asking:
-    return Asking(city, case, actor, asked)
+    return Asking(city, case, actor, asked, now())
 
 
 Act = Annotated[Asking, Depends(_asking)]
@@ -75,7 +101,10 @@ class Seat:
         return call if call and call.city == self.code else None
 
     async def seal(self, field: str, value: Any) -> str:
-        """`value` as ciphertext."""
+        """`value` as ciphertext. A number sealed twice reads differently, so the same number keeps its first one."""
+        before = await self.call() if field == "caller" else None
+        if before and before.caller and value == await self.unseal("caller", before.caller):
+            return before.caller
         return await self.kit.vault.seal(self.case, field, value, city=self.code)
 
     async def unseal(self, field: str, sealed: str | None) -> Any:

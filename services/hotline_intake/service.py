@@ -4,7 +4,9 @@ import os
 from functools import partial
 
 from services.hotline_intake import alarms_api, api, call, drills_api, facts_api, watcher
+from services.hotline_intake.acceptance import Acceptance
 from services.hotline_intake.call import Call
+from services.hotline_intake.mirror import Mirror
 from services.hotline_intake.outside import Notices, Outside
 from shared.contract.callouts import (
     CallOutAccepted,
@@ -41,7 +43,7 @@ from shared.contract.city import Cities
 from shared.contract.event import Event
 from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered, IncidentOpened, IncidentRaised
 from shared.contract.risk import RiskAssessed
-from shared.kernel.keeper import Effect, Machine
+from shared.kernel.keeper import Cause, Effect, Machine, by_case
 from shared.kernel.service import Kit, Service
 
 
@@ -57,8 +59,14 @@ def build(kit: Kit) -> Service:
     notices = Notices(kit.cities)
     over: dict[type[Event], Effect] = dict.fromkeys((DeskConfirmed, AlarmSettled, WatchCleared), notices.over)
     calls = kit.keep(machine(kit.cities), effects={AlarmSounded: notices.ring, **over})
-    watch = watcher.Watcher(kit)
-    outside = Outside(calls, notices, kit.tell, dict(os.environ))
+    watch, mirror = watcher.Watcher(kit), Mirror(calls, kit.cities)
+    outside = Outside(mirror.learn, notices, kit.tell, dict(os.environ))
+    journal = kit.journals(kit.settings.journal / kit.settings.instance, kit.settings.masters)
+    acceptance = Acceptance(kit, calls, journal, mirror)
+
+    async def heard(message: Event, cause: Cause) -> None:
+        mirror.saw(by_case(message), await calls.learn(message, cause))
+
     return Service(
         name="hotline_intake",
         consumes={},
@@ -81,7 +89,7 @@ def build(kit: Kit) -> Service:
                 CallOutCancelled,
                 CallOutUncertain,
             ),
-            calls.learn,
+            heard,
         ),
         emits=frozenset(
             {
@@ -104,11 +112,14 @@ def build(kit: Kit) -> Service:
             }
         ),
         routes=(
-            api.routes(kit, calls),
-            facts_api.routes(kit, calls),
-            alarms_api.routes(kit, calls),
+            api.routes(kit, calls, acceptance),
+            facts_api.routes(kit, acceptance),
+            alarms_api.routes(kit, acceptance, mirror),
+            alarms_api.ledger_routes(kit, mirror),
             drills_api.routes(kit, calls),
             watcher.routes(watch),
         ),
-        tasks=(outside.run, watch.run),
+        tasks=(outside.run, watch.run, mirror.run, acceptance.run),
+        first=(acceptance.read,),
+        alone=lambda: journal.usable,
     )

@@ -2,16 +2,21 @@
 
 from datetime import datetime
 from enum import StrEnum
-from uuid import UUID
+from typing import Literal
+from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.hotline_intake.acts import Act, What
 from services.hotline_intake.call import Call, Status
-from services.hotline_intake.ledger import Alarm
+from services.hotline_intake.ledger import Alarm, due_at, heard_by
 from services.hotline_intake.watch import ALARMING, Phase
 from shared.contract.calls import CallEnding, FollowUp
 from shared.contract.city import Cities, City
 from shared.contract.terms import Brief, Confidence, desk_city, desk_kind, spoken_number
+
+PHONE = "存储无应答，已存入本机。请立即拨打下列指挥台。 The store is silent; this is kept here. Phone these desks now."
+WAIT = "存储无应答，已存入本机，恢复后自动处理。 The store is silent; this is kept here and goes on when it answers."
 
 
 class View(BaseModel):
@@ -94,6 +99,52 @@ class ScreeningSaved(View):
     call: CallView
 
 
+class PhoneNow(View):
+    """A desk to phone now 立即拨打."""
+
+    desk: str = Field(examples=["140700-110"])
+    desk_name: str | None = None
+    number: str | None = Field(None, description="Null where no city pack names it")
+    claimed_by: str | None = None
+
+
+class KeptView(View):
+    """已存入本机日志: the store is silent. It is kept on this machine, people are rung, and it is learnt later."""
+
+    saved: Literal["journal"] = "journal"
+    case: UUID
+    spoken_number: str
+    phone_now: tuple[PhoneNow, ...]
+    say: str = Field(description="What to do, in words")
+    screening: UUID | None = None
+    call: CallView = Field(description="As far as it is known without the store")
+
+
+class RowDesk(DeskView):
+    """One desk of a standing row. `due_at` is when its silence is an alarm, or its claim lapses."""
+
+    due_at: datetime | None = None
+
+
+class Row(View):
+    """A standing row. `due_at` is the row's own moment while nobody was called out."""
+
+    case: UUID
+    city: str
+    spoken_number: str
+    drill: bool
+    armed_at: datetime | None
+    due_at: datetime | None
+    desks: tuple[RowDesk, ...]
+
+
+class Standing(View):
+    """Every standing row, for the auditor; without personal data. `from_memory` while the store is silent."""
+
+    rows: tuple[Row, ...]
+    from_memory: bool
+
+
 class AlarmView(View):
     """人工告警: phone this desk now."""
 
@@ -108,6 +159,7 @@ class AlarmView(View):
     claimed_by: str | None = None
     rings: tuple[str, ...] = Field((), description="Who is being rung now: seats, supervisor, people told outside")
     taken: bool | None = Field(None, description="Whether a channel took the last ring outside; null before the first")
+    from_memory: bool = Field(False, description="The store is silent, or does not know of it yet")
 
 
 def call_view(city: City, case: UUID, call: Call) -> CallView:
@@ -123,6 +175,21 @@ def call_view(city: City, case: UUID, call: Call) -> CallView:
         has_brief=call.brief is not None,
         follow_ups=call.follow_ups,
         ledger=ledger_view(call.alarm),
+    )
+
+
+def row_view(city: City, case: UUID, call: Call, *, drill: bool) -> Row:
+    """A standing row as the auditor reads it."""
+    due = {name: due_at(call.alarm, desk, city.clocks) for name, desk in call.alarm.desks.items()}
+    desks = (RowDesk(**desk.model_dump(), due_at=due[desk.desk]) for desk in ledger_view(call.alarm).desks)
+    return Row(
+        case=case,
+        city=city.code,
+        spoken_number=spoken_number(city.area_code, case),
+        drill=drill,
+        armed_at=call.alarm.armed_at,
+        due_at=heard_by(call.alarm, city.clocks),
+        desks=tuple(desks),
     )
 
 
@@ -153,7 +220,26 @@ def _state(alarm: Alarm) -> Ledger:
     return Ledger.DONE if alarm.desks else Ledger.QUIET
 
 
-def alarm_views(cities: Cities, city: City, call: Call) -> list[AlarmView]:
+def kept_view(cities: Cities, city: City, act: Act, call: Call) -> KeptView:
+    """What the seat is told while the store is silent."""
+    desks = tuple(
+        PhoneNow(
+            desk=name, desk_name=desk_name(cities, name), number=desk_number(cities, call, name), claimed_by=desk.by
+        )
+        for name, desk in call.alarm.desks.items()
+        if desk.phase in ALARMING
+    )
+    return KeptView(
+        case=act.case,
+        spoken_number=spoken_number(city.area_code, act.case),
+        phone_now=desks,
+        say=PHONE if any(desk.claimed_by is None for desk in desks) else WAIT,
+        screening=uuid5(act.id, "screening") if act.what is What.SCREENING else None,
+        call=call_view(city, act.case, call),
+    )
+
+
+def alarm_views(cities: Cities, city: City, call: Call, *, from_memory: bool = False) -> list[AlarmView]:
     """A call's desks that ring or are being phoned."""
     return [
         AlarmView(
@@ -168,6 +254,7 @@ def alarm_views(cities: Cities, city: City, call: Call) -> list[AlarmView]:
             claimed_by=desk.by,
             rings=_rung(city, call.alarm) if desk.phase is Phase.RINGING else (),
             taken=call.alarm.sounding.taken if call.alarm.sounding.persons else None,
+            from_memory=from_memory,
         )
         for name, desk in call.alarm.desks.items()
         if call.case is not None and desk.phase in ALARMING

@@ -59,6 +59,8 @@ class Journal:
 
     def open(self) -> None:
         """Hold the folder for this process alone and read what is in it."""
+        if self.usable:
+            return
         try:
             self._open()
         except BlockingIOError:
@@ -72,8 +74,7 @@ class Journal:
         """Keep `what` (anything JSON holds) under this id; on disk when this returns. The same id again is no news."""
         if entry in self._kept:
             return
-        if not self.usable:
-            self.open()
+        self.open()
         self._append(self._entries, {"id": str(entry), "what": what})
         self._kept[entry] = what
 

@@ -1,15 +1,20 @@
 """What a service stands on: bus, store, the way to other machines and to people; the simulator passes its own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from shared.kernel import outside
 from shared.kernel.bus import Bus
+from shared.kernel.journal import Journal
 from shared.kernel.outside import Tell
 from shared.kernel.store import Committed, Store
+
+Keeps = Callable[[Path, Mapping[int, bytes]], Any]
+"""Opens the journal in a folder, with these master keys; has the methods of Journal."""
 
 Transport = Callable[..., httpx.AsyncBaseTransport]
 """Makes the pool of connections to one address; takes what httpx.AsyncHTTPTransport takes."""
@@ -26,3 +31,4 @@ class Platform:
     store: Callable[[str, Committed], Any] = Store
     transport: Transport = httpx.AsyncHTTPTransport
     tell: Tell = outside.tell
+    journal: Keeps = Journal

@@ -27,10 +27,11 @@ from shared.kernel.consumer import FOLLOWS, Consumer
 from shared.kernel.errors import Unavailable, places
 from shared.kernel.hearing import Handler, Hearing
 from shared.kernel.hedge import Hedge
+from shared.kernel.journal import Journal
 from shared.kernel.keeper import Effect, Keeper, Machine
 from shared.kernel.outside import Tell
 from shared.kernel.peer import Peer
-from shared.kernel.platform import Platform, Transport
+from shared.kernel.platform import Keeps, Platform, Transport
 from shared.kernel.relay import LEASE, Relay
 from shared.kernel.settings import Settings, sentence
 from shared.kernel.shards import shard_of
@@ -78,6 +79,7 @@ class Kit:
     now: Callable[[], datetime] = clock.now
     transport: Transport = httpx.AsyncHTTPTransport
     tell: Tell = outside.tell
+    journals: Keeps = Journal
 
     @property
     def cities(self) -> Cities:
@@ -197,7 +199,8 @@ def assemble(
 
     store = platform.store(settings.redis_url, committed)
     timers = Timers(store, now, relay.leased)
-    kit = Kit(name, settings, store, Vault(settings.masters, store), timers, now, platform.transport, platform.tell)
+    vault, ways = Vault(settings.masters, store), (platform.transport, platform.tell, platform.journal)
+    kit = Kit(name, settings, store, vault, timers, now, *ways)
     service = build(kit)
     consumers = tuple(
         Consumer(group, bus, handlers, store, relay)

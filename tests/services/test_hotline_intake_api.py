@@ -66,6 +66,7 @@ async def settings(kafka: Cluster, valkey: Valkey, tmp_path_factory: pytest.Temp
         port=free(1)[0],
         cities=folder,
         master_keys=folder / "master.keys",
+        journal=folder / "journal",
         instance="intake-test",
     )
 

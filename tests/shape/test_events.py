@@ -1,11 +1,11 @@
 """The services as built: who says what, who hears it, and that state is nothing but what was said."""
 
 import inspect
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import Any, get_args, get_type_hints
 from uuid import uuid4
 
@@ -49,7 +49,9 @@ machines: dict[str, list[Machine[Any]]] = {}
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Service]:
     """Every service, wired to a store that nobody asks."""
-    settings = Settings(cities=ROOT / "deploy" / "cities", master_keys=Path("unread"))
+    keys = tmp_path_factory.mktemp("built") / "master.keys"
+    keys.write_text(f"1 {b64encode(bytes(32)).decode()}\n")
+    settings = Settings(cities=ROOT / "deploy" / "cities", master_keys=keys)
     store = Store("redis://127.0.0.1:1/0", lambda *_: None)
 
     def kit(name: str) -> Kit:

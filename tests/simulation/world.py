@@ -19,6 +19,7 @@ from tests.simulation import bus, store
 from tests.simulation.city import DESKS, SECRET, builds, settings
 from tests.simulation.desks import Desk
 from tests.simulation.loop import VirtualLoop
+from tests.simulation.paper import Paper
 from tests.simulation.people import Crowd
 from tests.simulation.plan import SERVICES, STARTED, Fault, Plan
 from tests.simulation.program import Answering, Cut, Program, Refused, Wire
@@ -64,7 +65,10 @@ class World:
         self.crowd = Crowd(random, self.loop, self.ask, self.desks, self.tell)
         hosts: dict[str, Answering] = {f"desk-{name[-3:]}": desk.receive for name, desk in self.desks.items()}
         hosts |= {name: self._peer(name) for name in SERVICES}
-        platform = Platform(self.kafka.bus, self.server.store, lambda **_: Wire(hosts), self._channel)
+        paper: dict[UUID, Any] = {}
+        platform = Platform(
+            self.kafka.bus, self.server.store, lambda **_: Wire(hosts), self._channel, lambda *_: Paper(paper)
+        )
         self.programs = {
             name: Program(
                 name,

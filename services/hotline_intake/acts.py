@@ -1,0 +1,129 @@
+"""What a seat asks, in plain, as the journal keeps it: the same command comes of it now and after a silence."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID, uuid5
+
+from pydantic import BaseModel, ConfigDict
+
+from services.hotline_intake.alarm import ClaimAlarm, ReleaseAlarm, SettleAlarm
+from services.hotline_intake.call import Escalate, OpenCall, RecordBrief, RecordPlace, RecordScreening
+from services.hotline_intake.requests import (
+    CallOpening,
+    DeskNamed,
+    Escalation,
+    PlaceHeard,
+    Screening,
+    Settlement,
+    Unusable,
+)
+from shared.contract.city import Cities, City
+from shared.contract.event import Command
+from shared.contract.instruments import check, dangerous
+from shared.contract.terms import Brief, Place, desk_kind
+from shared.kernel import web
+from shared.kernel.keeper import Cause
+
+Seal = Callable[[str, Any], Awaitable[str]]
+"""Gives a field of the case as ciphertext. Raises Unavailable where the case's key cannot be fetched."""
+
+
+class What(StrEnum):
+    """What can be kept while the store is silent."""
+
+    OPENING = "opening"
+    SCREENING = "screening"
+    ESCALATION = "escalation"
+    PLACE = "place"
+    BRIEF = "brief"
+    CLAIM = "claim"
+    RELEASE = "release"
+    SETTLEMENT = "settlement"
+
+
+BODIES: dict[What, type[BaseModel]] = {
+    What.OPENING: CallOpening,
+    What.SCREENING: Screening,
+    What.ESCALATION: Escalation,
+    What.PLACE: PlaceHeard,
+    What.BRIEF: Brief,
+    What.CLAIM: DeskNamed,
+    What.RELEASE: DeskNamed,
+    What.SETTLEMENT: Settlement,
+}
+
+ANSWERS = frozenset({What.CLAIM, What.RELEASE, What.SETTLEMENT})
+
+
+class Act(BaseModel):
+    """One act of one person on one call, with its body in plain; it exists in memory and sealed in the journal."""
+
+    model_config = ConfigDict(frozen=True)
+
+    what: What
+    city: str
+    case: UUID
+    by: str
+    at: datetime
+    id: UUID
+    fingerprint: str = ""
+    drill: bool = False
+    body: dict[str, Any] = {}
+
+    @property
+    def cause(self) -> Cause:
+        """Why it is learnt; the same for every attempt and every replay."""
+        return Cause(self.id, self.fingerprint, self.drill)
+
+    @property
+    def urgent(self) -> bool:
+        """Whether it is a cry for help: written down before anything else is tried, and rung if it cannot be learnt."""
+        if self.what is What.SCREENING:
+            return dangerous(self.body["answers"])
+        return self.what is What.ESCALATION
+
+
+def sensible(act: Act, cities: Cities) -> None:
+    """Raises Rejected if the act makes no sense as it stands, whatever the call is."""
+    city = web.city(cities, act.city)
+    match BODIES[act.what].model_validate(act.body):
+        case Screening(answers=answers):
+            check(answers)
+        case Escalation(desks=desks):
+            _check_desks(city, desks)
+        case PlaceHeard(city=str() as code, area_code=None) if code not in cities:
+            raise Unusable("area_code_needed", f"City {code} has no pack: send its `area_code` to reach its 110.")
+
+
+async def commanded(act: Act, seal: Seal, *, rang: bool) -> Command:
+    """The command that a sensible act means; `rang` if its desk rang from memory. Raises what `seal` raises."""
+    heading = {"case": act.case, "city": act.city}
+    match BODIES[act.what].model_validate(act.body):
+        case CallOpening(caller=caller):
+            return OpenCall(**heading, counsellor=act.by, caller=caller and await seal("caller", caller))
+        case Screening(answers=answers):
+            found = {"screening": uuid5(act.id, "screening"), "danger": dangerous(answers)}
+            return RecordScreening(**heading, **found, answers=await seal("answers", answers), by=act.by)
+        case Escalation() as asked:
+            reason = asked.reason and await seal("reason", asked.reason)
+            return Escalate(**heading, by=act.by, desks=asked.desks, reason=reason)
+        case PlaceHeard() as heard:
+            text = heard.text and await seal("place", heard.text)
+            return RecordPlace(**heading, place=Place(**heard.model_dump(exclude={"text"}), text=text))
+        case Brief() as brief:
+            return RecordBrief(**heading, brief=await seal("brief", brief.model_dump(exclude_none=True)))
+        case Settlement() as told:
+            return SettleAlarm(**heading, by=act.by, rang=rang, **told.model_dump())
+        case DeskNamed(desk=desk) if act.what is What.CLAIM:
+            return ClaimAlarm(**heading, by=act.by, desk=desk, rang=rang)
+        case DeskNamed(desk=desk):
+            return ReleaseAlarm(**heading, by=act.by, desk=desk)
+    raise AssertionError(act.what)
+
+
+def _check_desks(city: City, kinds: tuple[str, ...]) -> None:
+    known = sorted({desk_kind(desk) for desk in city.desks})
+    if not set(kinds) <= set(known):
+        raise Unusable("desk_unknown", f"This city has the desks {', '.join(known)}. Name some of these, or none.")
