@@ -16,7 +16,8 @@ from aiokafka.errors import KafkaError
 
 from deploy.cli.asked import SUPERVISOR, Actor, AsJson, State
 from deploy.cli.client import AUDITOR, Whereabouts, console, done, printed, whereabouts
-from deploy.cli.wording import FATES, TIERS, TURNS, Words, coded, desk
+from deploy.cli.fates import FATES, TURNS
+from deploy.cli.wording import TIERS, Words, coded, desk
 from deploy.local import folders
 from deploy.local.packs import CITIES
 from services.auditor.account import MACHINE_WITHIN, Fate

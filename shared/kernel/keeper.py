@@ -215,9 +215,9 @@ class Keeper(Generic[S]):
                 effect(after.state, event, after.drill)
 
     def _prepared(self, change: "_Change[S]", pending: bytes | None) -> Commit:
-        address, after, tag = change.address, change.after, shard_of(change.address.home)
+        address, after, events, tag = change.address, change.after, change.events, shard_of(change.address.home)
         deadline = self.machine.deadline(after.state)
-        rows = tuple(self._row(change, n, event) for n, event in enumerate(change.events))
+        rows = tuple(self._row(change, n, event) for n, event in enumerate(events))
         if pending:
             rows = (_key_row(change.message.case, address.home, pending), *rows)
         return Commit(
@@ -233,22 +233,18 @@ class Keeper(Generic[S]):
                 change.before.version,
                 str(change.cause.id),
                 change.cause.fingerprint,
-                self.states.dump_json(after.state) if change.events else b"",
+                self.states.dump_json(after.state) if events else b"",
                 int(after.drill),
                 address.instance,
                 f"{self.machine.name}|{address.home}|{change.message.city}|{address.instance}",
                 milliseconds(deadline) if deadline else "",
-                milliseconds(change.events[-1].at) if change.events and self._listed(after) else "",
+                milliseconds(events[-1].at) if events and not after.drill and self.machine.listed(after.state) else "",
                 pending or b"",
                 *(part for row in rows for part in (row.topic, row.key, json.dumps(row.headers), row.value)),
             ),
             rows=rows,
             follows_others=not change.before.ours,
         )
-
-    def _listed(self, kept: "_Kept[S]") -> bool:
-        # A drill each minute, each hour another case: people would read past them, and so would every list.
-        return self.machine.listed(kept.state) and not kept.drill
 
     def _row(self, change: "_Change[S]", n: int, event: Event) -> Row:
         told = f"{self.machine.name}|{change.address.instance}|{change.cause.id}|{n}"
