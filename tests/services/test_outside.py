@@ -12,13 +12,16 @@ import httpx
 import pytest
 import pytest_asyncio
 import yaml
+from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
 from deploy.local import topics
 from deploy.local.kafka import Cluster
 from deploy.local.ports import free
 from deploy.local.valkey import Valkey
+from services.hotline_intake.outside import Notices, Outside
 from services.hotline_intake.service import build
+from shared.contract.city import City
 from shared.contract.terms import spoken_number
 from shared.kernel.platform import Platform
 from shared.kernel.service import running
@@ -202,3 +205,18 @@ async def test_an_intake_that_dies_before_it_told_anybody_is_made_good_by_the_ne
     async with running(build, told), seat_at(told) as seat:
         assert {to for to, _ in await sent(channel, case, 2)} == {"first", "next"}
         await post(seat, f"alarms/{case}/settlements", city=OTHER, desk=f"{OTHER}-110", officer="1", event_no="E")
+
+
+async def test_a_line_that_can_tell_nobody_says_so_once_and_names_the_variable() -> None:
+    nobody: Any = None
+    mute = City.model_validate(PACK | {"code": OTHER, "desks": {}, "on_call": {"name": "x", "number": "-"}})
+    mute = mute.model_copy(update={"next_on_call": ()})
+    cities = {CITY: City.model_validate(PACK | {"desks": {}}), OTHER: mute}
+    with capture_logs() as said:
+        await Outside(nobody, Notices(cities), nobody, {"CHANNEL_FIRST": "json://127.0.0.1:1/secret"}).look()
+    assert {(line["event"], line["city"], line.get("variable")) for line in said} == {
+        ("screens_alone_ring", OTHER, None),
+        ("no_channel", CITY, "CHANNEL_NEXT"),
+        ("no_channel", CITY, "CHANNEL_UNSET"),
+    }
+    assert {line["signal"] for line in said} == {"warning"}
