@@ -8,11 +8,17 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.faults import f01_kill
+from tests.faults import f01_kill, f03_valkey, f05_zombie, f06_bad_desks, f07_one_desk
 from tests.faults.fault import Fault, Outcome
 from tests.faults.play import play
 
-FAULTS: tuple[Fault, ...] = (f01_kill.FAULT,)
+FAULTS: tuple[Fault, ...] = (
+    *f01_kill.FAULTS,
+    *f03_valkey.FAULTS,
+    *f05_zombie.FAULTS,
+    *f06_bad_desks.FAULTS,
+    *f07_one_desk.FAULTS,
+)
 
 
 def chosen(only: str | None) -> list[Fault]:

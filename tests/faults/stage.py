@@ -6,9 +6,10 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import httpx
 import yaml
 
 from deploy.cli.client import Whereabouts
@@ -17,6 +18,7 @@ from deploy.local.desk_behaviour import Behaviour
 from deploy.local.ports import HOST, free
 from deploy.local.supervisor import Program, Step, answers_ready
 from deploy.local.system import DESKS, SERVICES, Items, Plan, Running, system
+from tests.faults.certificates import Authority
 from tests.faults.gates import Gates
 from tests.faults.logs import Folder
 from tests.faults.proxy import Proxy, Wire, proxied
@@ -96,6 +98,13 @@ class Stage:
         assert process is not None
         process.signal(number)
 
+    async def heal(self, bad: BadDesk) -> None:
+        """A bad desk becomes good, but for what it does not know."""
+        await self.wires[bad.desk].behave(Wire.WHOLE)
+        control = (self.running.state / "desks" / bad.desk / "control.url").read_text().strip()
+        async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
+            await client.post(f"{control}/behaviour", json=AT_ONCE.model_dump(mode="json"))
+
     def fill_disk(self, name: str, room: int) -> None:
         """From now on no file of this program may grow beyond `room` bytes; -1 takes the limit back."""
         pid = self.running.pids[name]
@@ -111,8 +120,6 @@ async def stage(state: Path, shape: Shape) -> AsyncIterator[Stage]:
     told.mkdir(parents=True, exist_ok=True)
     gates, made = Gates(), Made(shape, told)
     async with AsyncExitStack() as stack:
-        for proxy in made.wires.values():
-            proxy.how = Wire.WHOLE
         running = await stack.enter_async_context(system(state, items=lambda plan: gates.items(made.items(plan))))
         await stack.enter_async_context(proxied(*made.wires.values()))
         yield Stage(running, shape, told, made.bootstrap, gates, made.wires)
@@ -126,13 +133,24 @@ class Made:
     told: Path
     wires: dict[str, Proxy] = field(default_factory=dict)
     bootstrap: str = ""
+    _taken: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.authority = Authority.made(self.told / "tls")
 
     def items(self, plan: Plan) -> Items:
         """Called once, after the packs are laid and before anything starts."""
+        self._taken.update(asdict(plan.ports).values())
         self._lay_wires(plan)
         brokers = self._brokers(plan)
         items = [self._service(plan, item) for item in plan.items() if item.name not in REPLACED]
         return (*brokers, *items, *self._crowd(plan), *self._twin(plan))
+
+    def _free(self, count: int) -> list[int]:
+        """Ports that nobody listens on, nor will."""
+        found = [port for port in free(count + len(self._taken)) if port not in self._taken][:count]
+        self._taken.update(found)
+        return found
 
     def _lay_wires(self, plan: Plan) -> None:
         """The good desks behind wires that can be spoilt, the bad ones behind wires that are."""
@@ -140,31 +158,36 @@ class Made:
         city = yaml.safe_load(pack.read_text(encoding="utf-8"))
         ports = {POLICE: plan.ports.desk_110, AMBULANCE: plan.ports.desk_120}
         for desk, port in ports.items():
-            self.wires[desk] = Proxy(free(1)[0], port)
+            self.wires[desk] = Proxy(self._free(1)[0], port)
             city["desks"][desk]["wire"]["url"] = f"http://{HOST}:{self.wires[desk].port}/callouts"
         for bad in self.shape.bad:
             city["desks"][bad.desk] = self._entry(bad)
         pack.write_text(yaml.safe_dump(city, allow_unicode=True, sort_keys=False), encoding="utf-8")
 
     def _entry(self, bad: BadDesk) -> Mapping[str, object]:
-        near, target = free(2)
-        self.wires[bad.desk] = Proxy(near, target)
-        wire = {"kind": "webhook", "url": f"http://{HOST}:{near}/callouts", "secret_env": "JINGYI_SECRET_140700_110"}
+        near, target = self._free(2)
+        tls = self.authority.context(bad.tls) if bad.tls else None
+        self.wires[bad.desk] = Proxy(near, target, bad.wire, tls=tls)
+        url = f"http{'s' if tls else ''}://{HOST}:{near}/callouts"
+        wire = {"kind": "webhook", "url": url, "secret_env": "JINGYI_SECRET_140700_110"}
         return {"name": bad.words, "name_en": bad.words, "number": f"0354{bad.kind}", "wire": wire}
 
     def _service(self, plan: Plan, item: Program | Step) -> Program | Step:
         if not isinstance(item, Program):
             return item
-        env = {**item.env, "JINGYI_TOLD": str(self.told), "JINGYI_OTLP": ""}
+        told = {"JINGYI_TOLD": str(self.told), "JINGYI_OTLP": "", "JINGYI_KAFKA": self.bootstrap}
+        told = {**told, "SSL_CERT_FILE": str(self.authority.path)}
         if item.name in DESKS:
             return replace(item, needs=(), env={**item.env, "JINGYI_DESK_BEHAVIOUR": AT_ONCE.model_dump_json()})
         if item.name not in SERVICES:
             return item
         argv = (sys.executable, "-m", "tests.faults.crashing", item.name)
-        return replace(item, argv=argv, needs=("valkey", "topics"), env={**env, "JINGYI_KAFKA": self.bootstrap})
+        return replace(
+            item, argv=argv, needs=("valkey", "topics"), env={**item.env, **told, "JINGYI_KAFKA": self.bootstrap}
+        )
 
     def _brokers(self, plan: Plan) -> Items:
-        ports = [plan.ports.kafka, plan.ports.kafka_controller, *free(2 * (self.shape.brokers - 1))]
+        ports = [plan.ports.kafka, plan.ports.kafka_controller, *self._free(2 * (self.shape.brokers - 1))]
         seats = [kafka.Seat(*pair) for pair in zip(ports[::2], ports[1::2], strict=True)]
         cluster = kafka.planned(plan.state / "kafka", seats, plan.state / "logs")
         self.bootstrap = cluster.bootstrap
@@ -182,7 +205,7 @@ class Made:
     def _crowd(self, plan: Plan) -> Items:
         if not self.shape.bad:
             return ()
-        [port] = free(1)
+        [port] = self._free(1)
         secret = plan.secrets.desk_secrets["JINGYI_SECRET_140700_110"]
         other = plan.secrets.desk_secrets["JINGYI_SECRET_140700_120"]
         desks = [
@@ -202,7 +225,7 @@ class Made:
         """A second adapter, ready to take over from the first."""
         if not self.shape.twin:
             return ()
-        [port] = free(1)
+        [port] = self._free(1)
         first = self._service(plan, plan.program("responder_adapter", "", ("valkey", "topics")))
         assert isinstance(first, Program)
         env = {**first.env, "JINGYI_PORT": str(port), "JINGYI_INSTANCE": "2", "JINGYI_TOLD": str(self.told / "twin")}

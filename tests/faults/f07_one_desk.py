@@ -1,0 +1,55 @@
+"""F7: one desk is down and the other must not notice; then both have it, but their word of it is lost."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from tests.faults.fault import Fault, Scene
+from tests.faults.invariants import Bounds
+from tests.faults.proxy import Wire
+from tests.faults.shapes import ONE_BROKER
+from tests.faults.stage import AMBULANCE, POLICE
+
+RETRIED_WITHIN = 12.0
+"""Seconds after healing: the longest wait between two attempts is 10 ± 20 %."""
+
+
+def spoilt(how: Wire, seconds: float, *desks: str) -> Callable[[Scene], Awaitable[None]]:
+    """The wires of these desks are like that for a while."""
+
+    async def inflict(scene: Scene) -> None:
+        for desk in desks:
+            await scene.stage.wires[desk].behave(how)
+        await asyncio.sleep(seconds)
+        for desk in desks:
+            await scene.stage.wires[desk].behave(Wire.WHOLE)
+        await asyncio.sleep(RETRIED_WITHIN)
+
+    return inflict
+
+
+FAULTS = (
+    Fault(
+        "F7a",
+        "110 down for 24 s, 120 up",
+        ONE_BROKER,
+        spoilt(Wire.REFUSED, 24, POLICE),
+        Bounds(delivery=5.0, exempt=frozenset({POLICE})),
+        rate=12,
+    ),
+    Fault(
+        "F7b",
+        "120 down for 12 s, 110 up",
+        ONE_BROKER,
+        spoilt(Wire.REFUSED, 12, AMBULANCE),
+        Bounds(delivery=5.0, exempt=frozenset({AMBULANCE})),
+        rate=12,
+    ),
+    Fault(
+        "F7c",
+        "both have it, their acknowledgement lost for 8 s",
+        ONE_BROKER,
+        spoilt(Wire.CUT_BEFORE_REPLY, 8, POLICE, AMBULANCE),
+        Bounds(delivery=5.0),
+        rate=12,
+    ),
+)
