@@ -8,16 +8,34 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.faults import f01_kill, f03_valkey, f05_zombie, f06_bad_desks, f07_one_desk
+from tests.faults import (
+    f01_kill,
+    f02_brokers,
+    f03_valkey,
+    f04_full_disk,
+    f05_zombie,
+    f06_bad_desks,
+    f07_one_desk,
+    f08_network,
+    f09_clock,
+    f11_herd,
+    f13_rolling,
+)
 from tests.faults.fault import Fault, Outcome
 from tests.faults.play import play
 
 FAULTS: tuple[Fault, ...] = (
     *f01_kill.FAULTS,
+    *f02_brokers.FAULTS,
     *f03_valkey.FAULTS,
+    *f04_full_disk.FAULTS,
     *f05_zombie.FAULTS,
     *f06_bad_desks.FAULTS,
     *f07_one_desk.FAULTS,
+    *f08_network.FAULTS,
+    *f09_clock.FAULTS,
+    *f11_herd.FAULTS,
+    *f13_rolling.FAULTS,
 )
 
 

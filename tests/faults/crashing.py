@@ -86,6 +86,7 @@ class Told:
     name: str
     bomb: Bomb = field(default_factory=Bomb)
     skew: timedelta = timedelta()
+    worst: float = 0.0
 
     def read(self, *_: object) -> None:
         """Take the bomb, look at the clock."""
@@ -94,20 +95,21 @@ class Told:
             self.bomb = Bomb(**json.loads(bomb.read_text()))
             bomb.unlink()
         self.skew = timedelta(seconds=float(skew.read_text())) if skew.exists() else timedelta()
+        self.worst = 0.0
 
     def now(self) -> datetime:
         return clock.now() + self.skew
 
     async def feel(self) -> None:
         """Note how long the loop stood still, for ever."""
-        worst, loop = 0.0, asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
         while True:
             before = loop.time()
             await asyncio.sleep(TICK)
             lag = loop.time() - before - TICK
-            if lag > worst:
-                worst = lag
-                (self.folder / f"{self.name}.lag").write_text(f"{worst:.3f}")
+            if lag > self.worst:
+                self.worst = lag
+                (self.folder / f"{self.name}.lag").write_text(f"{lag:.3f}")
 
 
 def wrap(name: str, step: Step, met: Callable[[str], None]) -> None:

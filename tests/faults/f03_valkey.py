@@ -45,7 +45,7 @@ async def torn(scene: Scene) -> None:
 
 
 FAULTS = (
-    Fault("F3a", f"Valkey kill -9 ×{KILLS} at load", ONE_BROKER, killed, Bounds(delivery=5.0)),
+    Fault("F3a", f"Valkey kill -9 ×{KILLS} at load", ONE_BROKER, killed, Bounds()),
     Fault("F3b", f"Valkey away for {AWAY:.0f} s", ONE_BROKER, away, Bounds(alarm=10.0), rate=12),
     Fault("F3c", "Valkey restarted on a torn last write", ONE_BROKER, torn, Bounds(delivery=5.0)),
 )

@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 
 from tests.faults.fault import Fault, Scene
 from tests.faults.invariants import Bounds
+from tests.faults.programs import AMBULANCE, POLICE
 from tests.faults.proxy import Wire
 from tests.faults.shapes import ONE_BROKER
-from tests.faults.stage import AMBULANCE, POLICE
 
 RETRIED_WITHIN = 12.0
 """Seconds after healing: the longest wait between two attempts is 10 ± 20 %."""

@@ -6,8 +6,12 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+import httpx
+
 from tests.faults.invariants import Bounds
-from tests.faults.stage import Shape, Stage
+from tests.faults.logs import Log
+from tests.faults.programs import Shape
+from tests.faults.stage import Stage
 
 Note = Callable[[str], None]
 
@@ -19,12 +23,23 @@ class Scene:
     stage: Stage
     chance: Random
     tell: Note
+    probes: Log
     notes: list[str] = field(default_factory=list)
 
     def note(self, words: str) -> None:
         """Say it now and in the report."""
         self.notes.append(words)
         self.tell(words)
+
+    def probe(self, what: str, took: float | None, asked: float) -> None:
+        """Have the checker judge something that lasted, or came, so many seconds; None: it never came."""
+        self.probes.write("probe", probe=what, took=took, asked=asked)
+
+    async def behave(self, desk: str, **told: object) -> None:
+        """Tell a desk how to behave from now on."""
+        async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
+            answer = await client.post(f"{self.stage.running.urls[desk]}/behaviour", json=told)
+            answer.raise_for_status()
 
     async def ended(self, name: str, within: float = 20.0) -> bool:
         """Whether the program ends in time; it was told to die, and may never have come to where."""
@@ -53,6 +68,7 @@ class Fault:
     bounds: Bounds
     rate: float = 20.0
     also: tuple[str, ...] = ()
+    only_by_hand: bool = False
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from uuid_utils import uuid7
 
 from deploy.cli.client import INTAKE, Whereabouts, call_path
 from tests.faults.logs import DECISIVE, Log
-from tests.faults.stage import AMBULANCE, CITY, POLICE
+from tests.faults.programs import AMBULANCE, CITY, POLICE
 
 ANSWERED_WITHIN = 5.0
 GIVE_UP_AFTER = 45.0
@@ -52,9 +52,11 @@ class Hotline:
         self._calls: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
-    async def calling(self, rate: float, also: tuple[str, ...] = ()) -> AsyncIterator[None]:
+    async def calling(
+        self, rate: float, also: tuple[str, ...] = (), *, only_by_hand: bool = False
+    ) -> AsyncIterator[None]:
         """Calls come in at `rate` a second in here; `also` are kinds of desk that F9 asks for, one after the other."""
-        coming = asyncio.create_task(self._come(rate, also))
+        coming = asyncio.create_task(self._come(rate, also, by_hand=1.0 if only_by_hand or also else 0.5))
         try:
             yield
         finally:
@@ -70,14 +72,13 @@ class Hotline:
         await asyncio.gather(*self._calls, return_exceptions=True)
         await self._http.aclose()
 
-    async def _come(self, rate: float, also: tuple[str, ...]) -> None:
+    async def _come(self, rate: float, also: tuple[str, ...], by_hand: float) -> None:
         clock = asyncio.get_running_loop().time
         start, n = clock(), 0
         while True:
             await asyncio.sleep(max(0.0, start + n / rate - clock()))
-            by_hand = self._chance.random() < 0.5
             asked = (also[n % len(also)],) if also else ()
-            call = asyncio.create_task(self._f9(asked) if by_hand or also else self._saved())
+            call = asyncio.create_task(self._f9(asked) if self._chance.random() < by_hand else self._saved())
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
             n += 1

@@ -72,7 +72,7 @@ def judge(seen: Seen, bounds: Bounds = Bounds()) -> Verdict:
         half_done(seen),
         two_answers(seen),
         slow_doors(seen, bounds),
-        not_healed(seen, bounds),
+        not_healed(seen),
         false_rings(seen) if bounds.quiet else (),
     )
     return Verdict(tuple(finding for check in checks for finding in check), figures(seen, bounds))
@@ -158,12 +158,14 @@ def slow_doors(seen: Seen, bounds: Bounds) -> Iterator[Finding]:
         yield Finding("acceptance", "", f"{words}, asked {bounds.accept_p99 * 1000:.0f} ms")
 
 
-def not_healed(seen: Seen, bounds: Bounds) -> Iterator[Finding]:
+def not_healed(seen: Seen) -> Iterator[Finding]:
     """I6, I8: what a look at the whole found after healing."""
     for probe in seen.probes:
-        if probe.took is None or (bounds.drained is not None and probe.took > bounds.drained):
-            took = "never" if probe.took is None else f"after {probe.took:.0f} s"
-            yield Finding("I8" if probe.what == "accounted" else "I6", "", f"{probe.what} {took}")
+        if probe.took is None or probe.took > probe.asked:
+            took = "never" if probe.took is None else f"{probe.took:.2f} s"
+            yield Finding(
+                "I8" if probe.what == "accounted" else "I6", "", f"{probe.what}: {took}, asked {probe.asked:g} s"
+            )
 
 
 def false_rings(seen: Seen) -> Iterator[Finding]:

@@ -60,7 +60,7 @@ class Folder:
             told=tuple(told for desk, log in desks.items() for told in orders(desk, log)),
             cars=tuple(car for desk, log in desks.items() for car in cars(desk, log)) + tuple(phoned(rings)),
             rings=tuple(ringing(rings, spoken)),
-            probes=tuple(Probe(p["probe"], p["took"]) for p in lines(self.seen / PROBES)),
+            probes=tuple(Probe(p["probe"], p["took"], p["asked"]) for p in lines(self.seen / PROBES)),
         )
 
     def of(self, fault: str) -> Seen:
@@ -76,7 +76,7 @@ class Folder:
             told=tuple(told for told in whole.told if told.case in mine),
             cars=tuple(car for car in whole.cars if car.case in mine),
             rings=tuple(ring for ring in whole.rings if ring.case in mine),
-            probes=tuple(Probe(probe["probe"], probe["took"]) for probe in probes),
+            probes=tuple(Probe(probe["probe"], probe["took"], probe["asked"]) for probe in probes),
         )
 
 

@@ -17,8 +17,9 @@ from tests.faults.fault import Fault, Outcome, Scene
 from tests.faults.hotline import Hotline
 from tests.faults.invariants import Bounds
 from tests.faults.logs import ALARMS, CLIENT, PROBES, Log
+from tests.faults.programs import Shape
 from tests.faults.seats import watching
-from tests.faults.stage import Shape, Stage, stage
+from tests.faults.stage import Stage, stage
 
 BEFORE, AFTER = 2.0, 3.0
 """Seconds of undisturbed load before a fault and after it."""
@@ -49,10 +50,10 @@ async def one(made: Stage, fault: Fault, logs: dict[str, Log], seed: int, tell: 
     clock = asyncio.get_running_loop().time
     began, made.fault = clock(), fault.name
     chance = Random(seed ^ zlib.crc32(fault.name.encode()))
-    scene = Scene(made, chance, lambda words: tell(f"{fault.name}: {words}"))
+    scene = Scene(made, chance, lambda words: tell(f"{fault.name}: {words}"), logs[PROBES])
     hotline = Hotline(made.where, logs[CLIENT], chance.randrange(2**32))
     try:
-        async with hotline.calling(fault.rate, fault.also):
+        async with hotline.calling(fault.rate, fault.also, only_by_hand=fault.only_by_hand):
             await asyncio.sleep(BEFORE)
             await fault.inflict(scene)
             healed = clock()
@@ -88,7 +89,7 @@ async def probe(made: Stage, fault: Fault, log: Log, healed: float) -> None:
         redis, kafka = made.running.redis_url, made.kafka
         since = asyncio.get_running_loop().time() - healed
         took = await healing.seconds_until(lambda: healing.drained(redis, kafka), healed, max(within, since + 5))
-        log.write("probe", probe="drained", took=took)
+        log.write("probe", probe="drained", took=took, asked=within)
 
 
 async def judged(

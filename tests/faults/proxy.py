@@ -4,8 +4,7 @@ import asyncio
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -149,18 +148,6 @@ class Proxy:
         else:
             sink.write(block)
             await sink.drain()
-
-
-@asynccontextmanager
-async def proxied(*proxies: Proxy) -> AsyncIterator[None]:
-    """Open in here, each as it was told."""
-    try:
-        for proxy in proxies:
-            await proxy.behave(proxy.how, proxy.latency)
-        yield
-    finally:
-        for proxy in proxies:
-            await proxy.close()
 
 
 def _undelayed(writer: asyncio.StreamWriter) -> None:

@@ -9,7 +9,7 @@ import httpx
 
 from deploy.cli.client import INTAKE, Whereabouts
 from tests.faults.logs import Log
-from tests.faults.stage import CITY
+from tests.faults.programs import CITY
 
 LOOK_EVERY = 0.5
 """Seconds."""

@@ -64,10 +64,11 @@ class Ring:
 
 @dataclass(frozen=True)
 class Probe:
-    """A look at the whole after healing: seconds until it was so, None if it never was."""
+    """Something measured: seconds until it was so (None: never) or that it lasted, and how many were asked."""
 
     what: str
     took: float | None
+    asked: float
 
 
 @dataclass(frozen=True)

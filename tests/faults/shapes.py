@@ -1,10 +1,12 @@
 """The stages that faults share: each start costs 8 s, so faults that leave the others' state alone play on one."""
 
 from deploy.local.desk_behaviour import Behaviour
+from tests.faults.programs import BadDesk, Shape
 from tests.faults.proxy import Wire
-from tests.faults.stage import BadDesk, Shape
 
 ONE_BROKER = Shape("one broker")
+THREE_BROKERS = Shape("three brokers", brokers=3)
+WIRED = Shape("spoilt wires", wired=True)
 TWO_ADAPTERS = Shape("two adapters", twin=True)
 
 BAD_DESKS = Shape(

@@ -29,7 +29,7 @@ GOOD = Seen(
     cars=(car(POLICE), car(AMBULANCE)),
     told=(order(0.2), Told("one", AMBULANCE, f"one/{AMBULANCE}/1", 0.2)),
     replies=(Reply("k", 503, 3.0), Reply("k", 201, 0.01, "s1"), Reply("k", 201, 0.01, "s1")),
-    probes=(Probe("drained", 2.0),),
+    probes=(Probe("drained", 2.0, 60),),
 )
 STRICT = Bounds(delivery=5, accept_p99=0.3, quiet=True)
 
@@ -60,10 +60,10 @@ def test_a_call_whose_desks_came_once_and_in_time_has_nothing_against_it() -> No
         ("I5", replace(GOOD, replies=(*GOOD.replies, Reply("k", 201, 0.01, "s2")))),
         ("acceptance", replace(GOOD, replies=(Reply("k", 201, 0.31, "s1"),))),
         ("acceptance", replace(GOOD, replies=(Reply("k", 503, 0.01),))),
-        ("I6", replace(GOOD, probes=(Probe("drained", None),))),
-        ("I6", replace(GOOD, probes=(Probe("drained", 61.0),))),
+        ("I6", replace(GOOD, probes=(Probe("drained", None, 60),))),
+        ("I6", replace(GOOD, probes=(Probe("drained", 61.0, 60),))),
         ("I7", replace(GOOD, rings=(Ring("one", POLICE, 1),))),
-        ("I8", replace(GOOD, probes=(Probe("accounted", None),))),
+        ("I8", replace(GOOD, probes=(Probe("accounted", None, 0),))),
     ],
 )
 def test_a_planted_defect_is_called_by_its_invariant(invariant: str, bad: Seen) -> None:
