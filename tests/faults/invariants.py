@@ -163,9 +163,8 @@ def not_healed(seen: Seen) -> Iterator[Finding]:
     for probe in seen.probes:
         if probe.took is None or probe.took > probe.asked:
             took = "never" if probe.took is None else f"{probe.took:.2f} s"
-            yield Finding(
-                "I8" if probe.what == "accounted" else "I6", "", f"{probe.what}: {took}, asked {probe.asked:g} s"
-            )
+            which = "I8" if probe.what == "accounted" else "I6"
+            yield Finding(which, "", f"{probe.what}: {took}, asked {probe.asked:g} s")
 
 
 def false_rings(seen: Seen) -> Iterator[Finding]:

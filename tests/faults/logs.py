@@ -1,6 +1,7 @@
 """The three logs, as lines on disk: what seats sent and heard, what desks wrote down, what rang; written and read."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from shared.contract.terms import spoken_number
+from shared.contract.terms import desk_id, spoken_number
 from tests.faults.seen import Car, Cry, Probe, Reply, Ring, Seen, Told
 
 CLIENT, ALARMS, PROBES = "client.jsonl", "alarms.jsonl", "probes.jsonl"
@@ -19,7 +20,8 @@ DECISIVE = frozenset({"save", "escalate"})
 UNHEARD = frozenset({"unassessed", "unordered"})
 """Reasons of an alarm that is about the case as a whole: nobody knows its desks yet."""
 
-AREA = "0354"
+AREA, CITY = "0354", "140700"
+SPOKEN, DIALLED = re.compile(rf"{AREA}-\d{{6}}-\d"), re.compile(rf"{AREA}(\d{{3,5}})(?!\d)")
 Line = dict[str, Any]
 
 
@@ -59,7 +61,7 @@ class Folder:
             replies=tuple(replies(client)),
             told=tuple(told for desk, log in desks.items() for told in orders(desk, log)),
             cars=tuple(car for desk, log in desks.items() for car in cars(desk, log)) + tuple(phoned(rings)),
-            rings=tuple(ringing(rings, spoken)),
+            rings=(*ringing(rings), *outside(lines(self.path / "channel" / "log.jsonl"), spoken)),
             probes=tuple(Probe(p["probe"], p["took"], p["asked"]) for p in lines(self.seen / PROBES)),
         )
 
@@ -133,11 +135,20 @@ def phoned(alarms: Iterable[Line]) -> Iterator[Car]:
             yield Car(line["case"], line["desk"], "by phone", line["at"], line["at"], by_phone=True)
 
 
-def ringing(alarms: Iterable[Line], spoken: Mapping[str, str]) -> Iterator[Ring]:
+def ringing(alarms: Iterable[Line]) -> Iterator[Ring]:
+    """What stood on the list of alarms."""
     for line in alarms:
-        case = line.get("case") or spoken.get(line.get("spoken", ""))
-        if line["what"] == "rings" and case:
-            yield Ring(case, None if line.get("because") in UNHEARD else line.get("desk"), line["at"])
+        if line["what"] == "rings":
+            yield Ring(line["case"], None if line["because"] in UNHEARD else line["desk"], line["at"])
+
+
+def outside(channel: Iterable[Line], spoken: Mapping[str, str]) -> Iterator[Ring]:
+    """What people outside were told to phone: they are told a spoken number and each desk's own number."""
+    for line in channel:
+        number = SPOKEN.search(line["words"])
+        if line["what"] == "message" and "phone now" in line["words"] and number and number[0] in spoken:
+            for kind in DIALLED.findall(line["words"]):
+                yield Ring(spoken[number[0]], desk_id(CITY, kind), moment(line))
 
 
 def moment(line: Line) -> float:
