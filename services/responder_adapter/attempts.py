@@ -22,8 +22,11 @@ NOT_RECEIVED = "not_received"
 INQUIRIES = 2
 """How often a desk is asked by key, before a person has to phone."""
 
+LATE = "late"
+"""It waited too long in here to leave: no fault of the desk's, so it is made anew at once and under the same number."""
+
 NOT_SENT = frozenset(
-    {NOT_RECEIVED, "refused", "connect_timeout", "bad_certificate", "busy", "late", "no_secret", "no_key"}
+    {NOT_RECEIVED, LATE, "refused", "connect_timeout", "bad_certificate", "busy", "no_secret", "no_key"}
 )
 """Failures after which the desk cannot have the order. After any other it may, and has to be told of a cancellation."""
 

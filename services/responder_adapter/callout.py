@@ -3,8 +3,8 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from services.responder_adapter.attempts import NO_OUTCOME, PRESUMED_DEAD
-from services.responder_adapter.recovery import RecoverCallOut, next_attempt, recovered
+from services.responder_adapter.attempts import LATE, NO_OUTCOME, PRESUMED_DEAD
+from services.responder_adapter.recovery import RecoverCallOut, anew, next_attempt, recovered
 from services.responder_adapter.report import Said, about, check, heard
 from services.responder_adapter.sheet import PHONE, CallOut
 from services.responder_adapter.status import Status
@@ -123,7 +123,9 @@ def _asked(callout: CallOut, command: CallOutCommand, now: datetime) -> tuple[Ev
         case CancelAnswered():
             return _cancel_answered(callout, command, now)
         case AttemptFailed() if callout.started_at is not None and command.token == callout.token:
-            return (_failed(callout, command.reason, now),)
+            failed = _failed(callout, command.reason, now)
+            late = command.reason == LATE and not callout.asking
+            return (failed, anew(callout, now)) if late else (failed,)
     return ()
 
 

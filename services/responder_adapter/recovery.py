@@ -53,6 +53,12 @@ def next_attempt(callout: CallOut, now: datetime) -> Event:
     return uncertain
 
 
+def anew(callout: CallOut, now: datetime) -> Event:
+    """The same attempt, which never left, under the next token."""
+    retried: Event = about(callout, now, CallOutRetried)(attempt=callout.attempt, token=callout.token + 1)
+    return retried
+
+
 def _says_status(known: DeskEntry | None) -> bool:
     if known is None or known.wire.kind == "phone":
         return False

@@ -15,6 +15,7 @@ from opentelemetry import trace as otel
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 from services.responder_adapter import payload
+from services.responder_adapter.attempts import LATE
 from services.responder_adapter.callout import AttemptAnswered, AttemptFailed, CancelAnswered, entry
 from services.responder_adapter.gateways import Answer, Silence
 from services.responder_adapter.gateways.webhook import MOST_AT_ONCE, Webhook, connected
@@ -54,9 +55,13 @@ class Attempt:
 
 @dataclass(eq=False)
 class Due:
-    """What was just committed to go out, desk by desk. Fed by the kernel after the commit."""
+    """What was just committed to go out, desk by desk, newest first. Fed by the kernel after the commit.
 
-    queues: dict[str, asyncio.Queue[Attempt]] = field(default_factory=lambda: defaultdict(asyncio.Queue))
+    Of a burst that cannot leave at once the oldest are too late when their turn comes; each is made anew and is then
+    the newest, so that it leaves with one more commit. In their own order all would be late again and again.
+    """
+
+    queues: dict[str, asyncio.Queue[Attempt]] = field(default_factory=lambda: defaultdict(asyncio.LifoQueue))
 
     def note(self, callout: CallOut, event: Event, drill: bool) -> None:
         """Hand over what starts now. A call task has nothing to send, but a drill may have to be taken back."""
@@ -127,8 +132,8 @@ class Lane:
             asyncio.TaskGroup() as posts,
         ):
             while True:
-                attempt = await self.queue.get()
                 await self._free.acquire()
+                attempt = await self.queue.get()
                 posts.create_task(self._attempt(attempt, wire))
 
     async def _attempt(self, attempt: Attempt, wire: Webhook) -> None:
@@ -154,7 +159,7 @@ class Lane:
         if attempt.callout.key in self._busy:  # a wish to cancel never overtakes the order it speaks of
             return Silence("busy")
         if asyncio.get_running_loop().time() - attempt.committed > FRESH:
-            return Silence("late")
+            return Silence(LATE)
         return await self._post(attempt, message, wire)
 
     async def _post(self, attempt: Attempt, message: dict[str, Any], wire: Webhook) -> Answer | Silence:

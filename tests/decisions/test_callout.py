@@ -188,6 +188,16 @@ def test_a_warning_is_said_by_phone_whatever_wire_the_desk_has() -> None:
     assert call_task(history.state)
 
 
+def test_an_attempt_that_came_too_late_to_leave_is_made_anew_at_once_and_costs_the_desk_no_wait() -> None:
+    history = ordered()
+    for token in range(1, 6):
+        assert names(history.learns(history.failed("late"))) == ["CallOutFailed", "CallOutRetried"]
+        assert (history.state.attempt, history.state.token) == (1, token + 1)
+    history.learns(history.failed("refused"))
+    assert history.state.next_at == history.now + wait_before(2, history.state.key)
+    assert not history.state.perhaps
+
+
 def test_attempts_come_after_1_2_4_8_and_then_every_10_seconds_give_or_take_a_fifth() -> None:
     history = ordered()
     waits = []
