@@ -15,6 +15,8 @@ def main() -> int:
     asked.add_argument("--seeds", type=int, default=2000, help="how many (2000)")
     asked.add_argument("--first", type=int, default=0, help="from which on (0)")
     asked.add_argument("--seed", type=int, help="one seed, with its timeline")
+    asked.add_argument("--bug", help="with this planted bug")
+    asked.add_argument("--planted", action="store_true", help="only the planted bugs: the seed that catches each")
     asked.add_argument("--json", type=Path, help="where the summary goes, for the reliability report")
     asked.add_argument("--worker", help=argparse.SUPPRESS)
     told = asked.parse_args()
@@ -27,10 +29,10 @@ def main() -> int:
     from tests.simulation import run, suite
 
     if told.worker:
-        return run.work(json.loads(told.worker))
+        return run.work(**json.loads(told.worker))
     if told.seed is not None:
-        return run.tell(told.seed)
-    summary = suite.whole(range(told.first, told.first + told.seeds))
+        return run.tell(told.seed, told.bug)
+    summary = suite.whole(range(told.first, told.first + (0 if told.planted else told.seeds)))
     if told.json:
         told.json.write_text(json.dumps(summary, ensure_ascii=False, indent=1))
     return 0 if summary["held"] else 1

@@ -170,10 +170,24 @@ class Speaker:
         self._kafka = kafka
         self._life = LIFE.get()
         self._last: dict[str, float] = {}
-        self._waiting: set[asyncio.Future[Record]] = set()
+        self._waiting: dict[asyncio.Future[Record], None] = {}
+        self._closed = False
+        # What `let_go` shuts when stop() does not return: of the real one, sender, queue and client; here, itself.
+        self._sender = self._message_accumulator = self.client = self
 
     async def start(self) -> None:
         await _connect(self._kafka)
+
+    async def close(self) -> None:
+        """What has not reached the brokers yet never will."""
+        self._closed = True
+
+    def fail_all(self, failure: Exception) -> None:
+        """Whoever waits for an acknowledgement hears that none will come."""
+        for acknowledged in list(self._waiting):
+            if not acknowledged.done():
+                acknowledged.set_exception(failure)
+                acknowledged.exception()
 
     async def stop(self) -> None:
         """Flush; this may never return while the brokers are away."""
@@ -186,8 +200,8 @@ class Speaker:
         """Put it in the queue; the future ends when every replica has it."""
         loop, way = self._kafka.loop, self._kafka.way
         acknowledged: asyncio.Future[Record] = loop.create_future()
-        self._waiting.add(acknowledged)
-        acknowledged.add_done_callback(self._waiting.discard)
+        self._waiting[acknowledged] = None
+        acknowledged.add_done_callback(self._waiting.pop)
         self._last[topic] = at = max(self._last.get(topic, 0.0), loop.time() + way.delay())
         told = (topic, key, value, tuple(headers))
         loop.call_at(at, self._arrive, told, acknowledged, context=OUTSIDE)
@@ -199,7 +213,7 @@ class Speaker:
     def _arrive(self, told: tuple[str, bytes | None, bytes | None, tuple[Header, ...]], acknowledged: Any) -> None:
         loop, way = self._kafka.loop, self._kafka.way
         if way.away:
-            if self._life is None or not self._life.dead:
+            if not self._closed and (self._life is None or not self._life.dead):
                 # Everything sent later arrives later: the queue keeps its order.
                 self._last[told[0]] = max(self._last[told[0]], loop.time() + 0.2)
                 loop.call_later(0.2, self._arrive, told, acknowledged, context=OUTSIDE)

@@ -30,11 +30,12 @@ Ask = Callable[[str, str, dict[str, str], bytes], Awaitable[tuple[int, bytes]]]
 
 @dataclass
 class Case:
-    """What a desk knows of one key."""
+    """What a desk knows of one key; `ours` is the hotline's own word for the order, by which reports name it."""
 
     key: str
     case: str
     answer: dict[str, Any]
+    ours: str = ""
     reports_to: str = ""
     event_no: str = ""
     place: str | None = None
@@ -137,7 +138,7 @@ class Desk:
             self.book[key] = Case(key, order["case"], {"status": "rejected", "code": "no_unit"})
             return self.book[key].answer
         made = self._make(key, order["case"], {"status": "delivered"})
-        made.reports_to, made.place = order["reports_to"], order["place"]["text"]
+        made.ours, made.reports_to, made.place = order["key"], order["reports_to"], order["place"]["text"]
         if self.trouble != "unread":
             if self.habit == "accept":
                 made.answer = {"status": "accepted", "event_no": made.event_no, "officer": "041207"}
@@ -182,7 +183,7 @@ class Desk:
 
     async def _report(self, case: Case, said: dict[str, Any]) -> None:
         """Say it until somebody takes it down; now and then once more."""
-        body = json.dumps({"key": case.key, **said}).encode()
+        body = json.dumps({"key": case.ours, **said}).encode()
         pause, again = 0.5, self.random.random() < 0.2
         while case.reports_to:
             status = await self._say(case, f"{case.key}/{said['rung']}", body)

@@ -31,13 +31,17 @@ MANNERS = ("settles", "settles", "settles", "deaf", "gives_back", "vanishes")
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that breaks: what, with whom, from when and for how long, and how badly."""
+    """Something that breaks: what, with whom, from when and for how long, and how badly.
+
+    `after` counts records instead: it breaks when that many have been written since the first call.
+    """
 
     kind: str
     whom: str
     at: float
     lasts: float = 0.0
     much: float = 0.0
+    after: int = 0
 
     def __str__(self) -> str:
         lasting = f" for {self.lasts:.1f} s" if self.lasts else ""
@@ -92,8 +96,11 @@ def _ours(random: Random) -> Fault:
 
 
 def _kill(random: Random) -> Fault:
-    """Between any two steps of a process, while something goes on in it."""
-    return Fault("kill", random.choice(SERVICES), _when(random), much=random.randint(1, 400))
+    """Between any two steps of a process, mostly while something goes on in it."""
+    whom = random.choice(SERVICES)
+    if random.random() < 0.3:
+        return Fault("kill", whom, _when(random), much=random.randint(1, 400))
+    return Fault("kill", whom, HEALED, much=random.randint(1, 90), after=random.randint(1, 16))
 
 
 def _freeze(random: Random) -> Fault:
@@ -127,6 +134,10 @@ def _clock(random: Random) -> Fault:
     return Fault("clock jumps", random.choice(SERVICES), _when(random), lasts, random.choice((-600, -30, 30, 600)))
 
 
+def _channel(random: Random) -> Fault:
+    return Fault("channel away", "", 0.0, random.choice((24.0, HEALED)))
+
+
 OURS: tuple[Callable[[Random], Fault], ...] = (
     _kill,
     _kill,
@@ -139,4 +150,5 @@ OURS: tuple[Callable[[Random], Fault], ...] = (
     _rebalance,
     _answers,
     _clock,
+    _channel,
 )

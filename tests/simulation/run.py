@@ -5,12 +5,14 @@ import json
 import sys
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import structlog
 
 from tests.simulation.checker import check
 from tests.simulation.city import DESKS
 from tests.simulation.plan import draw
+from tests.simulation.planted import planted
 from tests.simulation.routes import postpone
 from tests.simulation.world import forget, play
 
@@ -29,31 +31,41 @@ def prepare() -> None:
     gc.freeze()
 
 
-def work(seeds: Iterable[int]) -> int:
-    """Play each seed; a line of JSON for each."""
+def work(seeds: Iterable[int], bug: str | None = None) -> int:
+    """Play each seed, a line of JSON for each; with a planted bug until one of them has caught it."""
     prepare()
-    for seed in seeds:
-        began = time.process_time()
-        world = play(draw(seed, DESKS))
-        verdict = check(world)
-        told = {
-            "seed": seed,
-            "schedule": world.schedule,
-            "findings": [f"{found.invariant} {found.words}" for found in verdict.findings],
-            "figures": vars(verdict.figures),
-        }
-        forget(world)
-        sys.stdout.write(json.dumps({**told, "cpu": time.process_time() - began}) + "\n")
-        sys.stdout.flush()
+    with planted(bug):
+        for seed in seeds:
+            one = played(seed)
+            sys.stdout.write(json.dumps({**one, "bug": bug}) + "\n")
+            sys.stdout.flush()
+            if bug and one["findings"]:
+                break
     return 0
 
 
-def tell(seed: int) -> int:
+def played(seed: int) -> dict[str, Any]:
+    """What one seed came to."""
+    began = time.process_time()
+    world = play(draw(seed, DESKS))
+    verdict = check(world)
+    told = {
+        "seed": seed,
+        "schedule": world.schedule,
+        "findings": [f"{found.invariant} {found.words}" for found in verdict.findings],
+        "figures": vars(verdict.figures),
+    }
+    forget(world)
+    return {**told, "cpu": time.process_time() - began}
+
+
+def tell(seed: int, bug: str | None = None) -> int:
     """Play one seed and print all that happened."""
     prepare()
     plan = draw(seed, DESKS)
-    world = play(plan)
-    verdict = check(world)
+    with planted(bug):
+        world = play(plan)
+        verdict = check(world)
     lines = [f"seed {seed}: the supervisor {plan.manner}", *(f"{desk} {plan.habits[desk]}" for desk in DESKS)]
     lines += map(str, world.timeline)
     lines += [f"{found.invariant}: {found.words} {found.case}" for found in verdict.findings]

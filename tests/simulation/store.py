@@ -5,7 +5,7 @@ are the product's own. tests/simulation/contract holds the same expectations aga
 """
 
 import asyncio
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextvars import Context
@@ -21,6 +21,8 @@ from tests.simulation.loop import LIFE
 
 Word = str | int | float | bytes
 Place = tuple[int, int]
+
+HIGHEST = 1 << 62
 
 OUTSIDE = Context()
 """The context of what belongs to no life."""
@@ -44,8 +46,10 @@ class Stream:
         self.entries[place] = fields
         return b"%d-%d" % place
 
-    def upto(self, end: Place, count: int) -> list[Any]:
-        live = (place for place in self.places[: bisect_right(self.places, end)] if place in self.entries)
+    def between(self, first: Place, last: Place, count: int) -> list[Any]:
+        """Both ends included."""
+        within = self.places[bisect_left(self.places, first) : bisect_right(self.places, last)]
+        live = (place for place in within if place in self.entries)
         return [[b"%d-%d" % place, self.entries[place]] for place, _ in zip(live, range(count), strict=False)]
 
 
@@ -166,10 +170,9 @@ class Valkey:
         stream: Stream = self.data.setdefault(key, Stream())
         return stream.add(int(self._now() * 1000), list(fields))
 
-    def _xrange(self, key: bytes, _: bytes, end: bytes, *more: bytes) -> list[Any]:
+    def _xrange(self, key: bytes, first: bytes, last: bytes, *more: bytes) -> list[Any]:
         stream: Stream = self.data.get(key) or Stream()
-        until = (1 << 62, 0) if end == b"+" else (int(end), 1 << 62)
-        return stream.upto(until, int(more[1]) if more else 1 << 62)
+        return stream.between(_bound(first, 0, 1), _bound(last, HIGHEST, -1), int(more[1]) if more else HIGHEST)
 
     def _xlen(self, key: bytes) -> int:
         return len((self.data.get(key) or Stream()).entries)
@@ -226,9 +229,17 @@ def _flat(pairs: Iterable[tuple[bytes, float]], scores: bool) -> list[bytes]:
     return [word for member, score in pairs for word in ((member, b"%d" % score) if scores else (member,))]
 
 
-def _place(entry: bytes) -> Place:
-    milliseconds, _, number = entry.partition(b"-")
-    return int(milliseconds), int(number)
+def _place(entry: bytes, number: int = 0) -> Place:
+    milliseconds, _, given = entry.partition(b"-")
+    return int(milliseconds), int(given or number)
+
+
+def _bound(said: bytes, number: int, inwards: int) -> Place:
+    """One end of a range: `-`, `+`, an id, its milliseconds alone (`number` stands for the rest), `(` leaves it out."""
+    if said in {b"-", b"+"}:
+        return (0, 0) if said == b"-" else (HIGHEST, HIGHEST)
+    milliseconds, at = _place(said.removeprefix(b"("), number)
+    return (milliseconds, at + inwards) if said.startswith(b"(") else (milliseconds, at)
 
 
 @dataclass

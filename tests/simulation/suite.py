@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from shared.kernel.clock import now
+from tests.simulation.planted import BUGS
 
 PROCESSES = 2
+PATIENCE = 200
+"""Seeds within which a planted bug must be noticed."""
+
 ROOT = Path(__file__).parents[2]
 Result = dict[str, Any]
 
@@ -27,9 +31,14 @@ def whole(seeds: Sequence[int]) -> Result:
     for one in failed:
         say(f"seed {one['seed']}: {'; '.join(one['findings'][:3])}   → make simulate SEED={one['seed']}\n")
     figures = [one["figures"] for one in played]
+    bugs = {bug.name: bug.words for bug in BUGS}
+    caught = teeth(list(bugs))
+    for name, seed in caught.items():
+        say(f"a product in which {bugs[name]} ({name}): {'NOT CAUGHT' if seed is None else f'caught by seed {seed}'}\n")
     summary = {
-        "held": not failed,
+        "held": not failed and None not in caught.values(),
         "seeds": len(played),
+        "planted": caught,
         "failed": [one["seed"] for one in failed],
         "seconds": round(time.monotonic() - began, 1),
         "cpu_seconds": round(sum(one["cpu"] for one in played), 1),
@@ -52,13 +61,24 @@ SLOWEST = ("slowest_delivery", "slowest_alarm")
 
 def results(seeds: Sequence[int], heard: Callable[[Result], None]) -> list[Result]:
     """What each seed came to, played by `PROCESSES` programs side by side."""
-    shares = [list(seeds[n::PROCESSES]) for n in range(PROCESSES)]
+    shares = [{"seeds": list(seeds[n::PROCESSES])} for n in range(PROCESSES)]
     with ThreadPoolExecutor(PROCESSES) as readers:
         return [one for share in readers.map(lambda share: list(_played(share, heard)), shares) for one in share]
 
 
-def _played(share: list[int], heard: Callable[[Result], None]) -> Iterator[Result]:
-    command = [sys.executable, "-m", "tests.simulation", "--worker", json.dumps(share)]
+def teeth(bugs: Sequence[str]) -> dict[str, int | None]:
+    """The first seed that notices each planted bug, None where `PATIENCE` seeds did not."""
+
+    def first(bug: str) -> int | None:
+        played = list(_played({"seeds": list(range(PATIENCE)), "bug": bug}, lambda _: None))
+        return played[-1]["seed"] if played[-1]["findings"] else None
+
+    with ThreadPoolExecutor(PROCESSES) as readers:
+        return dict(zip(bugs, readers.map(first, bugs), strict=True))
+
+
+def _played(told: dict[str, Any], heard: Callable[[Result], None]) -> Iterator[Result]:
+    command = [sys.executable, "-m", "tests.simulation", "--worker", json.dumps(told)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as worker:
         assert worker.stdout is not None
         for line in worker.stdout:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def played(*seeds: int) -> list[dict[str, Any]]:
-    command = [sys.executable, "-m", "tests.simulation", "--worker", json.dumps(seeds)]
+    command = [sys.executable, "-m", "tests.simulation", "--worker", json.dumps({"seeds": seeds})]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return [json.loads(line) for line in said.stdout.splitlines()]
 

@@ -14,15 +14,16 @@ from uuid import UUID
 import httpx
 from aiokafka.structs import TopicPartition
 
+from shared.contract.terms import spoken_number
 from shared.kernel.platform import Platform
 from tests.simulation import bus, store
-from tests.simulation.city import DESKS, SECRET, builds, settings
+from tests.simulation.city import AREA, DESKS, SECRET, builds, settings
 from tests.simulation.desks import Desk
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.paper import Paper
 from tests.simulation.people import Crowd
 from tests.simulation.plan import SERVICES, STARTED, Fault, Plan
-from tests.simulation.program import Answering, Cut, Program, Refused, Wire
+from tests.simulation.program import ANSWERING, Answering, Cut, Program, Refused, Wire
 
 EPOCH = datetime(2026, 3, 1, 4, tzinfo=UTC)
 SEAT_PATIENCE = 3.0
@@ -54,10 +55,11 @@ class World:
     random: Random = field(init=False)
     timeline: list[Moment] = field(default_factory=list)
     settled_at: float | None = None
+    written: int = 0
 
     def __post_init__(self) -> None:
         self.random = random = Random(self.plan.seed * 2 + 1)
-        self.answers_lost = 0.0
+        self.answers_lost, self.channel_away = 0.0, False
         self.offsets = dict.fromkeys(SERVICES, 0.0)
         self.server = store.Server(store.Valkey(lambda: self.now().timestamp()), store.Way(random), self.loop)
         self.kafka = bus.Kafka(self.loop, bus.Way(random), self._written)
@@ -120,9 +122,10 @@ class World:
             case = str(UUID(int=(0x0197C0DE << 96) | (7 << 76) | (2 << 62) | (self.plan.seed << 8) | number))
             self.loop.call_at(at, self.crowd.begin, self.crowd.call(case, f"seat-{number + 1}", steps))
         for fault in self.plan.faults:
-            self.loop.call_at(fault.at, self._break, fault)
+            if not fault.after:
+                self.loop.call_at(fault.at, self._break, fault)
         watching = self.loop.create_task(self.crowd.watch(self.plan.manner))
-        until = max([fault.at + fault.lasts for fault in self.plan.faults], default=0.0) + 2
+        until = max([fault.at + fault.lasts for fault in self.plan.faults if not fault.after], default=0.0) + 2
         await asyncio.sleep(max(until, STARTED + 6.0))
         await self._settle()
         watching.cancel()
@@ -182,14 +185,25 @@ class World:
 
         return answer
 
-    async def _channel(self, urls: Sequence[str], words: str) -> bool:
+    async def _channel(self, _: Sequence[str], words: str) -> bool:
+        """The phone of whoever is on call."""
         await asyncio.sleep(0.05)
+        if self.channel_away:
+            return False
         self.tell("CHANNEL", words)
+        for case in dict.fromkeys(sent.wish.case for sent in self.crowd.sent) if "phone now" in words else ():
+            for desk in DESKS:
+                if spoken_number(AREA, UUID(case)) in words and AREA + desk[-3:] in words:
+                    self.crowd.hear(case, desk, None, "phone")
         return True
 
     def _written(self, record: bus.Record) -> None:
         kind = (record.header("ce_type") or record.topic).rpartition(".")[2]
         self.tell("bus", f"{kind} {(record.header('ce_subject') or '')[30:]}")
+        self.written += 1
+        for fault in self.plan.faults:
+            if fault.after == self.written:
+                self._break(fault)
 
     def _break(self, fault: Fault) -> None:
         self.tell("FAULT", str(fault))
@@ -252,6 +266,11 @@ def _answers(world: World, fault: Fault) -> Callable[[], None]:
     return lambda: setattr(world, "answers_lost", 0.0)
 
 
+def _channel(world: World, _: Fault) -> Callable[[], None]:
+    world.channel_away = True
+    return lambda: setattr(world, "channel_away", False)
+
+
 def _clock(world: World, fault: Fault) -> Callable[[], None]:
     world.offsets[fault.whom] += fault.much
     return lambda: world.offsets.update({fault.whom: 0.0})
@@ -270,6 +289,7 @@ BREAKS: dict[str, Callable[[World, Fault], Any]] = {
     "bus": _bus,
     "rebalance": _rebalance,
     "answers": _answers,
+    "channel": _channel,
     "clock": _clock,
     **dict.fromkeys(("refused", "blackhole", "error", "garbage", "cut", "late", "unread"), _desk),
 }
@@ -293,6 +313,7 @@ def forget(world: World) -> None:
     try:
         for task in asyncio.all_tasks(world.loop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
+        ANSWERING.clear()
         world.loop.close()
         del world
         gc.collect()

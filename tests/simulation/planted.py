@@ -1,0 +1,242 @@
+"""Bugs that somebody could write tomorrow, each put into the product for some runs: does the simulator notice?
+
+A planted bug is a name, what it is in words, and what it sets on which class or module. None of them makes a service
+fall over by itself: each does its harm only when something else breaks, which is why they would pass every other test.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Any
+from uuid import uuid4, uuid5
+
+import services.dispatch.service
+import services.hotline_intake.service
+import services.responder_adapter.service
+from services.hotline_intake import alarm
+from services.responder_adapter import callout, sender, sheet
+from services.responder_adapter.gateways.webhook import Webhook
+from shared.contract.callouts import CallOutDelivered, CallOutUnreachable
+from shared.contract.calls import AlarmReleased
+from shared.contract.event import Event
+from shared.contract.incidents import CallOutOrdered
+from shared.contract.terms import Rung
+from shared.kernel import door, keeper, vault, web
+from shared.kernel.consumer import Consumer
+from shared.kernel.hedge import Hedge
+from shared.kernel.relay import Relay
+from shared.kernel.signature import sign
+from shared.kernel.store import Store
+from shared.kernel.timers import Timers
+from tests.simulation.store import Valkey
+
+Patch = tuple[Any, str, Callable[[Any], Any]]
+"""Where, which name, and what becomes of what stands there."""
+
+
+@dataclass(frozen=True)
+class Bug:
+    """One mistake; `words` complete "a product in which …"."""
+
+    name: str
+    words: str
+    patches: tuple[Patch, ...]
+
+
+def said_before_done(commit: Any) -> Any:
+    async def hasty(self: Store, change: Any) -> list[bytes]:
+        later = asyncio.ensure_future(commit(self, change))
+        later.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return [b"OK"]
+
+    return hasty
+
+
+def deleted_before_the_ack(send: Any) -> Any:
+    async def hasty(self: Relay, shard: Any, row_id: bytes, row: Any) -> None:
+        shard.acknowledged.append(row_id)
+        self._deletable.set()
+        await send(self, shard, row_id, row)
+
+    return hasty
+
+
+def committed_before_the_effect(take: Any) -> Any:
+    def hasty(self: Consumer, work: Any, records: list[Any], lanes: Any) -> None:
+        take(self, work, records, lanes)
+        for record in records:
+            work.finish(record.offset)
+
+    return hasty
+
+
+def forgetful(learn: Any) -> Any:
+    def forgets(self: Valkey, keys: tuple[bytes, ...], args: tuple[bytes, ...]) -> Any:
+        self._hdel(keys[0], b"i:" + args[1])
+        return learn(self, keys, args)
+
+    return forgets
+
+
+def overwriting(learn: Any) -> Any:
+    def overwrites(self: Valkey, keys: tuple[bytes, ...], args: tuple[bytes, ...]) -> Any:
+        version = self._hget(keys[0], b"v") or b"0"
+        return learn(self, keys, (version, *args[1:]))
+
+    return overwrites
+
+
+def one_key_an_attempt(request: Any) -> Any:
+    def numbered(self: Webhook, message: Any, now: Any) -> Any:
+        made = request(self, message, now)
+        webhook_id = f"{made.headers['webhook-id']}/{message['attempt']}"
+        signed = sign(self.secret, webhook_id, int(now.timestamp()), made.content)
+        made.headers.update({"webhook-id": webhook_id, "webhook-signature": signed})
+        return made
+
+    return numbered
+
+
+def without_instance(row: Any) -> Any:
+    def named(self: Any, change: Any, n: int, event: Event) -> Any:
+        made = row(self, change, n, event)
+        return replace(made, headers={**made.headers, "ce_id": str(uuid5(keeper.NAMES, f"{change.cause.id}|{n}"))})
+
+    return named
+
+
+def ordered_anew_when_unreachable(decide: Any) -> Any:
+    def raises_n(cities: Any, incident: Any, message: Any, now: Any) -> tuple[Event, ...]:
+        events: tuple[Event, ...] = decide(cities, incident, message, now)
+        if isinstance(message, CallOutUnreachable) and events:
+            about = {"case": message.case, "city": message.city, "at": now, "accept_by": now}
+            known = {"tier": incident.tier, "reasons": incident.reasons, "situation": incident.situation}
+            return (*events, CallOutOrdered(**about, **known, desk=message.desk, n=message.n + 1))
+        return events
+
+    return raises_n
+
+
+def never_again(failed: Any) -> Any:
+    return lambda order, event: replace(failed(order, event), next_at=None)
+
+
+def given_up_once_people_are_asked(due: Any) -> Any:
+    return lambda order: None if order.unreachable else due(order)
+
+
+def hearing_delivered(build: Any) -> Any:
+    @wraps(build)
+    def built(kit: Any) -> Any:
+        service = build(kit)
+        handler = next(iter(service.follows.values()))
+        return replace(service, follows={**service.follows, CallOutDelivered: handler})
+
+    return built
+
+
+def held_for_ever(decide: Any) -> Any:
+    @wraps(decide)
+    def holds(cities: Any, order: Any, message: Any, now: Any) -> tuple[Event, ...]:
+        events: tuple[Event, ...] = () if isinstance(message, AlarmReleased) else decide(cities, order, message, now)
+        return events
+
+    return holds
+
+
+def one_at_a_time(post: Any) -> Any:
+    async def waits(self: Any, *more: Any) -> Any:
+        line = asyncio.get_running_loop().__dict__.setdefault("planted", asyncio.Lock())
+        async with line:
+            return await post(self, *more)
+
+    return waits
+
+
+def learnt_by_nobody(learn: Any) -> Any:
+    async def polite(hearing: Any, batch: list[Any]) -> Any:
+        return door._Outcome([event.id for event in batch])
+
+    return polite
+
+
+def a_key_each(make: Any) -> Any:
+    def makes(self: Any, case: Any) -> Any:
+        self._keys.pop(case, None)
+        return make(self, case)
+
+    return makes
+
+
+async def blind(self: Timers, wakings: Any) -> None:
+    """Does not look into the store for deadlines that another life has set."""
+
+
+NEVER: Callable[[Any], Any] = lambda _: lambda *_: None  # noqa: E731
+
+BUGS = (
+    Bug("said before done", "a 2xx is given before the commit", ((Store, "commit", said_before_done),)),
+    Bug(
+        "deleted before the ack", "an outbox row goes when it is sent", ((Relay, "_send_one", deleted_before_the_ack),)
+    ),
+    Bug(
+        "committed before the effect",
+        "an offset is committed when a record comes",
+        ((Consumer, "_take", committed_before_the_effect),),
+    ),
+    Bug("forgotten dedupe", "the ids applied are forgotten", ((Valkey, "_learn", forgetful),)),
+    Bug("no version check", "a commit overwrites what is newer", ((Valkey, "_learn", overwriting),)),
+    Bug(
+        "no fence",
+        "a late attempt leaves whatever came before it",
+        ((sender.Lane, "_fenced_off", lambda _: lambda self, attempt: False), (sender, "FRESH", lambda _: 60.0)),
+    ),
+    Bug("key per attempt", "each attempt has a key of its own", ((Webhook, "_request", one_key_an_attempt),)),
+    Bug("lost timer", "a deadline lives in memory only", ((Timers, "_look", lambda _: blind),)),
+    Bug(
+        "hold on ringing",
+        "the machine stops when people are asked",
+        ((callout, "_attempt_due", given_up_once_people_are_asked),),
+    ),
+    Bug("id without instance", "an event id is cause and number only", ((keeper.Keeper, "_row", without_instance),)),
+    Bug(
+        "retry raises n",
+        "an unreachable desk is ordered anew",
+        ((services.dispatch.service, "decide", ordered_anew_when_unreachable),),
+    ),
+    Bug("stops after a failure", "a failed attempt has no successor", ((sheet, "_failed", never_again),)),
+    Bug(
+        "delivered is enough",
+        "a machine's receipt ends the alarm",
+        (
+            (alarm, "ACCEPTED", lambda known: known | {Rung.DELIVERED}),
+            (services.hotline_intake.service, "build", hearing_delivered),
+        ),
+    ),
+    Bug(
+        "held for ever",
+        "a hold does not end with its claim",
+        ((services.responder_adapter.keeping, "decide", held_for_ever), (callout, "_lapses_at", NEVER)),
+    ),
+    Bug("one desk holds up the other", "all desks share one line", ((sender.Lane, "_post", one_at_a_time),)),
+    Bug("polite door", "a door says learnt and learns nothing", ((door, "_learn", learnt_by_nobody),)),
+    Bug("urgent can wait", "a claim goes by Kafka only", ((Hedge, "offer", NEVER),)),
+    Bug("two keys for a case", "two saves at once seal under two keys", ((vault.Vault, "_make", a_key_each),)),
+    Bug("a new cause each time", "a repeated request is a new one", ((web, "uuid5", lambda _: lambda *_: uuid4()),)),
+)
+
+
+@contextmanager
+def planted(name: str | None) -> Iterator[None]:
+    """The product has the bug of that name meanwhile, if one is named."""
+    patches = next(bug.patches for bug in BUGS if bug.name == name) if name else ()
+    before = [(where, what, getattr(where, what)) for where, what, _ in patches]
+    for (where, what, sound), (_, _, spoil) in zip(before, patches, strict=True):
+        setattr(where, what, spoil(sound))
+    try:
+        yield
+    finally:
+        for where, what, sound in before:
+            setattr(where, what, sound)
