@@ -17,7 +17,8 @@ from deploy.local.trouble import Trouble, explain
 
 SERVICES = ("hotline_intake", "risk_assessment", "dispatch", "responder_adapter")
 DESKS = {"desk_110": "140700-110", "desk_120": "140700-120"}
-RINGING = ("hotline_intake", "auditor")
+AUDITOR = "auditor"
+RINGING = ("hotline_intake", AUDITOR)
 """Who tells people outside."""
 
 SCREENS = (
@@ -48,7 +49,7 @@ class Plan:
     @property
     def urls(self) -> dict[str, str]:
         ports = asdict(self.ports)
-        return {name: f"http://{HOST}:{ports[name]}" for name in (*SERVICES, *DESKS, "channel", "collector")}
+        return {name: f"http://{HOST}:{ports[name]}" for name in (*SERVICES, AUDITOR, *DESKS, "channel", "collector")}
 
     def environment(self, name: str) -> dict[str, str]:
         """All that the program called `name` is told."""
@@ -63,11 +64,11 @@ class Plan:
             "JINGYI_JOURNAL": str(self.state / "journal"),
             "JINGYI_API_TOKEN": self.secrets.api_token,
             "JINGYI_PEER_TOKEN": self.secrets.peer_token,
-            "JINGYI_DOORS": json.dumps({peer: self.urls[peer] for peer in SERVICES if peer != name}),
+            "JINGYI_DOORS": json.dumps({peer: self.urls[peer] for peer in (*SERVICES, AUDITOR) if peer != name}),
             "JINGYI_OTLP": self.urls["collector"],
             "JINGYI_STATE": str(self.state),
             "PYTHONUNBUFFERED": "1",
-            **{f"JINGYI_URL_{service.upper()}": self.urls[service] for service in SERVICES},
+            **{f"JINGYI_URL_{service.upper()}": self.urls[service] for service in (*SERVICES, AUDITOR)},
             **self.secrets.desk_secrets,
             **(self.desk_environment(DESKS[name]) if name in DESKS else {}),
             **(packs.channels(self.ports) if name in RINGING else {}),
@@ -91,6 +92,7 @@ class Plan:
             *self.platform(),
             self.program("collector", "deploy.local.collector"),
             *(self.program(name, f"services.{name}", ("valkey", "topics", "collector")) for name in SERVICES),
+            self.program(AUDITOR, "services.auditor", ("topics", "collector")),
             *(self.program(name, "deploy.local.desk", ("collector",)) for name in DESKS),
             self.program("channel", "deploy.local.channel"),
         )
