@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeVar
 
 import httpx
 import structlog
 from opentelemetry.trace import Span, SpanKind, StatusCode
+from pydantic import BaseModel
 
 from shared.kernel import trace
 from shared.kernel.cloudevent import BATCH, structured
@@ -20,7 +21,18 @@ AT_ONCE = 50
 WITHIN = 4.0
 """Seconds for an answer: a door learns, and its store may take three to be called silent."""
 
+A = TypeVar("A", bound=BaseModel)
+
 log = structlog.get_logger()
+
+
+class _Hears(BaseModel):
+    hears: frozenset[str]
+
+
+class _Outcome(BaseModel):
+    learnt: list[str]
+    refused: dict[str, str]
 
 
 class Peer:
@@ -35,8 +47,8 @@ class Peer:
 
     async def ask(self, client: httpx.AsyncClient) -> None:
         """Learn which types it hears. Raises Unavailable."""
-        answer = await self._answer(client.build_request("GET", self._url, headers=self._bearer), client)
-        self.hears = frozenset(map(str, answer["hears"]))
+        request = client.build_request("GET", self._url, headers=self._bearer)
+        self.hears = (await self._answer(request, client, _Hears)).hears
         self.away = False
 
     async def tell(
@@ -54,10 +66,10 @@ class Peer:
         done: set[str] = set()
         try:
             request = client.build_request("POST", self._url, headers=headers, content=batch)
-            answer = await self._answer(request, client)
-            done = {*answer["learnt"], *answer["refused"]}
-            if answer["refused"]:
-                log.warning("event_refused", signal="warning", door=self.name, refused=answer["refused"])
+            answer = await self._answer(request, client, _Outcome)
+            done = {*answer.learnt, *answer.refused}
+            if answer.refused:
+                log.warning("event_refused", signal="warning", door=self.name, refused=answer.refused)
         finally:
             for row, span in zip(rows, spans, strict=False):
                 if row.headers["ce_id"] not in done:
@@ -65,11 +77,11 @@ class Peer:
                 span.end()
         return rows[:told], done
 
-    async def _answer(self, request: httpx.Request, client: httpx.AsyncClient) -> dict[str, Any]:
+    async def _answer(self, request: httpx.Request, client: httpx.AsyncClient, kind: type[A]) -> A:
         try:
             async with asyncio.timeout(WITHIN):
                 answer = (await client.send(request)).raise_for_status()
-            said: dict[str, Any] = answer.json()
+            said = kind.model_validate_json(answer.content)
         except (httpx.HTTPError, TimeoutError, ValueError) as silence:
             if not self.away and self.hears is not None:
                 log.warning("door_away", signal="warning", door=self.name, error=type(silence).__name__)

@@ -17,8 +17,10 @@ from deploy.local.ports import free
 from shared.kernel.errors import Unavailable
 from shared.kernel.hedge import LASTS, LATE, Doubt
 from shared.kernel.keeper import Cause
+from shared.kernel.peer import Peer
 from shared.kernel.service import Kit, Process, Service, running
 from shared.kernel.settings import Settings
+from shared.kernel.store import Row
 from tests.kernel.conftest import speaking
 from tests.kernel.scene import add, alive, counted, ready, stopped, total, totals, until
 from tests.kernel.tally.service import Counted, build
@@ -222,3 +224,16 @@ async def test_the_hop_past_kafka_is_in_the_trace_of_its_case(
     told, heard = found["hedge tally.counted"], found[f"hear {Counted.type_name()}"]
     assert heard.parent is not None
     assert heard.parent.span_id == told.context.span_id
+
+
+@pytest.mark.parametrize("said", ["[]", "{}", "null", "<html>", '{"learnt": 1}', '{"hears": [[1]]}'])
+async def test_a_door_that_talks_nonsense_is_away_and_ends_nobody(said: str) -> None:
+    peer = Peer("stranger", "http://stranger", "token")
+    nonsense = httpx.MockTransport(lambda _: httpx.Response(200, text=said))
+    row = Row("tally.counted", str(uuid4()), {"ce_id": str(uuid4()), "ce_type": Counted.type_name()}, b"{}")
+    async with httpx.AsyncClient(transport=nonsense) as client:
+        with pytest.raises(Unavailable):
+            await peer.ask(client)
+        with pytest.raises(Unavailable):
+            await peer.tell(client, [row], None)
+    assert peer.away
