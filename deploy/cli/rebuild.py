@@ -24,6 +24,7 @@ from deploy.local.system import SERVICES
 from deploy.local.trouble import Trouble
 from shared.kernel import clock
 from shared.kernel.settings import Settings
+from shared.kernel.store import GENERATION
 from shared.kernel.vault import KEYS_TOPIC
 
 Reports = dict[str, dict[str, Any]]
@@ -99,7 +100,15 @@ async def rebuilt(environment: Mapping[str, str], *, check: bool, beside: bool, 
 
         work = [part_done(part, "check" if check else "rebuild", epoch, environment, show) for part in PARTS]
         ended = await asyncio.gather(*work)
+    if not check:
+        await whole_again(url, epoch)
     return dict(zip(PARTS, ended, strict=True))
+
+
+async def whole_again(url: str, epoch: int) -> None:
+    """Services that run learn that nothing is missing any more."""
+    async with Redis.from_url(url, socket_timeout=10) as redis:
+        await redis.set(GENERATION, epoch)
 
 
 async def lives_in(url: str) -> Counter[str]:

@@ -1,16 +1,32 @@
 #!lua name=jingyi
 
+-- lost: whether an instance of which nothing is kept may have lived before the store was emptied: there is no
+-- generation, or one that says `lost:` and the Unix milliseconds, and the case (a UUIDv7) is no younger.
+local function lost(instance, generation)
+  if not generation then
+    return true
+  end
+  local since = string.match(generation, '^lost:(%d+)$')
+  if not since or string.sub(instance, 15, 15) ~= '7' then
+    return false
+  end
+  return tonumber(string.sub(instance, 1, 8) .. string.sub(instance, 10, 13), 16) <= tonumber(since)
+end
+
 -- learn: one machine learns one message: state, applied id, deadline, list and outbox change together or not at all.
--- KEYS state, outbox, due, listed, wrapped case key
+-- KEYS state, outbox, due, listed, wrapped case key, generation
 -- ARGV expected version, cause, fingerprint, state ('' if unchanged), drill, instance, member, due ms ('' if none),
 --      listed since ms ('' if not), new wrapped key ('' if none), then (topic, key, headers, value) for each event
--- Reply {OK, row id…} | {KNOWN, version, state, drill, fingerprint} | {STALE, version, state, drill} | {KEY}
+-- Reply {OK, row id…} | {KNOWN, version, state, drill, fingerprint} | {STALE, version, state, drill} | {KEY} | {LOST}
 local function learn(keys, args)
   local cause = 'i:' .. args[2]
   local kept = redis.call('HMGET', keys[1], 'v', 's', 'd', cause)
   local version = kept[1] or '0'
   if kept[4] then
     return {'KNOWN', version, kept[2] or '', kept[3] or '', kept[4]}
+  end
+  if version == '0' and lost(args[6], redis.call('GET', keys[6])) then
+    return {'LOST'}
   end
   if version ~= args[1] then
     return {'STALE', version, kept[2] or '', kept[3] or ''}

@@ -16,8 +16,8 @@ from shared.kernel import cloudevent, trace
 from shared.kernel.clock import milliseconds
 from shared.kernel.errors import Unavailable
 from shared.kernel.shards import shard_of
-from shared.kernel.store import Commit, Row, Store
-from shared.kernel.vault import KEYS_TOPIC, Vault, key_name
+from shared.kernel.store import GENERATION, Commit, Row, Store
+from shared.kernel.vault import Vault, key_name, key_row
 
 S = TypeVar("S")
 
@@ -55,10 +55,7 @@ class Cause:
 
 @dataclass(frozen=True)
 class Machine(Generic[S]):
-    """A thing with a life: pure decisions, state = fold of its own events.
-
-    `recover` says what an instance learns first after the rebuild of that epoch, if it was at something.
-    """
+    """A thing with a life: pure decisions, state = fold of its events. `recover`: what it learns after a rebuild."""
 
     name: str
     blank: S
@@ -148,6 +145,10 @@ class Keeper(Generic[S]):
         kept, _ = await self._fetch(address, None)
         return kept.state if kept.version else None
 
+    def forget(self) -> None:
+        """Keep nothing in memory: the store is another than it was."""
+        self._cache.clear()
+
     def latest(self, address: Address) -> S | None:
         """The newest state this process has seen, without asking the store."""
         kept = self._cache.get(address)
@@ -219,7 +220,7 @@ class Keeper(Generic[S]):
         deadline = self.machine.deadline(after.state)
         rows = tuple(self._row(change, n, event) for n, event in enumerate(events))
         if pending:
-            rows = (_key_row(change.message.case, address.home, pending), *rows)
+            rows = (key_row(change.message.case, address.home, pending), *rows)
         return Commit(
             tag=tag,
             keys=(
@@ -228,6 +229,7 @@ class Keeper(Generic[S]):
                 self.due_name(tag),
                 self.name(address.home, "listed"),
                 key_name(change.message.case, address.home),
+                GENERATION,
             ),
             args=(
                 change.before.version,
@@ -259,6 +261,8 @@ class Keeper(Generic[S]):
     async def _fetch(self, address: Address, cause: Cause | None) -> tuple[_Kept[S], str | None]:
         applied = f"i:{cause.id}" if cause else "-"
         reply = await self.store.ask("HMGET", self.name(address.home, address.instance), "v", "s", "d", applied)
+        if reply[1] is None:
+            self.store.vouch(address.instance)
         newest = self._cache.get(address)
         kept = self._remember(address, [b"", *(part or b"" for part in reply[:3])])
         if newest and newest.version > kept.version > 0:
@@ -293,8 +297,3 @@ def _address(machine: Machine[Any], message: Message) -> Address:
     if isinstance(message, DeadlinePassed):
         return Address(message.instance, message.home)
     return machine.address(message)
-
-
-def _key_row(case: UUID, home: str, wrapped: bytes) -> Row:
-    headers = {"content-type": "application/octet-stream", "ce_city": home, "traceparent": trace.parent()}
-    return Row(KEYS_TOPIC, str(case), headers, wrapped)

@@ -25,6 +25,7 @@ from shared.contract.event import Event
 from shared.kernel import clock, door, logs, outside, trace, web
 from shared.kernel.consumer import FOLLOWS, Consumer
 from shared.kernel.errors import Unavailable, places
+from shared.kernel.generation import Generation
 from shared.kernel.hearing import Handler, Hearing
 from shared.kernel.hedge import Hedge
 from shared.kernel.journal import Journal
@@ -110,6 +111,7 @@ class Process:
     timers: Timers
     verifier: Verifier
     hedge: Hedge
+    generation: Generation
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def ready(self) -> tuple[int, dict[str, Any]]:
@@ -118,6 +120,7 @@ class Process:
         store = now - self.store.answered_at < LEASE
         away = [name for name, up in (("store", store), ("kafka", self.relay.connected)) if not up]
         away += [f"door of {name}" for name in self.hedge.away]
+        away += ["what the store knew"] if self.store.lost_at else []
         if self.stopping.is_set():
             return 503, {"status": "stopping"}
         joined = all(consumer.joined for consumer in self.consumers)
@@ -139,6 +142,7 @@ class Process:
                 tasks.create_task(work)
                 for work in (
                     self._load_functions(),
+                    self.generation.run(),
                     self.store.run(),
                     self.verifier.run(self.store),
                     self.relay.run(self.store),
@@ -210,7 +214,8 @@ def assemble(
     heard = {event.topic for event in (*service.consumes, *service.follows)}
     topics = {*heard, *(f"{topic}.dlq" for topic in heard), *(event.topic for event in service.emits), KEYS_TOPIC}
     verifier = Verifier(bus, topics, relay.gate)
-    process = Process(service, settings, store, relay, consumers, timers, verifier, hedge)
+    generation = Generation(store, now, timers.forget)
+    process = Process(service, settings, store, relay, consumers, timers, verifier, hedge, generation)
     app = web.application(name, settings.api_token.get_secret_value(), process.ready)
     hearing = Hearing({**service.follows, **service.consumes})
     for router in (*service.routes, door.routes(hearing, token, hedge.hear)):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
+from uuid import UUID
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
@@ -47,6 +48,13 @@ class Commit:
     args: tuple[str | int | bytes, ...]
     rows: tuple[Row, ...]
     follows_others: bool = False
+
+
+GENERATION = "generation"
+"""The store's name for which life of it this is: the epoch of the last rebuild, 0 if there was none. A store that was
+emptied has none, until somebody who had known one says `lost:` and since which Unix millisecond."""
+
+LOST = "The store has lost what it knew of this. `jingyi rebuild` brings it back from the log of record."
 
 
 class FunctionsLost(Unavailable):
@@ -137,6 +145,7 @@ class Store:
         self._reads = _Lane(pool)
         self._source = files("shared.kernel").joinpath("functions.lua").read_text()
         self.answered_at = 0.0
+        self.lost_at: int | None = None
 
     async def ask(self, *command: str | int | float | bytes) -> Any:
         """One command outside the commit order."""
@@ -158,8 +167,10 @@ class Store:
         try:
             [reply] = await self._commits.ask([command], answered)
         except FunctionsLost:
-            await self.load()
+            await self.ask("FUNCTION", "LOAD", "REPLACE", self._source)
             raise
+        if reply[0] == b"LOST":
+            raise Unavailable(LOST)
         return list(reply)
 
     async def run(self) -> None:
@@ -172,8 +183,15 @@ class Store:
         self.answered_at = asyncio.get_running_loop().time()
 
     async def load(self) -> None:
-        """Load the Functions; they live in the store's own log and replicate."""
-        await self.ask("FUNCTION", "LOAD", "REPLACE", self._source)
+        """Load the Functions, which live in the store's own log and replicate; one that was never used begins."""
+        await self.ask_all([("FUNCTION", "LOAD", "REPLACE", self._source), ("SET", GENERATION, 0, "NX")])
+
+    def vouch(self, instance: str) -> None:
+        """Raises Unavailable if an instance of which the store knows nothing may have lived before it was emptied."""
+        if self.lost_at is not None:
+            case = UUID(instance[:36])
+            if case.version == 7 and case.int >> 80 <= self.lost_at:
+                raise Unavailable(LOST)
 
 
 def _settle(asked: _Asked, replies: list[Any]) -> None:

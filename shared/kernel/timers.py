@@ -43,6 +43,13 @@ class Timers:
         """Serve this keeper's deadlines."""
         self._keepers[keeper.machine.name] = keeper
 
+    def forget(self) -> None:
+        """Keep nothing in memory; the deadlines are in the store."""
+        self._due.clear()
+        self._heap.clear()
+        for keeper in self._keepers.values():
+            keeper.forget()
+
     def wake(self, keeper: Keeper[Any], address: Address, city: str, due: datetime | None) -> None:
         """Note the next deadline of an instance, or that it has none."""
         name = keeper.machine.name

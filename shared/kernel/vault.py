@@ -17,9 +17,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from shared.contract.event import Event
+from shared.kernel import trace
 from shared.kernel.errors import Malformed
 from shared.kernel.shards import shard_of
-from shared.kernel.store import Store
+from shared.kernel.store import Row, Store
 
 KEYS_TOPIC = "case.keys"
 
@@ -125,6 +126,12 @@ class Vault:
 def key_name(case: UUID, city: str) -> str:
     """Where the store keeps the wrapped key of a case."""
     return f"{shard_of(city)}:key:{case}"
+
+
+def key_row(case: UUID, home: str, wrapped: bytes) -> Row:
+    """A wrapped key on its way to the log of record, with the city whose shard keeps it."""
+    headers = {"content-type": "application/octet-stream", "ce_city": home, "traceparent": trace.parent()}
+    return Row(KEYS_TOPIC, str(case), headers, wrapped)
 
 
 def _bound_to(case: UUID, field: str) -> bytes:

@@ -10,7 +10,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from deploy.local.system import DESKS
-from tests.journeys.world import Incident, World, eventually, world
+from tests.journeys.world import POLICE, Incident, World, eventually, world
 
 
 @pytest_asyncio.fixture
@@ -43,6 +43,29 @@ async def test_rescues_go_on_over_a_lost_disk_as_if_nothing_had_been(own: World)
         await on_the_way.closes()
         on_the_way.said_once()
         assert await posted(own) == logs
+
+
+async def test_an_order_that_was_leaving_is_asked_after_by_its_key_and_not_sent_again(own: World) -> None:
+    await own.client.desk(POLICE, "/behaviour", {"slow": 3.5})
+    async with own.call() as leaving:
+        await leaving.is_in_danger()
+        await leaving.hears("CallOutTaken", desk=DESKS[POLICE])
+        await eventually(lambda: has_it(own, POLICE), 10)
+        own.running.kill("responder_adapter")
+        await emptied(own)
+        await own.client.desk(POLICE, "/behaviour", {"slow": 0})
+        code, said = await own.jingyi("rebuild", "--json")
+        assert code == 0, said
+        assert json.loads(said)["responder_adapter"]["recovered"] >= 1
+        await leaving.hears("CallOutInquired", desk=DESKS[POLICE])
+        await leaving.both_desks_clear()
+        for desk in DESKS:
+            await leaving.one_car_from(desk)
+        assert (await posted(own))[f"{leaving.case}/{DESKS[POLICE]}/1"] == 1
+
+
+async def has_it(own: World, desk: str) -> bool:
+    return bool((await own.client.desk(desk, "/log?lines=false"))["callouts"])
 
 
 async def plays_to_the_end(incident: Incident) -> None:

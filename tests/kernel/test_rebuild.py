@@ -11,6 +11,7 @@ import httpx
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
+from uuid_utils.compat import uuid7
 
 from shared.contract.event import Event
 from shared.kernel import clock, rebuild
@@ -22,7 +23,7 @@ from shared.kernel.rebuild import Progress, Remains
 from shared.kernel.service import running
 from shared.kernel.settings import Settings
 from shared.kernel.shards import shard_of
-from shared.kernel.store import Row, Store
+from shared.kernel.store import GENERATION, Row, Store
 from shared.kernel.vault import Vault
 from tests.kernel.conftest import speaking
 from tests.kernel.scene import CITY, about, add, counted, give, header, mouth, ready, said, total, until, whole
@@ -232,3 +233,21 @@ async def waited_for(settings: Settings, case: UUID) -> None:
         return any(header(record, "ce_type") == Waited.type_name() for record in about(found, case))
 
     await said(settings.kafka, "tally.counted", so)
+
+
+async def test_over_an_emptied_store_no_old_life_begins_anew_and_new_ones_begin(settings: Settings) -> None:
+    old = uuid7()
+    async with running(build, settings), speaking(settings) as client, Redis.from_url(settings.redis_url) as redis:
+        await ready(client)
+        assert (await add(client, old, 5, "first")).json() == {"total": 5}
+        await waited_for(settings, old)
+        await asyncio.sleep(1.1)
+        await redis.flushdb()
+        await ready(client, "degraded")
+        assert (await add(client, old, 1, "second")).status_code == 503
+        assert (await client.get(f"/cities/{CITY}/tallies/{old}")).status_code == 503
+        assert (await add(client, uuid7(), 1, "new")).json() == {"total": 1}
+        await rebuilt(settings)
+        await redis.set(GENERATION, 7)
+        await ready(client)
+        assert (await add(client, old, 1, "second")).json() == {"total": 6}

@@ -99,7 +99,9 @@ class Valkey:
         value: bytes | None = self._kept(key)
         return value
 
-    def _set(self, key: bytes, value: bytes, *px: bytes) -> bytes:
+    def _set(self, key: bytes, value: bytes, *px: bytes) -> bytes | None:
+        if px == (b"NX",):
+            return None if key in self.data else self._set(key, value)
         self.data[key] = value
         self._expires.pop(key, None)
         if px:

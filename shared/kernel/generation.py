@@ -1,0 +1,57 @@
+"""Whether the store is still the one it was: one that was emptied must not be filled with lives that begin anew."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+
+import structlog
+
+from shared.kernel.clock import milliseconds
+from shared.kernel.errors import Unavailable
+from shared.kernel.store import GENERATION, Store
+
+LOOK_EVERY = 1.0
+"""Seconds."""
+
+log = structlog.get_logger()
+
+
+class Generation:
+    """What one process has seen of its store. `forget` is told when the store has become another."""
+
+    def __init__(self, store: Store, now: Callable[[], datetime], forget: Callable[[], None]) -> None:
+        self._store = store
+        self._now = now
+        self._forget = forget
+        self._known: bytes | None = None
+        self._seen = 0
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            with suppress(Unavailable):
+                await self._look()
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _look(self) -> None:
+        begun, found = milliseconds(self._now()), await self._store.ask("GET", GENERATION)
+        if found is None:
+            if self._known is not None:  # whoever has known it whole says since when it is not
+                await self._store.ask("SET", GENERATION, f"lost:{self._seen}", "NX")
+        elif found.startswith(b"lost:"):
+            self._lost(int(found[5:]))
+        else:
+            self._whole(found)
+            self._seen = begun
+
+    def _lost(self, since: int) -> None:
+        if self._store.lost_at is None:
+            log.error("store_lost", signal="warning", since_ms=since, do="jingyi rebuild")
+        self._store.lost_at = since
+
+    def _whole(self, generation: bytes) -> None:
+        if self._known not in {None, generation} or self._store.lost_at is not None:
+            log.warning("store_rebuilt", signal="warning", generation=generation.decode())
+            self._forget()
+        self._known, self._store.lost_at = generation, None
