@@ -18,7 +18,7 @@ from shared.contract.calls import CallEnding, FollowUp, ScreeningRecorded
 from shared.contract.event import Event, Message
 from shared.contract.terms import Confidence, Place, Rung
 from shared.kernel.keeper import NAMES, Address, Keeper, Machine
-from shared.kernel.rebuild import Roll
+from shared.kernel.rebuild import Keyless, Roll
 from shared.kernel.settings import Settings
 from shared.kernel.store import Store
 from shared.kernel.timers import Timers
@@ -91,9 +91,9 @@ class Cast:
     def __init__(self, settings: Settings) -> None:
         self._machines: dict[str, tuple[str, Machine[Any]]] = {}
         self._hearers: dict[type[Event], list[str]] = {}
-        store = Store(settings.redis_url, lambda *_: None)
+        keyless, store = Keyless(**dict(settings)), Store(settings.redis_url, lambda *_: None)
         for name in SERVICES:
-            kit = Roll(name, settings, store, Vault({0: bytes(32)}, store), Timers(store, lambda: BEGUN, list))
+            kit = Roll(name, keyless, store, Vault(keyless.masters, store), Timers(store, lambda: BEGUN, list))
             service = import_module(f"services.{name}.service").build(kit)
             self._machines |= {keeper.machine.name: (name, keeper.machine) for keeper in kit.keepers.values()}
             for event, handler in {**service.consumes, **service.follows}.items():

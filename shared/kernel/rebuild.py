@@ -6,6 +6,7 @@ Personal data stays sealed all the way: neither a master key nor a case's own ke
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 from uuid import UUID, uuid5
 
@@ -50,6 +51,15 @@ class Progress:
 Told = Callable[[Progress], None]
 
 
+class Keyless(Settings):
+    """What a service is built with where nothing is sealed or opened."""
+
+    @cached_property
+    def masters(self) -> dict[int, bytes]:
+        """A key that nothing was ever sealed with."""
+        return {0: bytes(32)}
+
+
 @dataclass(frozen=True, eq=False)
 class Roll(Kit):
     """A kit that remembers whom it gave a keeper."""
@@ -73,8 +83,8 @@ class Remains:
     @classmethod
     def of(cls, build: Build, settings: Settings, store: Store) -> "Remains":
         """Of the service that `build` makes; it is built, and does not run."""
-        name = build.__module__.split(".")[-2]
-        kit = Roll(name, settings, store, Vault({0: bytes(32)}, store), Timers(store, clock.now, list))
+        name, keyless = build.__module__.split(".")[-2], Keyless(**dict(settings))
+        kit = Roll(name, keyless, store, Vault(keyless.masters, store), Timers(store, clock.now, list))
         return cls(name, kit.keepers, build(kit).emits)
 
     def name_of(self, life: Life[Any]) -> str:
