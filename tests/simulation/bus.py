@@ -342,6 +342,20 @@ class Listener:
             raise IllegalStateError(f"Partition {next(iter(offsets))} is not assigned")
         self._group.offsets.update(offsets)
 
+    async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Raises what the real one raises when nobody answers."""
+        await asyncio.sleep(self._kafka.way.delay())
+        if self._kafka.way.away:
+            await asyncio.sleep(3)
+            raise RequestTimedOutError
+        return {each: self.highwater(each) for each in partitions}
+
+    async def position(self, partition: TopicPartition) -> int:
+        """Raises IllegalStateError for what is not assigned."""
+        if partition not in self._positions:
+            raise IllegalStateError(f"Partition {partition} is not assigned")
+        return self._positions[partition]
+
     def highwater(self, partition: TopicPartition) -> int:
         return len(self._kafka.logs[partition.topic][partition.partition])
 
@@ -381,16 +395,43 @@ class Reader:
     def assignment(self) -> frozenset[TopicPartition]:
         return frozenset(self._positions)
 
+    def partitions_for_topic(self, _: str) -> set[int]:
+        return set(range(PARTITIONS))
+
+    def unsubscribe(self) -> None:
+        self._positions.clear()
+
+    def assign(self, partitions: Iterable[TopicPartition]) -> None:
+        self._positions = dict.fromkeys(partitions, 0)
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self._positions[partition] = offset
+
+    async def seek_to_beginning(self, *partitions: TopicPartition) -> None:
+        self._positions.update(dict.fromkeys(partitions or list(self._positions), 0))
+
+    async def offsets_for_times(self, times: Mapping[TopicPartition, int]) -> dict[TopicPartition, None]:
+        """No record is older than a run."""
+        return dict.fromkeys(times)
+
     async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         return {each: len(self._kafka.logs[each.topic][each.partition]) for each in partitions}
 
     async def position(self, partition: TopicPartition) -> int:
         return self._positions[partition]
 
-    async def getmany(self, timeout_ms: int) -> dict[TopicPartition, list[Record]]:
-        await asyncio.sleep(self._kafka.way.delay())
+    async def getmany(self, timeout_ms: int, max_records: int = 500) -> dict[TopicPartition, list[Record]]:
+        """What came since, or nothing after the time-out."""
+        if not (found := self._new()):
+            await self._kafka.news(timeout_ms / 1000)
+            found = self._new()
+        self._positions.update({each: records[-1].offset + 1 for each, records in found.items()})
+        return found
+
+    def _new(self) -> dict[TopicPartition, list[Record]]:
+        if self._kafka.way.away:
+            return {}
         found = {each: self._kafka.logs[each.topic][each.partition][at:] for each, at in self._positions.items()}
-        self._positions.update({each: records[-1].offset + 1 for each, records in found.items() if records})
         return {each: records for each, records in found.items() if records}
 
 
