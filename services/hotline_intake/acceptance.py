@@ -1,6 +1,7 @@
 """受理: what a seat asks is written down, then learnt; if the store is silent it is kept, rung, and learnt later."""
 
 import asyncio
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import reduce
@@ -8,9 +9,9 @@ from uuid import UUID, uuid5
 
 import structlog
 
-from services.hotline_intake.acts import ANSWERS, Act, What, commanded, sensible
+from services.hotline_intake.acts import ANSWERS, Act, What, commanded, sensible, unseen
 from services.hotline_intake.alarm import Answer
-from services.hotline_intake.call import Call, CallUnknown, Escalate, OpenCall, RecordScreening
+from services.hotline_intake.call import Call, CallUnknown, Escalate, RecordScreening
 from services.hotline_intake.ledger import POLICE
 from services.hotline_intake.mirror import Mirror, Row
 from services.hotline_intake.seat import Seat
@@ -19,7 +20,7 @@ from shared.contract.terms import spoken_number
 from shared.kernel import web
 from shared.kernel.errors import Unavailable
 from shared.kernel.journal import Journal, Unwritable
-from shared.kernel.keeper import Address, Cause, Keeper, KeyReused, Learned
+from shared.kernel.keeper import Cause, Keeper, KeyReused, Learned
 from shared.kernel.service import Kit
 
 PATIENCE = 2.5
@@ -28,12 +29,12 @@ PATIENCE = 2.5
 TWICE = 2
 """Readings before the door opens: the first may find a store without our functions, and load them."""
 
+AT_ONCE = 16
+"""Calls whose kept acts are learnt at the same time: their commits share one fsync."""
+
 REPLAY_EVERY = 0.25
 OPEN_EVERY = 5.0
 """Seconds."""
-
-UNSEEN = "s1." + "A" * 40
-"""What stands in memory for a sealed field: the row does not need it, and its key may be in the silent store."""
 
 log = structlog.get_logger()
 
@@ -67,9 +68,9 @@ class Acceptance:
         if act.id in self._kept:
             return self._again(act)
         written = act.urgent and self._write(act)
-        if self._mirror.silent or self._mirror.known(_address(act)).ours:
+        if self._mirror.silent or self._mirror.known(act.address).ours:
             return await self._keep(act, written)
-        work = asyncio.create_task(self._learn(act, rang=self._mirror.rang(_address(act))))
+        work = asyncio.create_task(self._learn(act, rang=self._mirror.rang(act.address)))
         work.add_done_callback(_looked_at)
         await asyncio.wait({work}, timeout=PATIENCE)
         failure = work.exception() if work.done() else Unavailable("The store does not answer in time.")
@@ -135,7 +136,7 @@ class Acceptance:
             row, events = await self._decided(act)
         except (Rejected, Unavailable):
             return  # what it was about is only in the store: learnt there
-        self._mirror.move(_address(act), row, events, act.id)
+        self._mirror.move(act.address, row, events, act.id)
 
     def _note(self, act: Act) -> None:
         self._kept[act.id] = act
@@ -154,7 +155,7 @@ class Acceptance:
             raise KeyReused
         if act.id not in self._journal.waiting and not self._write(act):
             raise self._phone_now(act)
-        return Kept(act, self._mirror.known(_address(act)).call)
+        return Kept(act, self._mirror.known(act.address).call)
 
     async def _keep(self, act: Act, written: bool) -> Kept:
         """Ring it from memory, now. Raises Rejected, PhoneNow or Unavailable."""
@@ -167,22 +168,22 @@ class Acceptance:
         if not (written or act.urgent):
             raise Unavailable("Neither the store nor the journal takes it now.")
         self._note(act)
-        self._mirror.move(_address(act), row, events, act.id)
+        self._mirror.move(act.address, row, events, act.id)
         if not written:
             raise self._phone_now(act)
         return Kept(act, row.call)
 
     async def _decided(self, act: Act) -> tuple[Row, tuple[Event, ...]]:
         """The row and what would be said of it, were memory the store."""
-        row = self._mirror.known(_address(act))
-        command = await commanded(act, _unseen, rang=True)
+        row = self._mirror.known(act.address)
+        command = await commanded(act, unseen, rang=True)
         row.drill = act.drill if row.call.case is None else row.drill
         try:
             return row, self._mirror.decide(row.call, command)
         except CallUnknown:
             if not act.urgent:
                 raise Unavailable("The store is silent, and without it this call is not known here.") from None
-        opening = self._mirror.decide(row.call, _opening(act))
+        opening = self._mirror.decide(row.call, act.opening)
         opened = reduce(self._calls.machine.evolve, opening, row.call)
         return row, (*opening, *self._mirror.decide(opened, command))
 
@@ -206,7 +207,7 @@ class Acceptance:
                 self._journal.done(act.id)
             raise
         self._strike(act)
-        self._mirror.saw(_address(act), learned)
+        self._mirror.saw(act.address, learned)
         return learned
 
     async def _tried(self, act: Act, rang: bool, answers: tuple[Answer, ...] | None) -> Learned[Call]:
@@ -219,22 +220,30 @@ class Acceptance:
         except CallUnknown:
             if act.id not in self._kept or not act.urgent:
                 raise
-        await self._calls.learn(_opening(act), Cause(uuid5(act.id, "opening"), drill=act.drill))
+        await self._calls.learn(act.opening, Cause(uuid5(act.id, "opening"), drill=act.drill))
         return await self._calls.learn(command, act.cause)
 
     def _strike(self, act: Act) -> None:
         self._journal.done(act.id)
         if self._kept.pop(act.id, None):
-            self._mirror.learnt(_address(act), act.id)
+            self._mirror.learnt(act.address, act.id)
 
     async def _replay(self) -> None:
-        """Let the store learn what was kept, in order; first the calls about which somebody is phoning."""
+        """Let the store learn what was kept, each call's in order; first the calls about which somebody is phoning."""
         answered = {act.case for act in self._kept.values() if act.what in ANSWERS}
+        cases: defaultdict[UUID, list[Act]] = defaultdict(list)
         for act in sorted(self._kept.values(), key=lambda act: act.case not in answered):
-            if self._mirror.silent:
-                return
-            if act.id in self._kept:
-                await self._learn_kept(act)
+            cases[act.case].append(act)
+        together = asyncio.Semaphore(AT_ONCE)
+        await asyncio.gather(*(self._replay_case(acts, together) for acts in cases.values()))
+
+    async def _replay_case(self, acts: list[Act], together: asyncio.Semaphore) -> None:
+        async with together:
+            for act in acts:
+                if self._mirror.silent:
+                    return
+                if act.id in self._kept:
+                    await self._learn_kept(act)
 
     async def _learn_kept(self, act: Act) -> None:
         if act.what is What.CLAIM and self._lapsed(act):
@@ -261,25 +270,12 @@ class Acceptance:
         if next(act for act in acts if act.urgent) is not cry:
             return {}
         given = [act for act in acts if act.what in ANSWERS and not self._lapsed(act)]
-        commands = {act.id: await commanded(act, _unseen, rang=True) for act in given}
+        commands = {act.id: await commanded(act, unseen, rang=True) for act in given}
         return {at: answer for at, answer in commands.items() if isinstance(answer, Answer)}
 
     def _lapsed(self, act: Act) -> bool:
         clocks = web.city(self._kit.cities, act.city).clocks
         return act.what is What.CLAIM and self._kit.now() - act.at >= timedelta(seconds=clocks.claim)
-
-
-def _address(act: Act) -> Address:
-    return Address(str(act.case), act.city)
-
-
-def _opening(act: Act) -> OpenCall:
-    """Of a call whose opening never got through: it is with whoever cried for help."""
-    return OpenCall(case=act.case, city=act.city, counsellor=act.by)
-
-
-async def _unseen(_field: str, _value: object) -> str:
-    return UNSEEN
 
 
 def _looked_at(work: "asyncio.Task[Learned[Call]]") -> None:

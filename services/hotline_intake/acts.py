@@ -24,10 +24,14 @@ from shared.contract.event import Command
 from shared.contract.instruments import check, dangerous
 from shared.contract.terms import Brief, Place, desk_kind
 from shared.kernel import web
-from shared.kernel.keeper import Cause
+from shared.kernel.keeper import Address, Cause
 
 Seal = Callable[[str, Any], Awaitable[str]]
 """Gives a field of the case as ciphertext. Raises Unavailable where the case's key cannot be fetched."""
+
+
+UNSEEN = "s1." + "A" * 40
+"""What stands in memory for a sealed field: the row does not need it, and its key may be in the silent store."""
 
 
 class What(StrEnum):
@@ -78,11 +82,26 @@ class Act(BaseModel):
         return Cause(self.id, self.fingerprint, self.drill)
 
     @property
+    def address(self) -> Address:
+        """The call that it is about."""
+        return Address(str(self.case), self.city)
+
+    @property
+    def opening(self) -> OpenCall:
+        """Of a call whose own opening never got through: it is with whoever cried for help."""
+        return OpenCall(case=self.case, city=self.city, counsellor=self.by)
+
+    @property
     def urgent(self) -> bool:
         """Whether it is a cry for help: written down before anything else is tried, and rung if it cannot be learnt."""
         if self.what is What.SCREENING:
             return dangerous(self.body["answers"])
         return self.what is What.ESCALATION
+
+
+async def unseen(_field: str, _value: object) -> str:
+    """Seals nothing, for memory."""
+    return UNSEEN
 
 
 def sensible(act: Act, cities: Cities) -> None:

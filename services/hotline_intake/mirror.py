@@ -33,13 +33,18 @@ log = structlog.get_logger()
 
 @dataclass(eq=False)
 class Row:
-    """A call as far as this process knows it. `kept` are acts that the store has not learnt yet; `lost`: it lost it."""
+    """A call as far as this process knows it. `kept` are acts that the store has not learnt yet; `lost`: it lost it.
+
+    `due` is when `rung`, the call as it was when it was last looked at for ringing, does something by itself.
+    """
 
     call: Call
     drill: bool = False
     moved_at: float = 0.0
     kept: set[UUID] = field(default_factory=set)
     lost: bool = False
+    rung: Call | None = None
+    due: datetime | None = None
 
     @property
     def ours(self) -> bool:
@@ -194,11 +199,18 @@ class Mirror:
         if row.drill or not (row.ours or (self.silent and self.silent_for >= SILENT_AFTER)):
             return
         heading = {"case": UUID(address.instance), "city": address.home}
-        self._say(row, RingNow(**heading))
-        while (due := self._calls.machine.deadline(row.call)) and due <= self.now():
-            passed = DeadlinePassed(**heading, instance=address.instance, home=address.home, due=due)
-            if not self._say(row, passed):
+        if row.rung is not row.call:
+            self._say(row, RingNow(**heading))
+            self._looked(address, row)
+        while row.due is not None and row.due <= self.now():
+            passed = DeadlinePassed(**heading, instance=address.instance, home=address.home, due=row.due)
+            moved = self._say(row, passed)
+            self._looked(address, row)
+            if not moved:
                 break
+
+    def _looked(self, address: Address, row: Row) -> None:
+        row.rung, row.due = row.call, self._calls.machine.deadline(row.call)
         if row.call.alarm.alarming:
             self._rang[address] = _moment()
 
