@@ -15,6 +15,7 @@ from services.hotline_intake.call import Call, CallUnknown, Escalate, RecordScre
 from services.hotline_intake.ledger import POLICE
 from services.hotline_intake.mirror import Mirror, Row
 from services.hotline_intake.seat import Seat
+from shared.contract.city import Clocks
 from shared.contract.event import Event, Rejected
 from shared.contract.terms import spoken_number
 from shared.kernel import web
@@ -240,42 +241,42 @@ class Acceptance:
     async def _replay_case(self, acts: list[Act], together: asyncio.Semaphore) -> None:
         async with together:
             for act in acts:
-                if self._mirror.silent:
-                    return
-                if act.id in self._kept:
+                if act.id in self._kept and not self._mirror.silent:
                     await self._learn_kept(act)
+                if act.id in self._kept:  # what comes after it waits for it
+                    return
 
     async def _learn_kept(self, act: Act) -> None:
         if act.what is What.CLAIM and self._lapsed(act):
             return self._strike(act)
-        answers = await self._answers(act) if act.urgent else {}
-        work = asyncio.create_task(self._learn(act, rang=True, answers=tuple(answers.values()) if act.urgent else None))
+        given = await self._answers(act) if act.urgent else []
+        answers = tuple(answer for _, answer in given) if act.urgent else None
+        work = asyncio.create_task(self._learn(act, rang=True, answers=answers))
         await asyncio.wait({work})
         failure = work.exception()
-        if isinstance(failure, Unavailable):
-            self._mirror.failed()
-        elif isinstance(failure, Rejected):
+        if isinstance(failure, Rejected):
             log.warning("kept_refused", signal="warning", case=str(act.case), what=act.what, code=failure.code)
             self._strike(act)
         elif failure is not None:
             _say_unexpected(act, failure)
         elif not work.result().known:
-            for answer in answers:
-                self._strike(self._kept[answer])
+            for answer, _ in given:
+                self._strike(answer)
         return None
 
-    async def _answers(self, cry: Act) -> dict[UUID, Answer]:
+    async def _answers(self, cry: Act) -> list[tuple[Act, Answer]]:
         """What people did about a call since its first cry that was kept: it is learnt with that cry."""
         acts = [act for act in self._kept.values() if act.case == cry.case]
         if next(act for act in acts if act.urgent) is not cry:
-            return {}
+            return []
         given = [act for act in acts if act.what in ANSWERS and not self._lapsed(act)]
-        commands = {act.id: await commanded(act, unseen, rang=True) for act in given}
-        return {at: answer for at, answer in commands.items() if isinstance(answer, Answer)}
+        commands = [(act, await commanded(act, unseen, rang=True)) for act in given]
+        return [(act, answer) for act, answer in commands if isinstance(answer, Answer)]
 
     def _lapsed(self, act: Act) -> bool:
-        clocks = web.city(self._kit.cities, act.city).clocks
-        return act.what is What.CLAIM and self._kit.now() - act.at >= timedelta(seconds=clocks.claim)
+        city = self._kit.cities.get(act.city)
+        lasts = timedelta(seconds=(city.clocks if city else Clocks()).claim)
+        return act.what is What.CLAIM and self._kit.now() - act.at >= lasts
 
 
 def _looked_at(work: "asyncio.Task[Learned[Call]]") -> None:

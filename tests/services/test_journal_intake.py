@@ -81,6 +81,9 @@ class Seats:
         except httpx.TransportError:
             return False
 
+    async def ready(self) -> int:
+        return (await self.client.get("/health/ready")).status_code
+
     async def opens(self, case: UUID, **body: Any) -> httpx.Response:
         return await self.client.put(f"/cities/{CITY}/calls/{case}", json=body)
 
@@ -315,7 +318,7 @@ async def test_with_a_journal_that_cannot_be_written_the_store_alone_does_and_wi
         assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
         assert "0354-110" in refused.json()["detail"]
         assert spoken_number("0354", other) in refused.json()["detail"]
-        assert (await seats.client.get("/health/ready")).status_code == 503
+        await until(lambda: _is(seats.ready(), 503))
 
 
 async def test_it_is_ready_and_degraded_without_store_and_kafka_and_says_what_it_cannot_do(
@@ -359,7 +362,7 @@ async def test_the_auditor_reads_every_standing_row_also_without_the_store(setti
         assert (await seats.client.get("/ledger", headers={"authorization": "Bearer x"})).status_code == 401
 
 
-async def _is(found: Any, wanted: str) -> bool:
+async def _is(found: Any, wanted: object) -> bool:
     return bool(await found == wanted)
 
 
