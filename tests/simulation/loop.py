@@ -20,22 +20,31 @@ STEPS_AT_MOST = 2_000_000
 
 @dataclass(eq=False)
 class Life:
-    """One process from its start to its end; `ends_at` is the step before which it is killed."""
+    """One process from its start to its end; before its step `strikes_at`, `strike` is done to it."""
 
     name: str
     number: int = 1
     steps: int = 0
-    ends_at: int | None = None
+    strikes_at: int | None = None
+    strike: Callable[[], None] = lambda: None
     dead: bool = False
     frozen: bool = False
     at_end: list[Callable[[], None]] = field(default_factory=list)
     backlog: deque[asyncio.Handle] = field(default_factory=deque)
+
+    def after(self, steps: int, strike: Callable[[], None]) -> None:
+        """Have it struck before it has taken that many more steps."""
+        self.strikes_at, self.strike = self.steps + steps + 1, strike
 
     def context(self) -> Context:
         """Where this life's first task is to be started."""
         context = copy_context()
         context.run(LIFE.set, self)
         return context
+
+    def freeze(self) -> None:
+        """SIGSTOP."""
+        self.frozen = True
 
     def end(self) -> None:
         """kill -9."""
@@ -116,9 +125,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
             return False
         life.steps += 1
         self.steps += 1
-        if life.steps == life.ends_at:
-            life.end()
-            return False
+        if life.steps == life.strikes_at:
+            life.strike()
+            return self._lives(life, handle)
         if self.steps > STEPS_AT_MOST:
             raise Stuck(f"More than {STEPS_AT_MOST} steps by {self._moment:.3f} s, the last in {life.name}.")
         return True

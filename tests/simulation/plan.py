@@ -13,7 +13,8 @@ HEALED = 34.0
 STARTED = 1.5
 """Seconds the services are given before the first call."""
 
-SERVICES = ("hotline_intake", "risk_assessment", "dispatch", "responder_adapter")
+ADAPTER = "responder_adapter"
+SERVICES = ("hotline_intake", "risk_assessment", "dispatch", ADAPTER)
 CONVERSATIONS = (
     ("open", "danger"),
     ("open", "place", "danger"),
@@ -26,14 +27,16 @@ CONVERSATIONS = (
     ("open", "danger", "place"),
     ("open", "harmless"),
 )
-MANNERS = ("settles", "settles", "settles", "deaf", "gives_back", "vanishes")
+MANNERS = ("settles", "settles", "settles", "deaf", "deaf", "gives_back", "vanishes")
+COMMITTER = "the committer"
+"""Whoever made the commit that a fault follows."""
 
 
 @dataclass(frozen=True)
 class Fault:
     """Something that breaks: what, with whom, from when and for how long, and how badly.
 
-    `after` counts records instead: it breaks when that many have been written since the first call.
+    With `after`, it breaks when that many commits were applied instead, or as many of the events that `of` names.
     """
 
     kind: str
@@ -42,6 +45,7 @@ class Fault:
     lasts: float = 0.0
     much: float = 0.0
     after: int = 0
+    of: str = ""
 
     def __str__(self) -> str:
         lasting = f" for {self.lasts:.1f} s" if self.lasts else ""
@@ -62,19 +66,39 @@ class Plan:
 def draw(seed: int, desks: tuple[str, ...]) -> Plan:
     """The plan of a seed, the same for ever as long as this file is."""
     random = Random(seed)
+    if random.random() < 1 / 16:
+        return _zombie(seed, random, desks)
     calls = tuple(
         (STARTED + random.random() * 4, random.choice(CONVERSATIONS)) for _ in range(random.choice((1, 1, 2)))
     )
     habits = {desk: _habit(random) for desk in desks}
-    ours = random.choices((0, 1, 2), (15, 45, 40))[0]
-    faults = [_ours(random) for _ in range(ours)] + [f for desk in desks for f in _desk(random, desk)]
+    faults = [*_of_ours(random), *(fault for desk in desks for fault in _desk(random, desk))]
     return Plan(seed, calls, habits, random.choice(MANNERS), tuple(sorted(faults, key=lambda fault: fault.at)))
+
+
+def _zombie(seed: int, random: Random, desks: tuple[str, ...]) -> Plan:
+    """An adapter that stops between its decision to send and the sending, while a person here takes the phone."""
+    habits = {desk: {**_habit(random), "habit": "accept"} for desk in desks}
+    ailing = tuple(Fault("refused", desk, 0.0, 25.0) for desk in desks)
+    attempt = random.choice((4, 5, 5, 6, 8, 9, 10, 11, 12))
+    frozen = Fault("freeze", ADAPTER, HEALED, 9.5, random.randint(0, 14), attempt, "CallOutRetried")
+    return Plan(seed, ((STARTED, ("open", "place", "danger")),), habits, "settles", (*ailing, frozen))
+
+
+def _of_ours(random: Random) -> list[Fault]:
+    """None, one or two; and often one strikes while the other lasts."""
+    count = random.choices((0, 1, 2), (10, 45, 45))[0]
+    faults = [random.choice(OURS)(random) for _ in range(count)]
+    if count == 2 and faults[0].lasts and random.random() < 0.5:
+        at = max(STARTED, faults[0].at) + random.random() * faults[0].lasts
+        faults[1] = Fault("kill", random.choice(SERVICES), min(at, HEALED), much=random.randint(1, 60))
+    return faults
 
 
 def _habit(random: Random) -> dict[str, Any]:
     return {
         "habit": random.choices(("accept", "deliver", "reject"), (55, 35, 10))[0],
-        "reads_after": random.choice((0.5, 2.0, 6.0, 14.0)),
+        "reads_after": random.choice((0.5, 2.0, 6.0, 14.0, 40.0)),
         "clears_after": random.choice((None, None, 0.5, 4.0)),
     }
 
@@ -91,20 +115,18 @@ def _when(random: Random) -> float:
     return random.choice((STARTED, STARTED, STARTED, 18.0)) + random.random() * 6
 
 
-def _ours(random: Random) -> Fault:
-    return random.choice(OURS)(random)
-
-
 def _kill(random: Random) -> Fault:
-    """Between any two steps of a process, mostly while something goes on in it."""
-    whom = random.choice(SERVICES)
+    """Between any two steps of a process, mostly right after one of its commits."""
     if random.random() < 0.3:
-        return Fault("kill", whom, _when(random), much=random.randint(1, 400))
-    return Fault("kill", whom, HEALED, much=random.randint(1, 90), after=random.randint(1, 16))
+        return Fault("kill", random.choice(SERVICES), _when(random), much=random.randint(1, 400))
+    return Fault("kill", COMMITTER, HEALED, much=random.randint(0, 50), after=random.randint(1, 20))
 
 
 def _freeze(random: Random) -> Fault:
-    return Fault("freeze", random.choice(SERVICES), _when(random), random.choice((0.6, 2.0, 4.0, 7.0)))
+    lasts = random.choice((0.6, 2.0, 4.0, 7.0))
+    if random.random() < 0.5:
+        return Fault("freeze", random.choice(SERVICES), _when(random), lasts)
+    return Fault("freeze", COMMITTER, HEALED, lasts, random.randint(0, 50), random.randint(1, 20))
 
 
 def _store(random: Random) -> Fault:
@@ -139,16 +161,8 @@ def _channel(random: Random) -> Fault:
 
 
 OURS: tuple[Callable[[Random], Fault], ...] = (
-    _kill,
-    _kill,
-    _kill,
-    _freeze,
-    _store,
-    _store,
-    _bus,
-    _bus,
-    _rebalance,
-    _answers,
-    _clock,
-    _channel,
+    *(_kill, _kill, _kill, _kill, _freeze, _freeze),
+    *(_store, _store, _store, _bus, _bus, _bus),
+    *(_rebalance, _answers, _clock, _channel),
 )
+"""What of ours breaks, as often as it stands here."""

@@ -4,9 +4,11 @@ Working out one route takes milliseconds, and a run starts four to eight process
 a request, is FastAPI's own.
 """
 
+import sys
+import typing
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import _lru_cache_wrapper, cache
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -60,3 +62,14 @@ def postpone() -> None:
     """From now on, in this program, routes are worked out late."""
     APIRouter.add_api_route = declare  # type: ignore[method-assign]
     FastAPI.include_router = include  # type: ignore[method-assign]
+
+
+def forget() -> None:
+    """Who remembers the functions it has looked at, and with them the processes they belonged to, forgets them."""
+    for clear in typing._cleanups:  # type: ignore[attr-defined]
+        clear()
+    for name, module in list(sys.modules.items()):
+        if name.startswith("fastapi."):
+            for cached in vars(module).values():
+                if isinstance(cached, _lru_cache_wrapper):
+                    cached.cache_clear()

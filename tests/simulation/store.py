@@ -5,6 +5,7 @@ are the product's own. tests/simulation/contract holds the same expectations aga
 """
 
 import asyncio
+import re
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -17,12 +18,13 @@ from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import ResponseError
 
 from shared.kernel.store import Committed, Store, _Lane
-from tests.simulation.loop import LIFE
+from tests.simulation.loop import LIFE, Life
 
 Word = str | int | float | bytes
 Place = tuple[int, int]
 
 HIGHEST = 1 << 62
+EVENT = re.compile(rb'"ce_type": "cn\.jingyi\.(\w+)"')
 
 OUTSIDE = Context()
 """The context of what belongs to no life."""
@@ -306,6 +308,9 @@ class Line:
         if way.down or (self.broken and way.random.random() < 0.5):
             return
         replies = [self._server.valkey.execute(command) for command in commands]
+        for command, reply in zip(commands, replies, strict=True):
+            if command[:2] == ("FCALL", "learn") and reply[0] == b"OK" and self._life:
+                self._server.committed(self._life, EVENT.findall(b"".join(map(_bytes, command))))
         if way.lost and way.random.random() < way.lost:
             self.cut()
         if not self.broken:
@@ -347,6 +352,7 @@ class Server:
     valkey: Valkey
     way: Way
     loop: asyncio.AbstractEventLoop
+    committed: Callable[[Life, list[bytes]], None]
     lines: list[Line] = field(default_factory=list)
     asleep: list[Callable[[], None]] = field(default_factory=list)
 

@@ -4,8 +4,9 @@ import asyncio
 import gc
 import hashlib
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -16,13 +17,13 @@ from aiokafka.structs import TopicPartition
 
 from shared.contract.terms import spoken_number
 from shared.kernel.platform import Platform
-from tests.simulation import bus, store
+from tests.simulation import bus, routes, store
 from tests.simulation.city import AREA, DESKS, SECRET, builds, settings
 from tests.simulation.desks import Desk
-from tests.simulation.loop import VirtualLoop
+from tests.simulation.loop import Life, VirtualLoop
 from tests.simulation.paper import Paper
 from tests.simulation.people import Crowd
-from tests.simulation.plan import SERVICES, STARTED, Fault, Plan
+from tests.simulation.plan import COMMITTER, SERVICES, STARTED, Fault, Plan
 from tests.simulation.program import ANSWERING, Answering, Cut, Program, Refused, Wire
 
 EPOCH = datetime(2026, 3, 1, 4, tzinfo=UTC)
@@ -55,13 +56,15 @@ class World:
     random: Random = field(init=False)
     timeline: list[Moment] = field(default_factory=list)
     settled_at: float | None = None
-    written: int = 0
+    commits: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.random = random = Random(self.plan.seed * 2 + 1)
         self.answers_lost, self.channel_away = 0.0, False
         self.offsets = dict.fromkeys(SERVICES, 0.0)
-        self.server = store.Server(store.Valkey(lambda: self.now().timestamp()), store.Way(random), self.loop)
+        self.server = store.Server(
+            store.Valkey(lambda: self.now().timestamp()), store.Way(random), self.loop, self._committed
+        )
         self.kafka = bus.Kafka(self.loop, bus.Way(random), self._written)
         self.desks = {name: self._desk(name) for name in DESKS}
         self.crowd = Crowd(random, self.loop, self.ask, self.desks, self.tell)
@@ -200,10 +203,14 @@ class World:
     def _written(self, record: bus.Record) -> None:
         kind = (record.header("ce_type") or record.topic).rpartition(".")[2]
         self.tell("bus", f"{kind} {(record.header('ce_subject') or '')[30:]}")
-        self.written += 1
-        for fault in self.plan.faults:
-            if fault.after == self.written:
-                self._break(fault)
+
+    def _committed(self, life: Life, events: list[bytes]) -> None:
+        """A commit was applied, and nobody knows of it yet."""
+        for name in ("", *sorted({event.decode() for event in events})):
+            self.commits[name] += 1
+            for fault in self.plan.faults:
+                if (fault.after, fault.of) == (self.commits[name], name):
+                    self._break(replace(fault, whom=life.name) if fault.whom == COMMITTER else fault)
 
     def _break(self, fault: Fault) -> None:
         self.tell("FAULT", str(fault))
@@ -222,15 +229,15 @@ def _rows(key: bytes, value: Any) -> bool:
 
 def _kill(world: World, fault: Fault) -> None:
     life = world.programs[fault.whom].life
-    if life is not None and not life.dead:
-        life.ends_at = life.steps + int(fault.much)
+    if life is not None:
+        life.after(int(fault.much), life.end)
 
 
 def _freeze(world: World, fault: Fault) -> Callable[[], None] | None:
     life = world.programs[fault.whom].life
     if life is None:
         return None
-    life.frozen = True
+    life.after(int(fault.much), life.freeze)
     return lambda: world.loop.thaw(life)
 
 
@@ -304,18 +311,16 @@ def play(plan: Plan) -> World:
         loop.run_until_complete(world.play())
     finally:
         asyncio.set_event_loop(None)
+        for task in asyncio.all_tasks(loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        loop.close()
     return world
 
 
-def forget(world: World) -> None:
-    """Let go of a run's tasks, which are all somewhere in the middle, without letting them do or say anything."""
+def forget() -> None:
+    """Let go of what is left of runs that nobody holds any more: tasks, all in the middle of something, and silent."""
+    ANSWERING.clear()
+    routes.forget()
     sys.unraisablehook, before = lambda _: None, sys.unraisablehook
-    try:
-        for task in asyncio.all_tasks(world.loop):
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-        ANSWERING.clear()
-        world.loop.close()
-        del world
-        gc.collect()
-    finally:
-        sys.unraisablehook = before
+    gc.collect()
+    sys.unraisablehook = before
