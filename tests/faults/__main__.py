@@ -18,8 +18,11 @@ from tests.faults import (
     f07_one_desk,
     f08_network,
     f09_clock,
+    f10_poison,
     f11_herd,
+    f12_watchers,
     f13_rolling,
+    f14_rebuild,
 )
 from tests.faults.fault import Fault, Outcome
 from tests.faults.play import play
@@ -34,8 +37,11 @@ FAULTS: tuple[Fault, ...] = (
     *f07_one_desk.FAULTS,
     *f08_network.FAULTS,
     *f09_clock.FAULTS,
+    *f10_poison.FAULTS,
     *f11_herd.FAULTS,
+    *f12_watchers.FAULTS,
     *f13_rolling.FAULTS,
+    *f14_rebuild.FAULTS,
 )
 
 

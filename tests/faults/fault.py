@@ -11,6 +11,7 @@ import httpx
 from tests.faults.invariants import Bounds
 from tests.faults.logs import Log
 from tests.faults.programs import Shape
+from tests.faults.seats import Seats
 from tests.faults.stage import Stage
 
 Note = Callable[[str], None]
@@ -24,6 +25,7 @@ class Scene:
     chance: Random
     tell: Note
     probes: Log
+    seats: Seats
     notes: list[str] = field(default_factory=list)
 
     def note(self, words: str) -> None:

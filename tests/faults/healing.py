@@ -1,8 +1,11 @@
 """After a fault: how long until nothing waits in an outbox and no consumer is behind."""
 
 import asyncio
+import os
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 
 from aiokafka.errors import KafkaError
 from redis.asyncio import Redis
@@ -24,6 +27,20 @@ async def seconds_until(so: Callable[[], Awaitable[bool]], since: float, within:
             return None
         await asyncio.sleep(LOOK_EVERY)
     return clock() - since
+
+
+async def rebuilt(state: Path, kafka: str, *how: str) -> tuple[int, str]:
+    """`jingyi rebuild` on this system: its exit code and what it said."""
+    command = (sys.executable, "-m", "deploy.cli.main", "rebuild", *how, "--json", "--state", str(state))
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env={**os.environ, "JINGYI_KAFKA": kafka},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        stdin=asyncio.subprocess.DEVNULL,
+    )
+    said, _ = await process.communicate()
+    return process.returncode or 0, said.decode(errors="replace")
 
 
 async def drained(redis_url: str, kafka: str) -> bool:

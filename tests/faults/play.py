@@ -7,7 +7,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,7 +18,7 @@ from tests.faults.hotline import Hotline
 from tests.faults.invariants import Bounds
 from tests.faults.logs import ALARMS, CLIENT, PROBES, Log
 from tests.faults.programs import Shape
-from tests.faults.seats import watching
+from tests.faults.seats import Seats, watching
 from tests.faults.stage import Stage, stage
 
 BEFORE, AFTER = 2.0, 3.0
@@ -38,20 +38,30 @@ async def play(state: Path, shape: Shape, faults: Iterable[Fault], seed: int, te
         logs = {name: Log(made.folder.seen / name, lambda: made.fault) for name in (CLIENT, ALARMS, PROBES)}
         for log in logs.values():
             stack.callback(log.close)
-        await stack.enter_async_context(watching(made.where, logs[ALARMS]))
-        outcomes = [await one(made, fault, logs, seed, tell) for fault in faults]
+        seats = await stack.enter_async_context(watching(made.where, logs[ALARMS], made.folder))
+        outcomes = [await one(made, fault, Played(logs, seats, seed, tell)) for fault in faults]
         whole = await judged(made, None, Bounds(alarm=1e9, drained=None))
         outcomes.append(Outcome(f"all on {shape.name}", "everything above, judged together", {}, *whole, [], 0.0))
     return outcomes
 
 
-async def one(made: Stage, fault: Fault, logs: dict[str, Log], seed: int, tell: Tell) -> Outcome:
+@dataclass(frozen=True)
+class Played:
+    """What the faults of a stage have in common."""
+
+    logs: dict[str, Log]
+    seats: Seats
+    seed: int
+    tell: Tell
+
+
+async def one(made: Stage, fault: Fault, on: Played) -> Outcome:
     """Calls come in, the fault is inflicted and healed, calls stop, and everything is looked at."""
     clock = asyncio.get_running_loop().time
     began, made.fault = clock(), fault.name
-    chance = Random(seed ^ zlib.crc32(fault.name.encode()))
-    scene = Scene(made, chance, lambda words: tell(f"{fault.name}: {words}"), logs[PROBES])
-    hotline = Hotline(made.where, logs[CLIENT], chance.randrange(2**32))
+    chance = Random(on.seed ^ zlib.crc32(fault.name.encode()))
+    scene = Scene(made, chance, lambda words: on.tell(f"{fault.name}: {words}"), on.logs[PROBES], on.seats)
+    hotline = Hotline(made.where, on.logs[CLIENT], chance.randrange(2**32))
     try:
         async with hotline.calling(fault.rate, fault.also, only_by_hand=fault.only_by_hand):
             await asyncio.sleep(BEFORE)
@@ -62,12 +72,12 @@ async def one(made: Stage, fault: Fault, logs: dict[str, Log], seed: int, tell: 
     finally:
         await hotline.close()
     await known(made, fault)
-    await probe(made, fault, logs[PROBES], healed)
+    await probe(made, fault, on.logs[PROBES], healed)
     figures, broken, findings = await judged(made, fault.name, fault.bounds)
     outcome = Outcome(
         fault.name, fault.words, asked(fault.bounds), figures, broken, findings, scene.notes, clock() - began
     )
-    tell(f"{fault.name}: {said(outcome)}")
+    on.tell(f"{fault.name}: {said(outcome)}")
     return outcome
 
 
