@@ -7,6 +7,7 @@ that a doubt ends by itself, however long peers go on telling each other. Urgent
 
 import asyncio
 import ssl
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -83,6 +84,7 @@ class Hedge:
         self._transport = transport
         self._doubt = Doubt()
         self._doubting = False
+        self._pressing: Counter[str] = Counter()
 
     @property
     def away(self) -> list[str]:
@@ -100,10 +102,15 @@ class Hedge:
         self._wake()
 
     def offer(self, rows: tuple[Row, ...]) -> None:
-        """Look at freshly committed rows: the urgent go at once, the others too while Kafka is doubted."""
+        """Look at freshly committed rows: the urgent go at once, the others too while Kafka is doubted.
+
+        The others of a case wait for its urgent ones at every door: what a person has phoned must be known before the
+        cry that it answers has become an order.
+        """
         urgent = [row for row in rows if row.urgent]
         for way in self._ways if urgent else ():
             way.urgent += urgent
+            self._pressing.update(row.key for row in urgent)
             way.hurry.set()
         if rows and self.doubted:
             self._wake()
@@ -165,6 +172,7 @@ class Hedge:
             await way.hurry.wait()
             way.hurry.clear()
             rows, way.urgent = way.urgent, []
+            pressing = Counter(row.key for row in rows)
             with suppress(Unavailable):
                 if way.peer.hears is None:
                     await way.peer.ask(client)
@@ -172,6 +180,8 @@ class Hedge:
                 while rows:
                     told, _ = await way.peer.tell(client, rows, self._doubt.age)
                     rows = rows[len(told) :]
+            self._pressing -= pressing
+            self._wake()
 
     async def _tell_late(self, way: _Way, store: Store, client: httpx.AsyncClient) -> None:
         while True:
@@ -204,7 +214,7 @@ class Hedge:
 
     async def _tell(self, way: _Way, client: httpx.AsyncClient) -> None:
         """One go through all that waits for a door. What it does not learn holds back the rest of its case."""
-        held: set[str] = set()
+        held = set(self._pressing)
         while rows := [row for row in way.waiting if row.key not in held]:
             told, done = await way.peer.tell(client, rows, self._doubt.age)
             held |= {row.key for row in told if row.headers["ce_id"] not in done}

@@ -1,10 +1,11 @@
 """What Kafka does not take in two seconds is told at its hearers' doors, once and in order, and still to Kafka."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import httpx
@@ -15,12 +16,13 @@ from structlog.testing import capture_logs
 from deploy.local.kafka import Cluster
 from deploy.local.ports import free
 from shared.kernel.errors import Unavailable
-from shared.kernel.hedge import LASTS, LATE, Doubt
+from shared.kernel.hedge import LASTS, LATE, Doubt, Hedge
 from shared.kernel.keeper import Cause
 from shared.kernel.peer import Peer
+from shared.kernel.relay import Relay
 from shared.kernel.service import Kit, Process, Service, running
 from shared.kernel.settings import Settings
-from shared.kernel.store import Row
+from shared.kernel.store import Row, Store
 from tests.kernel.conftest import speaking
 from tests.kernel.scene import add, alive, counted, ready, stopped, total, totals, until
 from tests.kernel.tally.service import Counted, build
@@ -237,3 +239,66 @@ async def test_a_door_that_talks_nonsense_is_away_and_ends_nobody(said: str) -> 
         with pytest.raises(Unavailable):
             await peer.tell(client, [row], None)
     assert peer.away
+
+
+class Doors(httpx.AsyncBaseTransport):
+    """Two doors that note in which order they were told what; the adapter's is slow."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(200, json={"hears": ["Escalated", "Phoned"]})
+        batch = json.loads(await request.aread())
+        await asyncio.sleep(0.3 if request.url.host == "adapter" else 0)
+        self.told += [(request.url.host, event["type"]) for event in batch]
+        return httpx.Response(200, json={"learnt": [event["id"] for event in batch], "refused": {}})
+
+
+@dataclass
+class Outbox:
+    """As much of a relay and of a store as a hedge needs: one shard with these rows."""
+
+    rows: list[tuple[bytes, Row]]
+    tag: str = "{s00}"
+    outbox: str = "{s00}:intake:outbox"
+    acknowledged: tuple[bytes, ...] = ()
+
+    def mine(self) -> list["Outbox"]:
+        return [self]
+
+    async def ask_all(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+        return [(b"9", b"0") if command[0] == "TIME" else self._after(command[2]) for command in commands]
+
+    def _after(self, start: bytes | str) -> list[Any]:
+        return [] if start != "-" and start != b"-" else [(row_id, flat(row)) for row_id, row in self.rows]
+
+
+def flat(row: Row) -> list[bytes]:
+    fields = {b"t": row.topic.encode(), b"k": row.key.encode(), b"h": json.dumps(row.headers).encode(), b"v": row.value}
+    return [part for pair in fields.items() for part in pair]
+
+
+async def test_a_cry_waits_at_every_door_until_the_phone_call_that_answers_it_is_known() -> None:
+    case = str(uuid4())
+
+    def row(kind: str, *, urgent: bool) -> Row:
+        headers = {"ce_id": str(uuid4()), "ce_type": kind, "ce_specversion": "1.0", "ce_source": "/jingyi/intake"}
+        return Row("hotline.calls", case, headers, b"{}", urgent)
+
+    rows = (row("Escalated", urgent=False), row("Phoned", urgent=True))
+    kept = Outbox([(b"%d-0" % n, one) for n, one in enumerate(rows, 1)])
+    doors = Doors()
+    peers = [Peer(name, f"http://{name}", "token") for name in ("dispatch", "adapter")]
+    hedge = Hedge(peers, cast(Relay, kept), lambda **_: doors)
+    working = asyncio.create_task(hedge.run(cast(Store, kept)))
+    hedge.hear(0)
+    hedge.offer(rows)
+
+    async def all_told() -> bool:
+        return ("dispatch", "Escalated") in doors.told
+
+    await until(all_told, 5)
+    working.cancel()
+    assert doors.told.index(("adapter", "Phoned")) < doors.told.index(("dispatch", "Escalated"))
