@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check bench simulate lock clean
+.PHONY: help setup run demo test check bench faults simulate lock clean
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do command -v $$p && break; done)
 PYTHON := $(or $(PYTHON),python3)
 BIN := .venv/bin
@@ -20,6 +20,8 @@ check: setup ## ruff, format, mypy --strict
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy $(SOURCES)
 bench: setup ## performance beside the bare pipeline; writes bench.json
 	@$(BIN)/jingyi bench
+faults: setup ## the fault suite on real processes, up to 15 min; writes docs/reliability-report.md; ONLY=F1,F3 SEED=
+	@$(BIN)/python -m tests.faults $(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED))
 simulate: setup ## every service in one virtual-time loop, SEEDS= schedules of faults; SEED= tells one in full
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000))
 lock: setup ## pin every dependency again, with hashes

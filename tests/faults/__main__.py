@@ -23,6 +23,7 @@ from tests.faults import (
     f12_watchers,
     f13_rolling,
     f14_rebuild,
+    report,
 )
 from tests.faults.fault import Fault, Outcome
 from tests.faults.play import play
@@ -73,7 +74,11 @@ def main() -> int:
     seed = secrets.randbelow(2**31) if told.seed is None else told.seed
     sys.stdout.write(f"seed {seed}\n")
     state = told.state or Path(tempfile.mkdtemp(prefix="jingyi-faults-"))
+    began = time.monotonic()
     outcomes = asyncio.run(played(chosen(told.only), seed, state))
+    if told.only is None:
+        report.keep(outcomes, seed, time.monotonic() - began)
+        sys.stdout.write(f"{report.write()}\n")
     return 0 if all(outcome.held for outcome in outcomes) else 1
 
 

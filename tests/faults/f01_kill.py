@@ -1,6 +1,7 @@
 """F1: kill -9 of each service at each step: between effect and commit, relay send and delete, accept and reply."""
 
 import asyncio
+from collections.abc import Mapping
 
 from tests.faults.fault import Fault, Scene
 from tests.faults.invariants import Bounds
@@ -18,7 +19,7 @@ LATEST = 12
 """A bomb goes off at the first to twelfth time that its step comes."""
 
 
-async def each_step(scene: Scene, steps: dict[str, tuple[str, ...]]) -> None:
+async def each_step(scene: Scene, steps: Mapping[str, tuple[str, ...]]) -> None:
     """One kill after the other, each service at each of its steps."""
     bombs = [(service, step) for service, its in steps.items() for step in its]
     scene.chance.shuffle(bombs)

@@ -16,7 +16,7 @@ from shared.kernel.bus import MAX_EVENT, Bus
 from tests.faults.fault import Fault, Scene
 from tests.faults.healing import seconds_until
 from tests.faults.invariants import Bounds
-from tests.faults.logs import AREA, lines
+from tests.faults.logs import AREA, CITY, lines
 from tests.faults.shapes import ONE_BROKER
 
 EACH = 10
@@ -27,7 +27,8 @@ Header = tuple[str, bytes]
 
 
 def headers(kind: str) -> list[Header]:
-    return [("ce_type", kind.encode()), ("ce_id", str(uuid4()).encode())]
+    """As the kernel writes them; it is the value that is wrong."""
+    return [("ce_type", kind.encode()), ("ce_id", str(uuid4()).encode()), ("ce_city", CITY.encode())]
 
 
 async def poisoned(scene: Scene) -> None:

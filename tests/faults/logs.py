@@ -17,8 +17,8 @@ CLIENT, ALARMS, PROBES = "client.jsonl", "alarms.jsonl", "probes.jsonl"
 DECISIVE = frozenset({"save", "escalate"})
 """Acts that call for help."""
 
-UNHEARD = frozenset({"unassessed", "unordered"})
-"""Reasons of an alarm that is about the case as a whole: nobody knows its desks yet."""
+UNHEARD = frozenset({"unassessed", "unordered", "store_silent"})
+"""Reasons of an alarm that is about the case as a whole: nobody knows its desks yet, so the first is to be phoned."""
 
 AREA, CITY = "0354", "140700"
 SPOKEN, DIALLED = re.compile(rf"{AREA}-\d{{6}}-\d"), re.compile(rf"{AREA}(\d{{3,5}})(?!\d)")
