@@ -56,7 +56,7 @@ class Hotline:
         self, rate: float, also: tuple[str, ...] = (), *, only_by_hand: bool = False
     ) -> AsyncIterator[None]:
         """Calls come in at `rate` a second in here; `also` are kinds of desk that F9 asks for, one after the other."""
-        coming = asyncio.create_task(self._come(rate, also, by_hand=1.0 if only_by_hand or also else 0.5))
+        coming = asyncio.create_task(self._come(rate, also, by_hand=1.0 if only_by_hand else 0.5))
         try:
             yield
         finally:
