@@ -1,6 +1,7 @@
 """The tree as its syntax says it: every rule of shape reads this, never the text."""
 
 import ast
+import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -61,7 +62,11 @@ class Source:
 
 @cache
 def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(), str(path))
+    gc.disable()  # CPython 3.11 forgets how deep it is when a finaliser warns while a tree is made
+    try:
+        return ast.parse(path.read_text(), str(path))
+    finally:
+        gc.enable()
 
 
 def under(*folders: str) -> list[Source]:
