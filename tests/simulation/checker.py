@@ -33,6 +33,7 @@ def check(world: World) -> Verdict:
         *unplaced(world),
         *unsettled(world),
         *crashed(world),
+        *dead_letters(world),
         *said_twice(world),
         *torn(world),
     )
@@ -127,6 +128,13 @@ def crashed(world: World) -> Iterator[Finding]:
     for program in world.programs.values():
         yield from (Finding("crash", "", f"{program.name}: {crash}") for crash in program.crashes)
     yield from (Finding("people", "", wrong) for wrong in world.crowd.wrong)
+
+
+def dead_letters(world: World) -> Iterator[Finding]:
+    """Nobody here says what cannot be understood."""
+    for topic in sorted(world.kafka.logs):
+        for record in world.kafka.records(topic) if topic.endswith(".dlq") else ():
+            yield Finding("dead letter", "", f"{record.header('ce_type')}: {record.header('dead_letter_reason')}")
 
 
 def said_twice(world: World) -> Iterator[Finding]:

@@ -72,6 +72,7 @@ class Crowd:
     ask: Ask
     desks: dict[str, Desk]
     told: Callable[[str, str], None]
+    reacts_after: float = 0.0
     sent: list[Sent] = field(default_factory=list)
     rung: list[Rung] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -98,6 +99,8 @@ class Crowd:
             at = self.loop.time()
             status, said = await self._try(actor, method, path, body, key)
             self._note(Sent(actor, act, wish, key, at, self.loop.time() - at, status, said))
+            if 200 <= status < 300 and self.random.random() < 0.1:
+                continue  # a finger that presses twice, a proxy that sends twice
             if 200 <= status < 500 or self.loop.time() - began > GIVES_UP:
                 return status
             await asyncio.sleep(pause)
@@ -120,7 +123,7 @@ class Crowd:
             self.wrong.append(f"{sent.actor} was refused {sent.act}: {sent.status} {sent.said[:200]}")
 
     async def call(self, case: str, seat: str, steps: tuple[str, ...]) -> None:
-        """One conversation, step by step: open, place, danger, harmless, f9, f9_110."""
+        """One conversation, step by step: open, place, danger, place and danger together, harmless, f9, f9_110."""
         path, plain = f"/cities/{CITY}/calls/{case}", Wish(case)
         placed = opened = False
         for step in steps:
@@ -137,6 +140,11 @@ class Crowd:
                     answers = {"acute-criteria/1": {"in_progress": step == "danger"}}
                     wish = cry if step == "danger" else plain
                     await self.act(seat, "POST", f"{path}/screenings", {"answers": answers}, wish)
+                case "together" if opened:
+                    told = {"confidence": "read_back", "city": CITY, "text": ADDRESS}
+                    place = self.act(seat, "POST", f"{path}/places", told, plain)
+                    answers = {"acute-criteria/1": {"in_progress": True}}
+                    await asyncio.gather(place, self.act(seat, "POST", f"{path}/screenings", {"answers": answers}, cry))
                 case "f9":
                     await self.act(seat, "POST", f"{path}/escalations", {}, cry)
                 case "f9_110":
@@ -165,7 +173,7 @@ class Crowd:
     async def answer(self, case: str, desk: str, manner: str) -> None:
         """Claim, phone, settle; or claim and give back; or claim and be called away."""
         path = f"/cities/{CITY}/alarms/{case}"
-        await asyncio.sleep(self.random.random() * 4)
+        await asyncio.sleep(self.reacts_after + self.random.random() * 4)
         if await self.act("supervisor-1", "POST", f"{path}/claims", {"desk": desk}, Wish(case)) not in {200, 201}:
             return
         await asyncio.sleep(2 + self.random.random() * 6)
@@ -176,5 +184,6 @@ class Crowd:
             return
         event_no = self.desks[desk].phoned(case)
         self.told("supervisor-1", f"phoned {desk} about …{case[-4:]}: they have it under {event_no}")
+        await asyncio.sleep(1 + self.random.random() * 5)  # they are still talking
         told = {"desk": desk, "officer": "041207", "event_no": event_no}
         await self.act("supervisor-1", "POST", f"{path}/settlements", told, Wish(case))

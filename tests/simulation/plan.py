@@ -25,6 +25,7 @@ CONVERSATIONS = (
     ("open", "place", "f9"),
     ("open", "f9_110"),
     ("open", "danger", "place"),
+    ("open", "together"),
     ("open", "harmless"),
 )
 MANNERS = ("settles", "settles", "settles", "deaf", "deaf", "gives_back", "vanishes")
@@ -54,24 +55,28 @@ class Fault:
 
 @dataclass(frozen=True)
 class Plan:
-    """One seed, drawn."""
+    """One seed, drawn. The supervisor takes an alarm `reacts_after` seconds, or up to four more."""
 
     seed: int
     calls: tuple[tuple[float, tuple[str, ...]], ...]
     habits: dict[str, dict[str, Any]]
     manner: str
     faults: tuple[Fault, ...]
+    reacts_after: float = 0.0
 
 
 def draw(seed: int, desks: tuple[str, ...]) -> Plan:
     """The plan of a seed, the same for ever as long as this file is."""
     random = Random(seed)
-    if random.random() < 1 / 16:
-        return _zombie(seed, random, desks)
+    if random.random() < 1 / 8:
+        return random.choice((_zombie, _stumbling))(seed, random, desks)
     calls = tuple(
         (STARTED + random.random() * 4, random.choice(CONVERSATIONS)) for _ in range(random.choice((1, 1, 2)))
     )
     habits = {desk: _habit(random) for desk in desks}
+    if any({"danger", "f9"} <= set(steps) for _, steps in calls):
+        # F9 after a desk has finished calls it again, and rightly: a second car would say nothing.
+        habits = {desk: {**habit, "clears_after": None} for desk, habit in habits.items()}
     faults = [*_of_ours(random), *(fault for desk in desks for fault in _desk(random, desk))]
     return Plan(seed, calls, habits, random.choice(MANNERS), tuple(sorted(faults, key=lambda fault: fault.at)))
 
@@ -80,9 +85,21 @@ def _zombie(seed: int, random: Random, desks: tuple[str, ...]) -> Plan:
     """An adapter that stops between its decision to send and the sending, while a person here takes the phone."""
     habits = {desk: {**_habit(random), "habit": "accept"} for desk in desks}
     ailing = tuple(Fault("refused", desk, 0.0, 25.0) for desk in desks)
-    attempt = random.choice((4, 5, 5, 6, 8, 9, 10, 11, 12))
-    frozen = Fault("freeze", ADAPTER, HEALED, 9.5, random.randint(0, 14), attempt, "CallOutRetried")
-    return Plan(seed, ((STARTED, ("open", "place", "danger")),), habits, "settles", (*ailing, frozen))
+    frozen = Fault("freeze", ADAPTER, HEALED, 9.5, random.randint(0, 6), random.choice((9, 10)), "CallOutRetried")
+    calls = ((STARTED, ("open", "place", "danger")),)
+    return Plan(seed, calls, habits, "settles", (*ailing, frozen), reacts_after=3.5)
+
+
+def _stumbling(seed: int, random: Random, desks: tuple[str, ...]) -> Plan:
+    """A store so slow that a process which falls takes a good deal of half-done work along."""
+    slow = Fault("store slow", "", STARTED, 14.0, random.choice((0.3, 0.6, 1.2)))
+    falls = tuple(
+        Fault("kill", random.choice(SERVICES), STARTED + 1 + random.random() * 11, much=random.randint(0, 20))
+        for _ in range(3)
+    )
+    calls = ((STARTED, random.choice(CONVERSATIONS[:4])),)
+    habits = {desk: {**_habit(random), "habit": "accept", "clears_after": None} for desk in desks}
+    return Plan(seed, calls, habits, "deaf", (slow, *sorted(falls, key=lambda fault: fault.at)))
 
 
 def _of_ours(random: Random) -> list[Fault]:

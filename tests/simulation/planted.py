@@ -19,13 +19,12 @@ from services.hotline_intake import alarm
 from services.responder_adapter import callout, sender, sheet
 from services.responder_adapter.gateways.webhook import Webhook
 from shared.contract.callouts import CallOutDelivered, CallOutUnreachable
-from shared.contract.calls import AlarmReleased
+from shared.contract.calls import AlarmClaimed, AlarmReleased
 from shared.contract.event import Event
 from shared.contract.incidents import CallOutOrdered
 from shared.contract.terms import Rung
 from shared.kernel import door, keeper, vault, web
 from shared.kernel.consumer import Consumer
-from shared.kernel.hedge import Hedge
 from shared.kernel.relay import Relay
 from shared.kernel.signature import sign
 from shared.kernel.store import Store
@@ -137,6 +136,15 @@ def hearing_delivered(build: Any) -> Any:
     return built
 
 
+def never_held(decide: Any) -> Any:
+    @wraps(decide)
+    def goes_on(cities: Any, order: Any, message: Any, now: Any) -> tuple[Event, ...]:
+        events: tuple[Event, ...] = () if isinstance(message, AlarmClaimed) else decide(cities, order, message, now)
+        return events
+
+    return goes_on
+
+
 def held_for_ever(decide: Any) -> Any:
     @wraps(decide)
     def holds(cities: Any, order: Any, message: Any, now: Any) -> tuple[Event, ...]:
@@ -148,7 +156,7 @@ def held_for_ever(decide: Any) -> Any:
 
 def one_at_a_time(post: Any) -> Any:
     async def waits(self: Any, *more: Any) -> Any:
-        line = asyncio.get_running_loop().__dict__.setdefault("planted", asyncio.Lock())
+        line = self.sender.__dict__.setdefault("line", asyncio.Lock())
         async with line:
             return await post(self, *more)
 
@@ -222,7 +230,11 @@ BUGS = (
     ),
     Bug("one desk holds up the other", "all desks share one line", ((sender.Lane, "_post", one_at_a_time),)),
     Bug("polite door", "a door says learnt and learns nothing", ((door, "_learn", learnt_by_nobody),)),
-    Bug("urgent can wait", "a claim goes by Kafka only", ((Hedge, "offer", NEVER),)),
+    Bug(
+        "no hold",
+        "the machine goes on sending while a person phones",
+        ((services.responder_adapter.keeping, "decide", never_held),),
+    ),
     Bug("two keys for a case", "two saves at once seal under two keys", ((vault.Vault, "_make", a_key_each),)),
     Bug("a new cause each time", "a repeated request is a new one", ((web, "uuid5", lambda _: lambda *_: uuid4()),)),
 )

@@ -67,7 +67,7 @@ class World:
         )
         self.kafka = bus.Kafka(self.loop, bus.Way(random), self._written)
         self.desks = {name: self._desk(name) for name in DESKS}
-        self.crowd = Crowd(random, self.loop, self.ask, self.desks, self.tell)
+        self.crowd = Crowd(random, self.loop, self.ask, self.desks, self.tell, self.plan.reacts_after)
         hosts: dict[str, Answering] = {f"desk-{name[-3:]}": desk.receive for name, desk in self.desks.items()}
         hosts |= {name: self._peer(name) for name in SERVICES}
         paper: dict[UUID, Any] = {}
