@@ -18,6 +18,7 @@ from aiokafka.structs import TopicPartition
 from shared.contract.terms import spoken_number
 from shared.kernel.platform import Platform
 from tests.simulation import bus, routes, store
+from tests.simulation.bus import SESSION
 from tests.simulation.city import AREA, DESKS, SECRET, builds, settings
 from tests.simulation.desks import Desk
 from tests.simulation.loop import Life, VirtualLoop
@@ -238,7 +239,14 @@ def _freeze(world: World, fault: Fault) -> Callable[[], None] | None:
     if life is None:
         return None
     life.after(int(fault.much), life.freeze)
-    return lambda: world.loop.thaw(life)
+
+    def thaw() -> None:
+        world.loop.thaw(life)
+        for name, group in world.kafka.groups.items():
+            if fault.lasts > SESSION and any(member.life is life for member in group.members):
+                world.kafka.rebalance(name)  # nobody believed any more that it lives
+
+    return thaw
 
 
 def _store(world: World, fault: Fault) -> Callable[[], None]:
