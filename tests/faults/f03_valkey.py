@@ -18,7 +18,7 @@ async def killed(scene: Scene, times: int = KILLS) -> None:
         scene.stage.running.kill("valkey")
         await scene.ended("valkey")
         await scene.up("valkey")
-        await asyncio.sleep(scene.chance.uniform(0.2, 1.5))
+        await asyncio.sleep(scene.chance.uniform(0.2, 1.0))
     scene.note(f"{times} kills")
 
 
@@ -46,6 +46,6 @@ async def torn(scene: Scene) -> None:
 
 FAULTS = (
     Fault("F3a", f"Valkey kill -9 ×{KILLS} at load", ONE_BROKER, killed, Bounds()),
-    Fault("F3b", f"Valkey away for {AWAY:.0f} s", ONE_BROKER, away, Bounds(alarm=10.0), rate=12),
+    Fault("F3b", f"Valkey away for {AWAY:.0f} s", ONE_BROKER, away, Bounds(alarm=10.0), rate=15),
     Fault("F3c", "Valkey restarted on a torn last write", ONE_BROKER, torn, Bounds(delivery=5.0)),
 )

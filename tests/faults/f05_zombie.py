@@ -7,7 +7,7 @@ from tests.faults.fault import Fault, Scene
 from tests.faults.invariants import Bounds
 from tests.faults.shapes import TWO_ADAPTERS
 
-ROUNDS = 2
+ROUNDS = 1
 FROZEN = 12.0
 """Seconds; the group's session lasts 6, a lease 3."""
 
@@ -22,4 +22,4 @@ async def frozen(scene: Scene) -> None:
     scene.note(f"{ROUNDS} times frozen for {FROZEN:.0f} s right before a POST")
 
 
-FAULTS = (Fault("F5", "zombie adapter beside a second one", TWO_ADAPTERS, frozen, Bounds(delivery=20.0), rate=15),)
+FAULTS = (Fault("F5", "zombie adapter beside a second one", TWO_ADAPTERS, frozen, Bounds(delivery=20.0), rate=20),)

@@ -7,8 +7,6 @@ from tests.faults.invariants import Bounds
 from tests.faults.shapes import BAD_DESKS
 
 FOR = 26.0
-RETRIED_WITHIN = 13.0
-"""Seconds; the longest wait between two attempts is 10 ± 20 %."""
 
 
 async def all_bad(scene: Scene) -> None:
@@ -16,7 +14,6 @@ async def all_bad(scene: Scene) -> None:
     await asyncio.sleep(FOR)
     for bad in scene.stage.shape.bad:
         await scene.stage.heal(bad)
-    await asyncio.sleep(RETRIED_WITHIN)
     scene.note(f"{len(scene.stage.shape.bad)} kinds: {', '.join(bad.words for bad in scene.stage.shape.bad)}")
 
 
@@ -27,7 +24,7 @@ FAULTS = (
         BAD_DESKS,
         all_bad,
         Bounds(delivery=5.0, exempt=frozenset(bad.desk for bad in BAD_DESKS.bad), drained=None),
-        rate=12,
+        rate=18,
         also=tuple(bad.kind for bad in BAD_DESKS.bad),
     ),
 )

@@ -9,9 +9,6 @@ from tests.faults.programs import AMBULANCE, POLICE
 from tests.faults.proxy import Wire
 from tests.faults.shapes import ONE_BROKER
 
-RETRIED_WITHIN = 12.0
-"""Seconds after healing: the longest wait between two attempts is 10 ± 20 %."""
-
 
 def spoilt(how: Wire, seconds: float, *desks: str) -> Callable[[Scene], Awaitable[None]]:
     """The wires of these desks are like that for a while."""
@@ -22,7 +19,6 @@ def spoilt(how: Wire, seconds: float, *desks: str) -> Callable[[Scene], Awaitabl
         await asyncio.sleep(seconds)
         for desk in desks:
             await scene.stage.wires[desk].behave(Wire.WHOLE)
-        await asyncio.sleep(RETRIED_WITHIN)
 
     return inflict
 
@@ -30,11 +26,11 @@ def spoilt(how: Wire, seconds: float, *desks: str) -> Callable[[Scene], Awaitabl
 FAULTS = (
     Fault(
         "F7a",
-        "110 down for 24 s, 120 up",
+        "110 down for 12 s, 120 up",
         ONE_BROKER,
-        spoilt(Wire.REFUSED, 24, POLICE),
+        spoilt(Wire.REFUSED, 12, POLICE),
         Bounds(delivery=5.0, exempt=frozenset({POLICE})),
-        rate=12,
+        rate=20,
     ),
     Fault(
         "F7b",
@@ -42,7 +38,7 @@ FAULTS = (
         ONE_BROKER,
         spoilt(Wire.REFUSED, 12, AMBULANCE),
         Bounds(delivery=5.0, exempt=frozenset({AMBULANCE})),
-        rate=12,
+        rate=20,
     ),
     Fault(
         "F7c",
@@ -50,6 +46,6 @@ FAULTS = (
         ONE_BROKER,
         spoilt(Wire.CUT_BEFORE_REPLY, 8, POLICE, AMBULANCE),
         Bounds(delivery=5.0),
-        rate=12,
+        rate=20,
     ),
 )

@@ -9,8 +9,7 @@ from tests.faults.proxy import Wire
 from tests.faults.shapes import ONE_BROKER
 
 MINUTES, HOUR = 600.0, 3600.0
-WRONG = 14.0
-RETRIED_WITHIN = 12.0
+WRONG = 12.0
 
 
 async def unsigned(scene: Scene) -> None:
@@ -18,7 +17,6 @@ async def unsigned(scene: Scene) -> None:
     scene.stage.skew("responder_adapter", MINUTES)
     await asyncio.sleep(WRONG)
     scene.stage.skew("responder_adapter", 0)
-    await asyncio.sleep(RETRIED_WITHIN)
 
 
 async def set_back(scene: Scene) -> None:
@@ -30,7 +28,6 @@ async def set_back(scene: Scene) -> None:
             scene.stage.skew(service, seconds)
         await asyncio.sleep(WRONG / 2)
     await scene.stage.wires[POLICE].behave(Wire.WHOLE)
-    await asyncio.sleep(RETRIED_WITHIN)
 
 
 FAULTS = (
@@ -40,7 +37,7 @@ FAULTS = (
         ONE_BROKER,
         unsigned,
         Bounds(exempt=frozenset({POLICE, AMBULANCE})),
-        rate=8,
+        rate=12,
     ),
     Fault(
         "F9b",
@@ -48,6 +45,6 @@ FAULTS = (
         ONE_BROKER,
         set_back,
         Bounds(delivery=5.0, exempt=frozenset({POLICE})),
-        rate=8,
+        rate=12,
     ),
 )

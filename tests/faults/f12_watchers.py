@@ -13,9 +13,8 @@ from tests.faults.proxy import Wire
 from tests.faults.shapes import ONE_BROKER
 
 NOTICED_WITHIN = 60.0
-FROZEN = 30.0
+FROZEN = 28.0
 AWAY = 24.0
-RETRIED_WITHIN = 12.0
 
 
 async def auditor_dead(scene: Scene) -> None:
@@ -43,7 +42,6 @@ async def intake_frozen(scene: Scene) -> None:
     await asyncio.sleep(FROZEN)
     scene.stage.signal("hotline_intake", signal.SIGCONT)
     await scene.stage.wires[POLICE].behave(Wire.WHOLE)
-    await asyncio.sleep(RETRIED_WITHIN)
 
 
 async def channel_away(scene: Scene) -> None:
@@ -55,13 +53,12 @@ async def channel_away(scene: Scene) -> None:
     scene.stage.gates.open("channel")
     await scene.stage.wires[POLICE].behave(Wire.WHOLE)
     await scene.up("channel")
-    await asyncio.sleep(RETRIED_WITHIN)
 
 
 SILENT = Bounds(delivery=None, exempt=frozenset({POLICE}))
 
 FAULTS = (
     Fault("F12a", "the auditor killed until somebody notices", ONE_BROKER, auditor_dead, Bounds(delivery=5.0), rate=8),
-    Fault("F12b", f"110 down and intake frozen for {FROZEN:.0f} s", ONE_BROKER, intake_frozen, SILENT, rate=4),
-    Fault("F12c", f"110 and the channel outside down for {AWAY:.0f} s", ONE_BROKER, channel_away, SILENT, rate=6),
+    Fault("F12b", f"110 down and intake frozen for {FROZEN:.0f} s", ONE_BROKER, intake_frozen, SILENT, rate=8),
+    Fault("F12c", f"110 and the channel outside down for {AWAY:.0f} s", ONE_BROKER, channel_away, SILENT, rate=10),
 )

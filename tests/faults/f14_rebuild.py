@@ -36,6 +36,6 @@ async def phoned(scene: Scene) -> None:
 
 
 FAULTS = (
-    Fault("F14a", "FLUSHALL under load, rebuilt from Kafka", TWO_ADAPTERS, emptied, Bounds(), rate=10),
+    Fault("F14a", "FLUSHALL under load, rebuilt from Kafka", TWO_ADAPTERS, emptied, Bounds(), rate=12),
     Fault("F14b", "the journal replayed after a human phoned", TWO_ADAPTERS, phoned, Bounds(alarm=10.0), rate=8),
 )

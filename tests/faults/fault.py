@@ -26,6 +26,7 @@ class Scene:
     tell: Note
     probes: Log
     seats: Seats
+    began: float
     notes: list[str] = field(default_factory=list)
 
     def note(self, words: str) -> None:

@@ -21,7 +21,7 @@ from tests.faults.programs import Shape
 from tests.faults.seats import Seats, watching
 from tests.faults.stage import Stage, stage
 
-BEFORE, AFTER = 2.0, 3.0
+BEFORE, AFTER = 1.0, 2.0
 """Seconds of undisturbed load before a fault and after it."""
 
 KNOWN_WITHIN = 35.0
@@ -39,10 +39,15 @@ async def play(state: Path, shape: Shape, faults: Iterable[Fault], seed: int, te
         for log in logs.values():
             stack.callback(log.close)
         seats = await stack.enter_async_context(watching(made.where, logs[ALARMS], made.folder))
-        outcomes = [await one(made, fault, Played(logs, seats, seed, tell)) for fault in faults]
+        settling = []
+        for fault in faults:
+            scene = await inflicted(made, fault, Played(logs, seats, seed, tell))
+            settling.append(asyncio.create_task(settled(made, fault, scene, tell)))
+        outcomes = await asyncio.gather(*settling)
         whole = await judged(made, None, Bounds(alarm=1e9, drained=None))
-        outcomes.append(Outcome(f"all on {shape.name}", "everything above, judged together", {}, *whole, [], 0.0))
-    return outcomes
+        everything = Outcome(f"all on {shape.name}", "everything above, judged together", {}, *whole, [], 0.0)
+        outcomes = [*outcomes, everything]
+    return list(outcomes)
 
 
 @dataclass(frozen=True)
@@ -55,12 +60,11 @@ class Played:
     tell: Tell
 
 
-async def one(made: Stage, fault: Fault, on: Played) -> Outcome:
-    """Calls come in, the fault is inflicted and healed, calls stop, and everything is looked at."""
+async def inflicted(made: Stage, fault: Fault, on: Played) -> Scene:
+    """Calls come in, the fault is inflicted and healed, calls stop, and what was left over is worked off."""
     clock = asyncio.get_running_loop().time
-    began, made.fault = clock(), fault.name
-    chance = Random(on.seed ^ zlib.crc32(fault.name.encode()))
-    scene = Scene(made, chance, lambda words: on.tell(f"{fault.name}: {words}"), on.logs[PROBES], on.seats)
+    made.fault, chance = fault.name, Random(on.seed ^ zlib.crc32(fault.name.encode()))
+    scene = Scene(made, chance, lambda words: on.tell(f"{fault.name}: {words}"), on.logs[PROBES], on.seats, clock())
     hotline = Hotline(made.where, on.logs[CLIENT], chance.randrange(2**32))
     try:
         async with hotline.calling(fault.rate, fault.also, only_by_hand=fault.only_by_hand):
@@ -71,13 +75,17 @@ async def one(made: Stage, fault: Fault, on: Played) -> Outcome:
         await hotline.answered()
     finally:
         await hotline.close()
-    await known(made, fault)
     await probe(made, fault, on.logs[PROBES], healed)
+    return scene
+
+
+async def settled(made: Stage, fault: Fault, scene: Scene, tell: Tell) -> Outcome:
+    """The checker's word, once each call is with its desks or with a human; the next fault is under way meanwhile."""
+    seconds = asyncio.get_running_loop().time() - scene.began
+    await known(made, fault)
     figures, broken, findings = await judged(made, fault.name, fault.bounds)
-    outcome = Outcome(
-        fault.name, fault.words, asked(fault.bounds), figures, broken, findings, scene.notes, clock() - began
-    )
-    on.tell(f"{fault.name}: {said(outcome)}")
+    outcome = Outcome(fault.name, fault.words, asked(fault.bounds), figures, broken, findings, scene.notes, seconds)
+    tell(f"{fault.name}: {said(outcome)}")
     return outcome
 
 
@@ -88,7 +96,7 @@ async def known(made: Stage, fault: Fault) -> None:
     while time.time() < give_up and any(
         seen.delivered(cry.case, desk) is None and seen.rang(cry.case, desk) is None for cry, desk, _ in seen.pairs()
     ):
-        await asyncio.sleep(1)
+        await asyncio.sleep(2)
         seen = made.folder.of(fault.name)
 
 
