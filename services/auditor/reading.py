@@ -48,10 +48,11 @@ class Reading:
         while True:
             reader = self.bus.reader(*NAMES, patient=True)
             try:
-                await reader.start()
-                await self._go_on(reader, since)
+                async with asyncio.timeout(STUCK_AFTER):
+                    await reader.start()
+                    await self._go_on(reader, since)
                 await self._read(reader)
-            except (KafkaError, OSError) as silence:
+            except (KafkaError, OSError) as silence:  # a timeout is one of these
                 log.warning("kafka_unreachable", error=type(silence).__name__)
             finally:
                 with suppress(KafkaError, TimeoutError):
@@ -94,14 +95,16 @@ class Reading:
         followed = looked = clock()
         ends = await reader.end_offsets(list(reader.assignment()))
         while clock() - followed < STUCK_AFTER:
-            if await self._hear(reader):
-                followed = clock()
-            if await self._reached(reader, ends):
-                self.whole_at, followed = looked, clock()
-                await asyncio.sleep(GATHER)
-                if clock() - looked >= LOOK_EVERY:
-                    looked = clock()
-                    ends = await reader.end_offsets(list(ends))
+            # After a broker's end a reader may wait for its place for ever; it is let go, so it may be cut short.
+            async with asyncio.timeout(STUCK_AFTER):
+                if await self._hear(reader):
+                    followed = clock()
+                if await self._reached(reader, ends):
+                    self.whole_at, followed = looked, clock()
+                    await asyncio.sleep(GATHER)
+                    if clock() - looked >= LOOK_EVERY:
+                        looked = clock()
+                        ends = await reader.end_offsets(list(ends))
         log.warning("reader_stuck", seconds=STUCK_AFTER)
 
     async def _hear(self, reader: Any) -> bool:

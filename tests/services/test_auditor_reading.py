@@ -1,0 +1,72 @@
+"""The auditor's own reading of Kafka goes on after a reader that hangs: nobody else would notice that it is blind."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from services.auditor import reading
+from services.auditor.reading import Reading
+from shared.kernel.clock import now
+from tests.kernel.scene import until
+
+
+@dataclass
+class Reader:
+    """As much of a consumer as the auditor needs; at `hangs_at` it waits for ever, as after a broker's end."""
+
+    hangs_at: str
+
+    async def _at(self, step: str) -> Any:
+        await (asyncio.Event().wait() if step == self.hangs_at else asyncio.sleep(0.01))
+        return {}
+
+    async def start(self) -> None:
+        await self._at("start")
+
+    async def end_offsets(self, _: object) -> Any:
+        return {"hotline.calls": 0} if not await self._at("ends") else {}
+
+    async def offsets_for_times(self, _: object) -> Any:
+        return await self._at("times")
+
+    async def getmany(self, timeout_ms: int) -> Any:
+        return await self._at("getmany")
+
+    async def position(self, _: object) -> int:
+        await self._at("position")
+        return 0
+
+    def assignment(self) -> set[object]:
+        return set()
+
+    async def stop(self) -> None:
+        await self._at("stop")
+
+
+@dataclass
+class Readers:
+    """A bus whose first reader hangs."""
+
+    hangs_at: str
+    made: list[Reader] = field(default_factory=list)
+
+    def reader(self, *_: str, patient: bool = False) -> Reader:
+        self.made.append(Reader(self.hangs_at if not self.made else "never"))
+        return self.made[-1]
+
+
+@pytest.mark.parametrize("hangs_at", ["start", "getmany", "position"])
+async def test_a_reader_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch, hangs_at: str) -> None:
+    monkeypatch.setattr(reading, "STUCK_AFTER", 0.2)
+    found = Reading(Readers(hangs_at))
+    running = asyncio.create_task(found.run(now()))
+
+    async def whole() -> bool:
+        return found.whole_at is not None
+
+    await until(whole, 10)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert len(found.bus.made) == 2
