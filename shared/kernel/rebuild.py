@@ -83,7 +83,7 @@ class Remains:
     @classmethod
     def of(cls, build: Build, settings: Settings, store: Store) -> "Remains":
         """Of the service that `build` makes; it is built, and does not run."""
-        name, keyless = build.__module__.split(".")[-2], Keyless(**dict(settings))
+        name, keyless = build.__module__.split(".")[-2], Keyless(**settings.model_dump())
         kit = Roll(name, keyless, store, Vault(keyless.masters, store), Timers(store, clock.now, list))
         return cls(name, kit.keepers, build(kit).emits)
 
