@@ -21,8 +21,8 @@ from services.responder_adapter.gateways import Answer, Silence
 from services.responder_adapter.gateways.webhook import MOST_AT_ONCE, Webhook, connected
 from services.responder_adapter.keeping import address_of
 from services.responder_adapter.opening import opened
-from services.responder_adapter.pulse import Pulse
 from services.responder_adapter.sheet import PHONE, CallOut
+from services.responder_adapter.standstill import Standstill
 from services.responder_adapter.status import Status
 from shared.contract.city import Cities, DeskEntry, WebhookWire
 from shared.contract.event import Command, Event
@@ -85,7 +85,7 @@ class Sender:
     now: Callable[[], datetime]
     base_url: str
     transport: Transport = httpx.AsyncHTTPTransport
-    pulse: Pulse = field(default_factory=Pulse)
+    standstill: Standstill = field(default_factory=Standstill)
 
     async def message(self, attempt: Attempt, desk: DeskEntry) -> dict[str, Any]:
         """What goes out now. Raises Unavailable."""
@@ -156,7 +156,7 @@ class Lane:
             message = await self.sender.message(attempt, self.entry)
         except Unavailable:
             return Silence("no_key")
-        await self.sender.pulse.steady()
+        await self.sender.standstill.over()
         if self._fenced_off(attempt):
             return None
         if attempt.callout.key in self._busy:  # a wish to cancel never overtakes the order it speaks of

@@ -68,7 +68,7 @@ def build(kit: Kit) -> Service:
         ),
         routes=(api.routes(kit, callouts, secrets), tasks_api.routes(kit, callouts), open_api.routes(kit, callouts)),
         tasks=(
-            sender.pulse.run,
+            sender.standstill.run,
             partial(refuse_drills, sender, due),
             partial(echo.run, sender, due.queues[ECHO]),
             *(lane.run for lane in desks),

@@ -68,8 +68,8 @@ class Plan:
 def draw(seed: int, desks: tuple[str, ...]) -> Plan:
     """The plan of a seed, the same for ever as long as this file is."""
     random = Random(seed)
-    if random.random() < 1 / 8:
-        return random.choice((_zombie, _stumbling))(seed, random, desks)
+    if random.random() < 1 / 6:
+        return random.choice((_zombie, _stumbling, _stumbling))(seed, random, desks)
     calls = tuple(
         (STARTED + random.random() * 4, random.choice(CONVERSATIONS)) for _ in range(random.choice((1, 1, 2)))
     )
@@ -92,10 +92,10 @@ def _zombie(seed: int, random: Random, desks: tuple[str, ...]) -> Plan:
 
 def _stumbling(seed: int, random: Random, desks: tuple[str, ...]) -> Plan:
     """A store so slow that a process which falls takes a good deal of half-done work along."""
-    slow = Fault("store slow", "", STARTED, 14.0, random.choice((0.3, 0.6, 1.2)))
+    slow = Fault("store slow", "", STARTED, 14.0, random.choice((0.3, 0.45, 0.6)))
     falls = tuple(
         Fault("kill", random.choice(SERVICES), STARTED + 1 + random.random() * 11, much=random.randint(0, 20))
-        for _ in range(3)
+        for _ in range(4)
     )
     calls = ((STARTED, random.choice(CONVERSATIONS[:4])),)
     habits = {desk: {**_habit(random), "habit": "accept", "clears_after": None} for desk in desks}

@@ -17,13 +17,14 @@ import services.hotline_intake.service
 import services.responder_adapter.service
 from services.hotline_intake import alarm
 from services.responder_adapter import callout, sender, sheet
+from services.responder_adapter.gateways import Silence
 from services.responder_adapter.gateways.webhook import Webhook
 from shared.contract.callouts import CallOutDelivered, CallOutUnreachable
 from shared.contract.calls import AlarmClaimed, AlarmReleased
 from shared.contract.event import Event
 from shared.contract.incidents import CallOutOrdered
 from shared.contract.terms import Rung
-from shared.kernel import door, keeper, vault, web
+from shared.kernel import door, keeper, web
 from shared.kernel.consumer import Consumer
 from shared.kernel.relay import Relay
 from shared.kernel.signature import sign
@@ -156,9 +157,11 @@ def held_for_ever(decide: Any) -> Any:
 
 def one_at_a_time(post: Any) -> Any:
     async def waits(self: Any, *more: Any) -> Any:
-        line = self.sender.__dict__.setdefault("line", asyncio.Lock())
-        async with line:
-            return await post(self, *more)
+        async with self.sender.__dict__.setdefault("line", asyncio.Lock()):
+            said = await post(self, *more)
+            if isinstance(said, Silence):
+                await asyncio.sleep(8)  # "give it a moment", and everybody else with it
+            return said
 
     return waits
 
@@ -168,14 +171,6 @@ def learnt_by_nobody(learn: Any) -> Any:
         return door._Outcome([event.id for event in batch])
 
     return polite
-
-
-def a_key_each(make: Any) -> Any:
-    def makes(self: Any, case: Any) -> Any:
-        self._keys.pop(case, None)
-        return make(self, case)
-
-    return makes
 
 
 async def blind(self: Timers, wakings: Any) -> None:
@@ -235,7 +230,6 @@ BUGS = (
         "the machine goes on sending while a person phones",
         ((services.responder_adapter.keeping, "decide", never_held),),
     ),
-    Bug("two keys for a case", "two saves at once seal under two keys", ((vault.Vault, "_make", a_key_each),)),
     Bug("a new cause each time", "a repeated request is a new one", ((web, "uuid5", lambda _: lambda *_: uuid4()),)),
 )
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextvars import Context
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from random import Random
 from typing import Any
 
@@ -77,9 +78,9 @@ class Valkey:
             self._del(key)
         return self.data.get(key)
 
-    def _function(self, *words: bytes) -> bytes:
-        self._functions = True
-        return b"jingyi"
+    def _function(self, what: bytes, *_: bytes) -> bytes:
+        self._functions = what == b"LOAD"
+        return b"jingyi" if self._functions else b"OK"
 
     def _config(self, _: bytes, *names: bytes) -> list[bytes]:
         safe = {
@@ -89,6 +90,11 @@ class Valkey:
             b"maxmemory-policy": b"noeviction",
         }
         return [word for name in names for word in (name, safe[name])]
+
+    def _scan(self, _: bytes, *more: bytes) -> list[Any]:
+        """All at once, as the real one may."""
+        fits = more[more.index(b"MATCH") + 1].decode() if b"MATCH" in more else "*"
+        return [b"0", [key for key in self.data if fnmatchcase(key.decode(), fits)]]
 
     def _ping(self) -> bytes:
         return b"PONG"
@@ -192,7 +198,8 @@ class Valkey:
         if not self._functions:
             raise ResponseError("ERR Function not found")
         keys, args = words[: int(count)], words[int(count) :]
-        return self._learn(keys, args) if name == b"learn" else self._lease(keys, args)
+        called = {b"learn": self._learn, b"lease": self._lease, b"restore": self._restore}[name]
+        return called(keys, args)
 
     def _learn(self, keys: tuple[bytes, ...], args: tuple[bytes, ...]) -> list[bytes]:
         """As functions.lua has it."""
@@ -201,6 +208,8 @@ class Valkey:
         now = version or b"0"
         if known is not None:
             return [b"KNOWN", now, state or b"", drill or b"", known]
+        if now == b"0" and _lost(args[5].decode(), self._get(keys[5])):
+            return [b"LOST"]
         if now != args[0]:
             return [b"STALE", now, state or b"", drill or b""]
         if args[9]:
@@ -227,6 +236,28 @@ class Valkey:
             return 0
         self._set(keys[0], args[0], b"PX", args[1])
         return 1
+
+    def _restore(self, keys: tuple[bytes, ...], args: tuple[bytes, ...]) -> int:
+        if self._exists(keys[0]):
+            return 0
+        self._hset(keys[0], b"v", args[0], b"s", args[1], b"d", args[2])
+        for cause in args[8:]:
+            self._hset(keys[0], b"i:" + cause, args[7])
+        if args[5]:
+            self._zadd(keys[1], args[5], args[4])
+        if args[6]:
+            self._zadd(keys[2], args[6], args[3])
+        return 1
+
+
+def _lost(instance: str, generation: bytes | None) -> bool:
+    """Whether an instance of which nothing is kept may have lived before the store was emptied."""
+    if generation is None:
+        return True
+    since = generation.removeprefix(b"lost:")
+    if since == generation or instance[14:15] != "7":
+        return False
+    return int(instance[:8] + instance[9:13], 16) <= int(since)
 
 
 def _flat(pairs: Iterable[tuple[bytes, float]], scores: bool) -> list[bytes]:
@@ -309,7 +340,7 @@ class Line:
             return
         replies = [self._server.valkey.execute(command) for command in commands]
         for command, reply in zip(commands, replies, strict=True):
-            if command[:2] == ("FCALL", "learn") and reply[0] == b"OK" and self._life:
+            if command[:2] == ("FCALL", "learn") and isinstance(reply, list) and reply[0] == b"OK" and self._life:
                 self._server.committed(self._life, EVENT.findall(b"".join(map(_bytes, command))))
         if way.lost and way.random.random() < way.lost:
             self.cut()

@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
-def played(*seeds: int) -> list[dict[str, Any]]:
-    command = [sys.executable, "-m", "tests.simulation", "--worker", json.dumps({"seeds": seeds})]
+def played(*seeds: int, bug: str | None = None) -> list[dict[str, Any]]:
+    command = [sys.executable, "-m", "tests.simulation", "--worker", json.dumps({"seeds": seeds, "bug": bug})]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return [json.loads(line) for line in said.stdout.splitlines()]
 
@@ -25,3 +27,9 @@ def test_one_seed_is_one_schedule() -> None:
     once, again = played(7, 17, 21), played(3, 21, 17, 7)
     schedules = {one["seed"]: one["schedule"] for one in again}
     assert [schedules[one["seed"]] for one in once] == [one["schedule"] for one in once]
+
+
+@pytest.mark.parametrize("bug", ["key per attempt", "no hold", "no version check"])
+def test_a_planted_bug_is_noticed(bug: str) -> None:
+    """Else the seeds hold because nobody looks."""
+    assert played(*range(6), bug=bug)[-1]["findings"]

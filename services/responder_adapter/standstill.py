@@ -14,8 +14,8 @@ CATCHES_UP = 1.0
 log = structlog.get_logger()
 
 
-class Pulse:
-    """Beats as long as the process runs (not while it is stopped, swapped out, or its loop is blocked)."""
+class Standstill:
+    """Noticed by a beat that does not come while the process is stopped, swapped out, or its loop blocked."""
 
     def __init__(self) -> None:
         self._beat: float | None = None
@@ -28,7 +28,7 @@ class Pulse:
             self._beat = asyncio.get_running_loop().time()
             await asyncio.sleep(BEAT)
 
-    async def steady(self) -> None:
+    async def over(self) -> None:
         """Return at once; after a standstill when there was time to hear what came meanwhile."""
         self._look()
         wait = self._woke + CATCHES_UP - asyncio.get_running_loop().time()
