@@ -23,7 +23,7 @@ bench: setup ## performance beside the bare pipeline; writes bench.json
 faults: setup ## the fault suite on real processes, up to 15 min; writes docs/reliability-report.md; ONLY=F1,F3 SEED=
 	@$(BIN)/python -m tests.faults $(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED))
 simulate: setup ## every service in one virtual-time loop, SEEDS= schedules of faults; SEED= tells one in full
-	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000))
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000) --keep)
 lock: setup ## pin every dependency again, with hashes
 	@$(BIN)/python -m deploy.local.lock
 clean: ## remove what set-up and runs have made, data included

@@ -21,7 +21,7 @@ from aiokafka.errors import (
     RequestTimedOutError,
     UnknownTopicOrPartitionError,
 )
-from aiokafka.structs import TopicPartition
+from aiokafka.structs import OffsetAndTimestamp, TopicPartition
 
 from tests.simulation.loop import LIFE, Life
 from tests.simulation.store import OUTSIDE
@@ -149,7 +149,7 @@ class Bus:
     def consumer(self, group: str, *, patient: bool = False) -> "Listener":
         return Listener(self.kafka, group, patient)
 
-    def reader(self, *topics: str) -> "Reader":
+    def reader(self, *topics: str, patient: bool = False) -> "Reader":
         return Reader(self.kafka, topics)
 
     def admin(self) -> "Admin":
@@ -410,9 +410,12 @@ class Reader:
     async def seek_to_beginning(self, *partitions: TopicPartition) -> None:
         self._positions.update(dict.fromkeys(partitions or list(self._positions), 0))
 
-    async def offsets_for_times(self, times: Mapping[TopicPartition, int]) -> dict[TopicPartition, None]:
-        """No record is older than a run."""
-        return dict.fromkeys(times)
+    async def offsets_for_times(self, times: Mapping[TopicPartition, int]) -> dict[TopicPartition, Any]:
+        """Of the first record since then: no record is older than a run."""
+        logs = self._kafka.logs
+        return {
+            each: OffsetAndTimestamp(0, at) if logs[each.topic][each.partition] else None for each, at in times.items()
+        }
 
     async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         return {each: len(self._kafka.logs[each.topic][each.partition]) for each in partitions}

@@ -147,7 +147,7 @@ def said_twice(world: World) -> Iterator[Finding]:
 
 def torn(world: World) -> Iterator[Finding]:
     """I6: the state in the store is the fold of the log, instance by instance."""
-    for program in world.programs.values():
+    for program in (program for program in world.programs.values() if program.keepers):
         keepers = program.keepers
         machines = [keeper.machine for keeper in keepers.values()]
         cases: dict[bytes, list[Said]] = {}

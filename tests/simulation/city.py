@@ -5,16 +5,13 @@ import os
 import ssl
 import tempfile
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from shared.kernel import outside
-from shared.kernel.service import Build
 from shared.kernel.settings import Settings
-from tests.simulation.plan import SERVICES
 
 CITY, AREA = "140700", "0354"
 DESKS = (f"{CITY}-110", f"{CITY}-120")
@@ -48,21 +45,15 @@ def folder() -> Path:
 
 
 @cache
-def settings(service: str) -> Settings:
-    """What a service is told by its surroundings."""
+def settings(program: str, programs: tuple[str, ...]) -> Settings:
+    """What a program is told by its surroundings, among these."""
     made = folder()
-    doors = {name: f"http://{name}" for name in SERVICES if name != service}
     told = Settings(
         cities=made,
         master_keys=made / "master.keys",
-        public_url=f"http://{service}",
-        doors=doors,
+        public_url=f"http://{program}",
+        doors={name: f"http://{name}" for name in programs if name != program},
         journal=made / "journal",
     )
     told.check()
     return told
-
-
-def builds() -> dict[str, Build]:
-    """Each service's own `build`."""
-    return {name: import_module(f"services.{name}.service").build for name in SERVICES}

@@ -14,6 +14,7 @@ STARTED = 1.5
 """Seconds the services are given before the first call."""
 
 ADAPTER = "responder_adapter"
+AUDITOR = "auditor"
 SERVICES = ("hotline_intake", "risk_assessment", "dispatch", ADAPTER)
 CONVERSATIONS = (
     ("open", "danger"),
@@ -55,7 +56,10 @@ class Fault:
 
 @dataclass(frozen=True)
 class Plan:
-    """One seed, drawn. The supervisor takes an alarm `reacts_after` seconds, or up to four more."""
+    """One seed, drawn.
+
+    The supervisor takes an alarm after `reacts_after` seconds, or up to four more; `audited`: the auditor is there.
+    """
 
     seed: int
     calls: tuple[tuple[float, tuple[str, ...]], ...]
@@ -63,13 +67,14 @@ class Plan:
     manner: str
     faults: tuple[Fault, ...]
     reacts_after: float = 0.0
+    audited: bool = False
 
 
 def draw(seed: int, desks: tuple[str, ...]) -> Plan:
     """The plan of a seed, the same for ever as long as this file is."""
     random = Random(seed)
     if random.random() < 1 / 6:
-        return random.choice((_zombie, _stumbling, _stumbling))(seed, random, desks)
+        return random.choice((_zombie, _stumbling, _stumbling, _orphaned))(seed, random, desks)
     calls = tuple(
         (STARTED + random.random() * 4, random.choice(CONVERSATIONS)) for _ in range(random.choice((1, 1, 2)))
     )
@@ -77,8 +82,10 @@ def draw(seed: int, desks: tuple[str, ...]) -> Plan:
     if any({"danger", "f9"} <= set(steps) for _, steps in calls):
         # F9 after a desk has finished calls it again, and rightly: a second car would say nothing.
         habits = {desk: {**habit, "clears_after": None} for desk, habit in habits.items()}
+    audited = random.random() < 1 / 16
     faults = [*_of_ours(random), *(fault for desk in desks for fault in _desk(random, desk))]
-    return Plan(seed, calls, habits, random.choice(MANNERS), tuple(sorted(faults, key=lambda fault: fault.at)))
+    in_order = tuple(sorted(faults, key=lambda fault: fault.at))
+    return Plan(seed, calls, habits, random.choice(MANNERS), in_order, audited=audited)
 
 
 def _zombie(seed: int, random: Random, desks: tuple[str, ...]) -> Plan:
@@ -100,6 +107,15 @@ def _stumbling(seed: int, random: Random, desks: tuple[str, ...]) -> Plan:
     calls = ((STARTED, random.choice(CONVERSATIONS[:4])),)
     habits = {desk: {**_habit(random), "habit": "accept", "clears_after": None} for desk in desks}
     return Plan(seed, calls, habits, "deaf", (slow, *sorted(falls, key=lambda fault: fault.at)))
+
+
+def _orphaned(seed: int, random: Random, desks: tuple[str, ...]) -> Plan:
+    """Intake falls silent right after it promised, and the desks are dead: the auditor alone can ring."""
+    habits = {desk: {**_habit(random), "habit": "accept"} for desk in desks}
+    ailing = tuple(Fault(random.choice(("refused", "error", "unread")), desk, 0.0, HEALED) for desk in desks)
+    silent = Fault("freeze", "hotline_intake", HEALED, 30.0, random.randint(40, 400), 1, "ScreeningRecorded")
+    calls = ((STARTED + 4, ("open", "place", "danger")),)
+    return Plan(seed, calls, habits, random.choice(MANNERS), (*ailing, silent), audited=True)
 
 
 def _of_ours(random: Random) -> list[Fault]:

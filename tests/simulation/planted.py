@@ -15,6 +15,7 @@ from uuid import uuid4, uuid5
 import services.dispatch.service
 import services.hotline_intake.service
 import services.responder_adapter.service
+from services.auditor.bell import Bell
 from services.hotline_intake import alarm
 from services.responder_adapter import callout, sender, sheet
 from services.responder_adapter.gateways import Silence
@@ -177,6 +178,11 @@ async def blind(self: Timers, wakings: Any) -> None:
     """Does not look into the store for deadlines that another life has set."""
 
 
+async def silent(self: Bell, silences: Any, at: float) -> int:
+    """Rings for nobody."""
+    return 0
+
+
 NEVER: Callable[[Any], Any] = lambda _: lambda *_: None  # noqa: E731
 
 BUGS = (
@@ -230,6 +236,7 @@ BUGS = (
         "the machine goes on sending while a person phones",
         ((services.responder_adapter.keeping, "decide", never_held),),
     ),
+    Bug("deaf auditor", "the auditor counts on intake", ((Bell, "ring", lambda _: silent),)),
     Bug("a new cause each time", "a repeated request is a new one", ((web, "uuid5", lambda _: lambda *_: uuid4()),)),
 )
 

@@ -1,14 +1,16 @@
 """A service as a simulated process: it starts, serves, ends at any step, and is started again by its supervisor."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
+from services.auditor import service as auditor
 from shared.contract.event import Event
 from shared.kernel.keeper import Keeper
 from shared.kernel.platform import Platform
@@ -44,13 +46,13 @@ class Program:
     """One service; `life` is its present process, if one runs."""
 
     name: str
-    build: Build
     settings: Settings
     platform: Platform
     now: Callable[[], datetime]
     loop: VirtualLoop
     told: Callable[[str, str], None]
-    restart_after: Callable[[], float] = lambda: 1.0
+    restart_after: Callable[[], float]
+    doing: Callable[["Program"], Coroutine[Any, Any, None]]
     lives: int = 0
     life: Life | None = None
     app: Any = None
@@ -75,10 +77,7 @@ class Program:
 
     async def _run(self, life: Life) -> None:
         try:
-            process, server = assemble(self.build, self.settings, self.now, self.platform)
-            self.app = server.config.app
-            self.keepers, self.emits = process.timers._keepers, process.service.emits
-            await process.run(_Serving())  # type: ignore[arg-type]
+            await self.doing(self)
         except Exception as crash:  # noqa: BLE001 a process that ends by itself is a finding
             self.crashes.append(_place(crash))
             self.told(self.name, f"CRASHES: {_place(crash)}")
@@ -106,6 +105,22 @@ class Program:
             return await answered
         finally:
             self._open.discard(answered)
+
+
+async def serve(program: Program) -> None:
+    """What a service does as a process."""
+    build: Build = import_module(f"services.{program.name}.service").build
+    process, server = assemble(build, program.settings, program.now, program.platform)
+    program.app = server.config.app
+    program.keepers, program.emits = process.timers._keepers, process.service.emits
+    await process.run(_Serving())  # type: ignore[arg-type]
+
+
+async def audit(program: Program) -> None:
+    """What the auditor does as a process."""
+    watching = auditor.build(program.settings, program.platform, program.now)
+    program.app = auditor._server(watching, program.settings).config.app
+    await watching.run()
 
 
 def _scope(method: str, url: str, headers: Mapping[str, str]) -> dict[str, Any]:
@@ -177,7 +192,11 @@ class Wire(httpx.AsyncBaseTransport):
         # The other side goes on with what it was sent, whatever becomes of who sent it.
         answering = loop.create_task(_answer(asked, request, body, response), context=OUTSIDE.copy())
         ANSWERING.append(answering)
-        return await response
+        try:
+            async with asyncio.timeout(request.extensions.get("timeout", {}).get("read")):
+                return await response
+        except TimeoutError:
+            raise httpx.ReadTimeout("silence", request=request) from None
 
 
 ANSWERING: list[Any] = []

@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 import time
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,6 +28,7 @@ def prepare() -> None:
     """What holds for the whole program: no log, routes late, and garbage looked for between runs only."""
     structlog.configure(processors=[silence])
     logging.disable()
+    warnings.simplefilter("ignore", RuntimeWarning)  # of what was in the middle of something when its run ended
     postpone()
     gc.disable()
     play(draw(0, DESKS))

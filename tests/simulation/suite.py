@@ -1,18 +1,16 @@
 """Many seeds in several processes, and what came of them in figures."""
 
 import json
-import os
-import platform
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 from shared.kernel.clock import now
+from tests.faults import report
 from tests.simulation.planted import BUGS
 
 PROCESSES = 2
@@ -44,9 +42,9 @@ def whole(seeds: Sequence[int]) -> Result:
         "cpu_seconds": round(sum(one["cpu"] for one in played), 1),
         **{name: sum(each[name] for each in figures) for name in ADDED},
         **{name: max((each[name] for each in figures if each[name] is not None), default=None) for name in SLOWEST},
-        "revision": revision(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
-        "at": now().astimezone(UTC).isoformat(timespec="seconds"),
+        "revision": report.revision(),
+        "machine": report.machine(),
+        "at": now().isoformat(timespec="seconds"),
     }
     say(
         f"{summary['seeds']} seeds in {summary['seconds']} s: {summary['calls']} calls, {summary['lost']} lost, "
@@ -102,10 +100,11 @@ def progress(of: int, began: float) -> Callable[[Result], None]:
     return heard
 
 
-def revision() -> str:
-    """The commit that was played, and whether something else lay beside it."""
-    said = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
-    return said.stdout.strip() or "unknown"
+def keep(summary: Result) -> Path:
+    """Leave the summary where the reliability report finds it, and have that written anew."""
+    report.reports().mkdir(parents=True, exist_ok=True)
+    (report.reports() / report.SIMULATION).write_text(json.dumps(summary, ensure_ascii=False, indent=1))
+    return report.write()
 
 
 def say(words: str) -> None:

@@ -17,15 +17,16 @@ from aiokafka.structs import TopicPartition
 
 from shared.contract.terms import spoken_number
 from shared.kernel.platform import Platform
+from shared.kernel.settings import Settings
 from tests.simulation import bus, routes, store
 from tests.simulation.bus import SESSION
-from tests.simulation.city import AREA, DESKS, SECRET, builds, settings
+from tests.simulation.city import AREA, DESKS, SECRET, settings
 from tests.simulation.desks import Desk
 from tests.simulation.loop import Life, VirtualLoop
 from tests.simulation.paper import Paper
 from tests.simulation.people import Crowd
-from tests.simulation.plan import COMMITTER, SERVICES, STARTED, Fault, Plan
-from tests.simulation.program import ANSWERING, Answering, Cut, Program, Refused, Wire
+from tests.simulation.plan import AUDITOR, COMMITTER, SERVICES, STARTED, Fault, Plan
+from tests.simulation.program import ANSWERING, Answering, Cut, Program, Refused, Wire, audit, serve
 
 EPOCH = datetime(2026, 3, 1, 4, tzinfo=UTC)
 SEAT_PATIENCE = 3.0
@@ -62,7 +63,7 @@ class World:
     def __post_init__(self) -> None:
         self.random = random = Random(self.plan.seed * 2 + 1)
         self.answers_lost, self.channel_away = 0.0, False
-        self.offsets = dict.fromkeys(SERVICES, 0.0)
+        self.offsets = dict.fromkeys((*SERVICES, AUDITOR), 0.0)
         self.server = store.Server(
             store.Valkey(lambda: self.now().timestamp()), store.Way(random), self.loop, self._committed
         )
@@ -70,24 +71,23 @@ class World:
         self.desks = {name: self._desk(name) for name in DESKS}
         self.crowd = Crowd(random, self.loop, self.ask, self.desks, self.tell, self.plan.reacts_after)
         hosts: dict[str, Answering] = {f"desk-{name[-3:]}": desk.receive for name, desk in self.desks.items()}
-        hosts |= {name: self._peer(name) for name in SERVICES}
-        paper: dict[UUID, Any] = {}
+        names = (*SERVICES, AUDITOR) if self.plan.audited else SERVICES
+        hosts |= {name: self._peer(name) for name in names}
+        self.paper: dict[UUID, Any] = {}
         platform = Platform(
-            self.kafka.bus, self.server.store, lambda **_: Wire(hosts), self._channel, lambda *_: Paper(paper)
+            self.kafka.bus, self.server.store, lambda **_: Wire(hosts), self._channel, lambda *_: Paper(self.paper)
         )
-        self.programs = {
-            name: Program(
-                name,
-                build,
-                settings(name),
-                platform,
-                lambda name=name: self.now() + timedelta(seconds=self.offsets[name]),  # type: ignore[misc]
-                self.loop,
-                self.tell,
-                lambda: 0.3 + random.random() * 1.5,
-            )
-            for name, build in builds().items()
-        }
+        self.programs = {name: self._program(name, settings(name, names), platform) for name in names}
+
+    def _program(self, name: str, told: Settings, platform: Platform) -> Program:
+        def now() -> datetime:
+            return self.now() + timedelta(seconds=self.offsets[name])
+
+        def restart_after() -> float:
+            return 0.3 + self.random.random() * 1.5
+
+        doing = audit if name == AUDITOR else serve
+        return Program(name, told, platform, now, self.loop, self.tell, restart_after, doing)
 
     def now(self) -> datetime:
         """What an honest clock shows."""
@@ -195,10 +195,13 @@ class World:
         if self.channel_away:
             return False
         self.tell("CHANNEL", words)
-        for case in dict.fromkeys(sent.wish.case for sent in self.crowd.sent) if "phone now" in words else ():
-            for desk in DESKS:
-                if spoken_number(AREA, UUID(case)) in words and AREA + desk[-3:] in words:
-                    self.crowd.hear(case, desk, None, "phone")
+        if "phone now" in words:
+            cases = dict.fromkeys(sent.wish.case for sent in self.crowd.sent)
+            about = [(case, desk) for case in cases for desk in DESKS if _names(words, case, desk)]
+            for case, desk in about:
+                self.crowd.hear(case, desk, None, "phone")
+            if not about:
+                self.crowd.wrong.append(f"people were rung for nobody we know: {words}")
         return True
 
     def _written(self, record: bus.Record) -> None:
@@ -222,6 +225,10 @@ class World:
     def _mend(self, fault: Fault, mend: Callable[[], None]) -> None:
         self.tell("FAULT", f"over: {fault.kind} {fault.whom}")
         mend()
+
+
+def _names(words: str, case: str, desk: str) -> bool:
+    return spoken_number(AREA, UUID(case)) in words and AREA + desk[-3:] in words
 
 
 def _rows(key: bytes, value: Any) -> bool:
