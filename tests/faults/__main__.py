@@ -38,9 +38,9 @@ FAULTS: tuple[Fault, ...] = (
     *f07_one_desk.FAULTS,
     *f08_network.FAULTS,
     *f09_clock.FAULTS,
-    *f10_poison.FAULTS,
     *f11_herd.FAULTS,
     *f12_watchers.FAULTS,
+    *f10_poison.FAULTS,
     *f13_rolling.FAULTS,
     *f14_rebuild.FAULTS,
 )

@@ -5,7 +5,7 @@ import asyncio
 from redis.asyncio import Redis
 
 from tests.faults.fault import Fault, Scene
-from tests.faults.healing import rebuilt
+from tests.faults.healing import jingyi
 from tests.faults.invariants import Bounds
 from tests.faults.shapes import TWO_ADAPTERS
 
@@ -19,7 +19,7 @@ async def emptied(scene: Scene) -> None:
         await redis.flushall()
     clock = asyncio.get_running_loop().time
     began = clock()
-    code, said = await rebuilt(scene.stage.running.state, scene.stage.kafka, "--beside")
+    code, said = await jingyi(scene.stage.running.state, scene.stage.kafka, "rebuild", "--beside")
     scene.note(f"rebuilt in {clock() - began:.0f} s" if code == 0 else f"the rebuild failed: {said[-300:]}")
     scene.probe("rebuilt", clock() - began if code == 0 else None, 60.0)
 

@@ -29,9 +29,19 @@ async def seconds_until(so: Callable[[], Awaitable[bool]], since: float, within:
     return clock() - since
 
 
-async def rebuilt(state: Path, kafka: str, *how: str) -> tuple[int, str]:
-    """`jingyi rebuild` on this system: its exit code and what it said."""
-    command = (sys.executable, "-m", "deploy.cli.main", "rebuild", *how, "--json", "--state", str(state))
+async def equal(state: Path, kafka: str) -> bool:
+    """Whether Valkey holds exactly what Kafka tells, by hash."""
+    return (await jingyi(state, kafka, "rebuild", "--check"))[0] == 0
+
+
+async def accounted(state: Path, kafka: str) -> bool:
+    """Whether `jingyi audit` knows of every escalation who has it."""
+    return (await jingyi(state, kafka, "audit", "--since", "1h"))[0] == 0
+
+
+async def jingyi(state: Path, kafka: str, *words: str) -> tuple[int, str]:
+    """A command on this system: its exit code and what it said."""
+    command = (sys.executable, "-m", "deploy.cli.main", *words, "--json", "--state", str(state))
     process = await asyncio.create_subprocess_exec(
         *command,
         env={**os.environ, "JINGYI_KAFKA": kafka},

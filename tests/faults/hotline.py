@@ -21,7 +21,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 1.0
 """Seconds; a seat sends again under the same key until somebody answers."""
 
 ANSWERS = {"acute-criteria/1": {"in_progress": True}}
-AT_ONCE = 64
+AT_ONCE = 500
+"""Connections: a request that waits for one in here would count as waiting for the product."""
+
 PRESSED_TWICE = 0.03
 """Share of acts that are sent once more after their answer, as by a finger that trembles."""
 
@@ -123,9 +125,10 @@ class Hotline:
         began, status, said = clock(), 0, ""
         try:
             method = "PUT" if act.name == "open" else "POST"
-            answer = await self._http.request(method, act.path, json=act.body, headers={"idempotency-key": act.key})
+            async with asyncio.timeout(ANSWERED_WITHIN):
+                answer = await self._http.request(method, act.path, json=act.body, headers={"idempotency-key": act.key})
             status, said = answer.status_code, said_in(answer)
-        except httpx.TransportError:
+        except (httpx.TransportError, TimeoutError):
             pass
         self._log.write("answered", attempt=attempt, status=status, took=clock() - began, said=said, **told)
         return status

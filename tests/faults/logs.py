@@ -56,13 +56,16 @@ class Folder:
         rings = list(lines(self.seen / ALARMS))
         desks = {log.parent.name: list(lines(log)) for log in sorted(self.path.glob("desks/*/log.jsonl"))}
         spoken = {spoken_number(AREA, UUID(line["case"])): line["case"] for line in client}
+        heard = tuple(cries(client))
+        cried = {cry.case: cry.sent for cry in heard}  # six digits come again: what rang before was another's
+        rung = (*ringing(rings), *outside(lines(self.path / "channel" / "log.jsonl"), spoken))
         return Seen(
-            cries=tuple(cries(client)),
+            cries=heard,
             replies=tuple(replies(client)),
             told=tuple(told for desk, log in desks.items() for told in orders(desk, log)),
             cars=tuple(car for desk, log in desks.items() for car in cars(desk, log)) + tuple(phoned(rings)),
-            rings=(*ringing(rings), *outside(lines(self.path / "channel" / "log.jsonl"), spoken)),
-            probes=tuple(Probe(p["probe"], p["took"], p["asked"]) for p in lines(self.seen / PROBES)),
+            rings=tuple(ring for ring in rung if ring.at > cried.get(ring.case, 0)),
+            probes=self._probes(""),
         )
 
     def of(self, fault: str) -> Seen:
@@ -70,7 +73,6 @@ class Folder:
         whole = self.read()
         mine = {line["case"] for line in lines(self.seen / CLIENT) if line["fault"] == fault}
         keys = {line["key"] for line in lines(self.seen / CLIENT) if line["case"] in mine}
-        probes = (line for line in lines(self.seen / PROBES) if line["fault"] == fault)
         return replace(
             whole,
             cries=tuple(cry for cry in whole.cries if cry.case in mine),
@@ -78,8 +80,13 @@ class Folder:
             told=tuple(told for told in whole.told if told.case in mine),
             cars=tuple(car for car in whole.cars if car.case in mine),
             rings=tuple(ring for ring in whole.rings if ring.case in mine),
-            probes=tuple(Probe(probe["probe"], probe["took"], probe["asked"]) for probe in probes),
+            probes=self._probes(fault),
         )
+
+    def _probes(self, fault: str) -> tuple[Probe, ...]:
+        """What was measured after a fault; after all of them, without a name."""
+        mine = (line for line in lines(self.seen / PROBES) if line["fault"] == fault)
+        return tuple(Probe(line["probe"], line["took"], line["asked"]) for line in mine)
 
 
 def lines(path: Path) -> Iterator[Line]:

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -44,6 +45,8 @@ async def play(state: Path, shape: Shape, faults: Iterable[Fault], seed: int, te
             scene = await inflicted(made, fault, Played(logs, seats, seed, tell))
             settling.append(asyncio.create_task(settled(made, fault, scene, tell)))
         outcomes = await asyncio.gather(*settling)
+        made.fault = ""
+        await look(made, logs[PROBES])
         whole = await judged(made, None, Bounds(alarm=1e9, drained=None))
         everything = Outcome(f"all on {shape.name}", "everything above, judged together", {}, *whole, [], 0.0)
         outcomes = [*outcomes, everything]
@@ -108,6 +111,15 @@ async def probe(made: Stage, fault: Fault, log: Log, healed: float) -> None:
         since = asyncio.get_running_loop().time() - healed
         took = await healing.seconds_until(lambda: healing.drained(redis, kafka), healed, max(within, since + 5))
         log.write("probe", probe="drained", took=took, asked=within)
+
+
+async def look(made: Stage, log: Log) -> None:
+    """What the product's own commands say when all is over: nobody unaccounted for, and store and log of one mind."""
+    state, kafka, clock = made.running.state, made.kafka, asyncio.get_running_loop().time
+    for what, so in (("accounted", healing.accounted), ("hash-equal", healing.equal)):
+        log.write(
+            "probe", probe=what, took=await healing.seconds_until(partial(so, state, kafka), clock(), 60), asked=60
+        )
 
 
 async def judged(
