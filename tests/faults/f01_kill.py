@@ -46,6 +46,6 @@ FAULTS = (
         ONE_BROKER,
         lambda scene: each_step(scene, STEPS),
         Bounds(delivery=7.0),
-        rate=18,
+        rate=12,
     ),
 )

@@ -4,6 +4,8 @@ import asyncio
 import signal
 import time
 
+import httpx
+
 from tests.faults.fault import Fault, Scene
 from tests.faults.healing import seconds_until
 from tests.faults.invariants import Bounds
@@ -13,13 +15,19 @@ from tests.faults.proxy import Wire
 from tests.faults.shapes import ONE_BROKER
 
 NOTICED_WITHIN = 60.0
+SEEN_TO_BEAT = 6.0
+"""Seconds; intake looks every five."""
+
 FROZEN = 28.0
 AWAY = 24.0
 
 
 async def auditor_dead(scene: Scene) -> None:
-    """Killed, and not started again until somebody has been told."""
-    began, clock = time.time(), asyncio.get_running_loop().time
+    """Killed while all is well, and not started again until somebody has been told."""
+    clock = asyncio.get_running_loop().time
+    await seconds_until(lambda: beats(scene), clock(), NOTICED_WITHIN)
+    await asyncio.sleep(SEEN_TO_BEAT)
+    began = time.time()
     scene.stage.gates.shut("auditor")
     scene.stage.running.kill("auditor")
 
@@ -32,6 +40,12 @@ async def auditor_dead(scene: Scene) -> None:
     scene.note(f"noticed after {took:.0f} s" if took is not None else "not noticed")
     scene.stage.gates.open("auditor")
     await scene.up("auditor")
+
+
+async def beats(scene: Scene) -> bool:
+    """Whether the auditor finds nothing to differ; after another fault that takes it a while."""
+    async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+        return (await client.get(f"{scene.stage.running.urls['auditor']}/heartbeat")).status_code == httpx.codes.OK
 
 
 async def intake_frozen(scene: Scene) -> None:

@@ -21,8 +21,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 1.0
 """Seconds; a seat sends again under the same key until somebody answers."""
 
 ANSWERS = {"acute-criteria/1": {"in_progress": True}}
-AT_ONCE = 500
-"""Connections: a request that waits for one in here would count as waiting for the product."""
+AT_ONCE = 64
+"""Acts that are with the product at once; the others wait in here, and nobody counts that as its time."""
 
 PRESSED_TWICE = 0.03
 """Share of acts that are sent once more after their answer, as by a finger that trembles."""
@@ -50,6 +50,7 @@ class Hotline:
             base_url=where.urls[INTAKE], headers=headers, limits=limits, timeout=ANSWERED_WITHIN, trust_env=False
         )
         self._log = log
+        self._free = asyncio.Semaphore(AT_ONCE)
         self._chance = random.Random(seed)
         self._calls: set[asyncio.Task[None]] = set()
 
@@ -91,8 +92,9 @@ class Hotline:
         path = call_path(CITY, case)
         await self._do(Act("open", case, path, {"caller": "13800000000"}))
         place = {"confidence": "read_back", "city": CITY, "text": "演示路1号"}
-        await self._do(Act("place", case, f"{path}/places", place))
-        await self._do(Act("save", case, f"{path}/screenings", {"answers": ANSWERS}, (POLICE, AMBULANCE)))
+        placed = await self._do(Act("place", case, f"{path}/places", place))
+        desks = (POLICE, AMBULANCE) if placed else (POLICE,)  # without a place 120 is warned by voice
+        await self._do(Act("save", case, f"{path}/screenings", {"answers": ANSWERS}, desks))
 
     async def _f9(self, asked: tuple[str, ...]) -> None:
         """F9 on a call that nobody opened yet: the police, and whom else it asks for."""
@@ -100,17 +102,20 @@ class Hotline:
         desks = (POLICE, *(f"{CITY}-{kind}" for kind in asked))
         await self._do(Act("escalate", case, f"{call_path(CITY, case)}/escalations", {"desks": list(asked)}, desks))
 
-    async def _do(self, act: Act) -> None:
-        """Send it until it is answered; sometimes once more."""
-        if await self._until_answered(act) and self._chance.random() < PRESSED_TWICE:
+    async def _do(self, act: Act) -> bool:
+        """Send it until it is answered, sometimes once more; whether it was taken."""
+        taken = await self._until_answered(act)
+        if taken and self._chance.random() < PRESSED_TWICE:
             await self._until_answered(act)
+        return taken
 
     async def _until_answered(self, act: Act) -> bool:
         clock = asyncio.get_running_loop().time
         give_up, pause, attempt = clock() + GIVE_UP_AFTER, FIRST_PAUSE, 0
         while clock() < give_up:
             attempt += 1
-            status = await self._send(act, attempt)
+            async with self._free:
+                status = await self._send(act, attempt)
             if status and status < 500:
                 return status < 300
             await asyncio.sleep(pause)
