@@ -28,6 +28,9 @@ LATE = 2.0
 LASTS = 5.0
 """Seconds that evidence holds: longer than a call takes through all services, shorter than anybody minds."""
 
+FIRST = 2.0
+"""Seconds for which a row waits at the most for urgent ones of its own commit."""
+
 LOOK = 0.5
 """Seconds between looks at the oldest rows, and between rounds for what a door did not take."""
 
@@ -85,6 +88,8 @@ class Hedge:
         self._doubt = Doubt()
         self._doubting = False
         self._pressing: Counter[str] = Counter()
+        self._answered: dict[str, asyncio.Event] = {}
+        relay.first = self.known
 
     @property
     def away(self) -> list[str]:
@@ -112,8 +117,22 @@ class Hedge:
             way.urgent += urgent
             self._pressing.update(row.key for row in urgent)
             way.hurry.set()
+        if self._ways and 0 < len(urgent) < len(rows):
+            for row in urgent:
+                self._answered.setdefault(row.key, asyncio.Event())
         if rows and self.doubted:
             self._wake()
+
+    async def known(self, row: Row) -> None:
+        """Return once what was committed with this row and is urgent has been told at the doors, or after a while.
+
+        A cry and the phone call that answered it are learnt together when a silent store is back. By way of Kafka the
+        order that comes of the cry may be at its desk before the phone call is heard of.
+        """
+        if answered := self._answered.get(row.key):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FIRST):
+                    await answered.wait()
 
     async def run(self, store: Store) -> None:
         """Look, ask and tell, for ever. Without peers there is nothing to do."""
@@ -181,6 +200,8 @@ class Hedge:
                     told, _ = await way.peer.tell(client, rows, self._doubt.age)
                     rows = rows[len(told) :]
             self._pressing -= pressing
+            for case in (pressing.keys() & self._answered.keys()) - self._pressing.keys():
+                self._answered.pop(case).set()
             self._wake()
 
     async def _tell_late(self, way: _Way, store: Store, client: httpx.AsyncClient) -> None:

@@ -8,7 +8,7 @@ everything unacknowledged is sent again in order.
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -35,6 +35,10 @@ AT_ONCE = 1000  # rows read from an outbox at a time
 log = structlog.get_logger()
 
 
+async def at_once(_: Row) -> None:
+    """Nothing has to be told elsewhere before this row."""
+
+
 class Relay:
     """Sends one service's committed events."""
 
@@ -47,6 +51,7 @@ class Relay:
         self._wanted, self._deletable = asyncio.Event(), asyncio.Event()
         self._producer: Any = None
         self._broken, self._doubted, self.gate = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.first: Callable[[Row], Awaitable[None]] = at_once
 
     def offer(self, tag: str, ids: tuple[bytes, ...], rows: tuple[Row, ...], follows_others: bool = False) -> None:
         """Take freshly committed rows, in commit order; the sweep finds those that cannot go now, or not yet."""
@@ -138,6 +143,7 @@ class Relay:
             {"messaging.system": "kafka", "messaging.operation.type": "send", "messaging.destination.name": row.topic},
         )
         headers = {**row.headers, "traceparent": trace.written(span.get_span_context())}
+        await self.first(row)
         producer = self._producer
         try:
             # A producer stopped meanwhile may never answer, and nothing after this row would leave again.

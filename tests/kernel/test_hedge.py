@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -19,7 +19,7 @@ from shared.kernel.errors import Unavailable
 from shared.kernel.hedge import LASTS, LATE, Doubt, Hedge
 from shared.kernel.keeper import Cause
 from shared.kernel.peer import Peer
-from shared.kernel.relay import Relay
+from shared.kernel.relay import Relay, at_once
 from shared.kernel.service import Kit, Process, Service, running
 from shared.kernel.settings import Settings
 from shared.kernel.store import Row, Store
@@ -261,6 +261,7 @@ class Outbox:
     """As much of a relay and of a store as a hedge needs: one shard with these rows."""
 
     rows: list[tuple[bytes, Row]]
+    first: Callable[[Row], Awaitable[None]] = at_once
     tag: str = "{s00}"
     outbox: str = "{s00}:intake:outbox"
     acknowledged: tuple[bytes, ...] = ()
@@ -295,6 +296,9 @@ async def test_a_cry_waits_at_every_door_until_the_phone_call_that_answers_it_is
     working = asyncio.create_task(hedge.run(cast(Store, kept)))
     hedge.hear(0)
     hedge.offer(rows)
+
+    await kept.first(rows[0])  # as the relay does before it gives a row to Kafka
+    assert ("adapter", "Phoned") in doors.told
 
     async def all_told() -> bool:
         return ("dispatch", "Escalated") in doors.told
