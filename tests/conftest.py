@@ -1,6 +1,7 @@
 """The real Kafka and the real Valkey that tests share: on free ports, in folders of their own, gone afterwards."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
@@ -9,6 +10,18 @@ from deploy.local.kafka import Cluster
 from deploy.local.kafka import kafka as running_kafka
 from deploy.local.valkey import Valkey
 from deploy.local.valkey import valkey as running_valkey
+
+
+@pytest.fixture(scope="session", autouse=True)
+def spare_loop() -> Iterator[None]:
+    """pytest-asyncio puts aside the loop it finds, and where there is none makes one that nobody ever closes.
+
+    What the garbage collector says of that one falls into any test, and CPython 3.11 cannot hear it while it parses.
+    """
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    loop.close()
 
 
 @pytest_asyncio.fixture(scope="session")
