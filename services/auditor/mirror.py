@@ -35,10 +35,12 @@ def merged(before: Ledger, answer: Ledger) -> Ledger:
 
 def overdue(ledger: Ledger, accounts: Mapping[UUID, Account], cities: Cities, now: datetime) -> tuple[Silence, ...]:
     """Every desk whose moment has passed and that nobody is known to have taken. Drills never ring."""
-    mirrored = {row.case for row in ledger.rows}
+    # A row may be older than the orders: intake died before it heard of them. Of those desks Kafka alone tells.
+    mirrored = {(row.case, one.desk) for row in ledger.rows for one in row.desks}
     rows = (due for row in ledger.rows if not row.drill for due in _of_row(row, accounts.get(row.case), now))
-    others = (one for one in accounts.values() if one.case not in mirrored and not one.drill and one.stands)
-    return (*rows, *(due for one in others for due in _of_account(one, _clocks(cities, one.city), now)))
+    standing = (one for one in accounts.values() if not one.drill and one.stands)
+    others = (due for one in standing for due in _of_account(one, _clocks(cities, one.city), now))
+    return tuple(dict.fromkeys((*rows, *(due for due in others if (due.case, due.desk) not in mirrored))))
 
 
 def _of_row(row: Row, account: Account | None, now: datetime) -> Iterator[Silence]:

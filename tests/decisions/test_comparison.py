@@ -141,6 +141,8 @@ def mirrored(account: Account | None, row: Row | None, seconds: float) -> tuple[
         (replace(DELIVERED, rings={POLICE: Ring(BEGAN, settled_by="sup")}), row(), 99, False),
         (DELIVERED, row(), 99, True),
         (DELIVERED, None, 21, True),
+        (DELIVERED, row(None, due=10), 21, True),
+        (CRIED, row(None, due=10), 10, True),
         (CRIED, None, 9, False),
         (CRIED, None, 10, True),
         (replace(CRIED, drill=True), None, 99, False),
