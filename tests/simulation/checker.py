@@ -11,7 +11,7 @@ from typing import Any
 
 from shared.kernel.fold import Said, lives
 from shared.kernel.keeper import Keeper
-from tests.faults.invariants import Bounds, Finding, Verdict, judge
+from tests.faults.invariants import SEEN_WITHIN, Bounds, Finding, Verdict, judge
 from tests.faults.seen import Car, Cry, Reply, Ring, Seen, Told
 from tests.simulation.bus import Record
 from tests.simulation.people import ADDRESS, Sent
@@ -29,6 +29,7 @@ def check(world: World) -> Verdict:
     more = (
         *unaccepted(seen),
         *late(world, seen),
+        *unheard(world, seen),
         *owed(world, seen),
         *unplaced(world),
         *unsettled(world),
@@ -98,6 +99,18 @@ def late(world: World, seen: Seen) -> Iterator[Finding]:
         if desk not in ailing and world.desks[desk].habit != "reject" and (at is None or at - saved > bound):
             took = "never" if at is None else f"after {at - saved:.1f} s"
             yield Finding("delivery", cry.case, f"{desk} had it {took}, asked {bound:g} s")
+
+
+def unheard(world: World, seen: Seen) -> Iterator[Finding]:
+    """While the store is away nothing goes out: whoever promises then tells a person within ten seconds."""
+    away = [fault for fault in world.plan.faults if fault.kind in {"store down", "store silent"} and fault.lasts > 10]
+    others = [fault for fault in world.plan.faults if fault.whom not in world.desks and fault not in away]
+    for fault in away if not others else ():
+        for cry, desk, saved in seen.pairs():
+            known = [at for at in (seen.delivered(cry.case, desk), seen.rang(cry.case, desk)) if at is not None]
+            within = fault.at < saved < fault.at + fault.lasts - 10
+            if within and (not known or min(known) - saved > 10 + SEEN_WITHIN):
+                yield Finding("I1", cry.case, f"promised without a store, and nobody told for {desk} in ten seconds")
 
 
 def owed(world: World, seen: Seen) -> Iterator[Finding]:

@@ -10,13 +10,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from tests.faults.logs import UNHEARD
 from tests.simulation.desks import Desk
 
 CITY = "140700"
 ADDRESS = "演示路1号"
-UNHEARD = frozenset({"unassessed", "unordered"})
-"""Reasons of an alarm about the case as a whole."""
-
 GIVES_UP = 20.0
 """Seconds after which a counsellor whose saves get no answer takes the phone."""
 
@@ -174,7 +172,7 @@ class Crowd:
         """Claim, phone, settle; or claim and give back; or claim and be called away."""
         path = f"/cities/{CITY}/alarms/{case}"
         await asyncio.sleep(self.reacts_after + self.random.random() * 4)
-        if await self.act("supervisor-1", "POST", f"{path}/claims", {"desk": desk}, Wish(case)) not in {200, 201}:
+        if await self.act("supervisor-1", "POST", f"{path}/claims", {"desk": desk}, Wish(case)) not in {200, 201, 202}:
             return
         await asyncio.sleep(2 + self.random.random() * 6)
         if manner == "vanishes":

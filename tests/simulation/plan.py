@@ -164,7 +164,7 @@ def _freeze(random: Random) -> Fault:
 
 def _store(random: Random) -> Fault:
     kind = random.choice(("down", "silent", "slow", "lost", "cut"))
-    lasts = random.choice((0.4, 1.5, 4.0)) if kind in {"down", "silent"} else random.choice((2.0, 8.0))
+    lasts = random.choice((0.4, 1.5, 4.0, 9.0, 16.0)) if kind in {"down", "silent"} else random.choice((2.0, 8.0))
     much = {"slow": random.choice((0.05, 0.4, 1.2)), "lost": 0.2, "cut": 0.2}.get(kind, 0.0)
     return Fault(f"store {kind}", "", _when(random), lasts, much)
 
