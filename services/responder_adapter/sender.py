@@ -84,8 +84,8 @@ class Sender:
     cities: Cities
     now: Callable[[], datetime]
     base_url: str
+    standstill: Standstill
     transport: Transport = httpx.AsyncHTTPTransport
-    standstill: Standstill = field(default_factory=Standstill)
 
     async def message(self, attempt: Attempt, desk: DeskEntry) -> dict[str, Any]:
         """What goes out now. Raises Unavailable."""

@@ -7,6 +7,7 @@ from services.responder_adapter import api, open_api, tasks_api
 from services.responder_adapter.gateways import echo
 from services.responder_adapter.keeping import machine
 from services.responder_adapter.sender import Due, Sender, lanes, refuse_drills
+from services.responder_adapter.standstill import Standstill
 from shared.contract.callouts import (
     REPORTS,
     CallOutCancelAsked,
@@ -35,7 +36,8 @@ def build(kit: Kit) -> Service:
     starting = (CallOutTaken, CallOutRetried, CallOutInquired, CallOutCancelAsked)
     starts: dict[type[Event], Effect] = dict.fromkeys(starting, due.note)
     callouts = kit.keep(machine(kit.cities), effects=starts)
-    sender = Sender(callouts, kit.vault, kit.cities, kit.now, kit.settings.base_url, kit.transport)
+    standstill = Standstill(lambda: kit.store.answered_at)
+    sender = Sender(callouts, kit.vault, kit.cities, kit.now, kit.settings.base_url, standstill, kit.transport)
     desks = lanes(sender, due, dict(os.environ))
     secrets = {lane.desk: lane.secret for lane in desks}
     return Service(
@@ -68,7 +70,7 @@ def build(kit: Kit) -> Service:
         ),
         routes=(api.routes(kit, callouts, secrets), tasks_api.routes(kit, callouts), open_api.routes(kit, callouts)),
         tasks=(
-            sender.standstill.run,
+            standstill.run,
             partial(refuse_drills, sender, due),
             partial(echo.run, sender, due.queues[ECHO]),
             *(lane.run for lane in desks),

@@ -1,37 +1,49 @@
-"""Whether this process stood still, and with it what it knows: a person may have phoned meanwhile."""
+"""Whether this process, or its store, stood still, and with it what it knows: a person may have phoned meanwhile."""
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
 BEAT = 0.25
 STOOD = 1.0
-"""Seconds without a beat after which it has stood still; nobody claims an alarm and reaches a desk in less."""
+"""Seconds without a beat after which the process has stood still; nobody claims an alarm and reaches a desk in less."""
 
-CATCHES_UP = 1.0
-"""Seconds given to what was said to us meanwhile: doors and Kafka bring it within milliseconds."""
+SILENT = 3.0
+"""Seconds without a word from the store, after which intake rings from memory and keeps a claim for later."""
+
+CATCHES_UP, TOLD_AGAIN = 1.0, 5.0
+"""Seconds given to what was said meanwhile: doors and Kafka bring it within milliseconds; what intake kept on paper
+comes when intake too has found the store again (three seconds at the most) and told it."""
 
 log = structlog.get_logger()
 
 
 class Standstill:
-    """Noticed by a beat that does not come while the process is stopped, swapped out, or its loop blocked."""
+    """Noticed by a beat that does not come while the process is stopped, swapped out, or its loop blocked.
 
-    def __init__(self) -> None:
+    `answered` is when the store last said something, by the loop's clock; 0 before it ever did.
+    """
+
+    def __init__(self, answered: Callable[[], float]) -> None:
+        self._answered = answered
         self._beat: float | None = None
-        self._woke = float("-inf")
+        self._away = False
+        self._until = float("-inf")
 
     async def run(self) -> None:
         """Beat, for ever."""
         while True:
             self._look()
             self._beat = asyncio.get_running_loop().time()
+            answered = self._answered()
+            self._away = self._away or (answered > 0 and self._beat - answered > SILENT)
             await asyncio.sleep(BEAT)
 
     async def over(self) -> None:
         """Return at once; after a standstill when there was time to hear what came meanwhile."""
         self._look()
-        wait = self._woke + CATCHES_UP - asyncio.get_running_loop().time()
+        wait = self._until - asyncio.get_running_loop().time()
         if wait > 0:
             await asyncio.sleep(wait)
 
@@ -39,4 +51,7 @@ class Standstill:
         now = asyncio.get_running_loop().time()
         if self._beat is not None and now - self._beat > STOOD:
             log.warning("stood_still", seconds=round(now - self._beat, 1), signal="warning")
-            self._woke, self._beat = now, now
+            self._until, self._beat = max(self._until, now + CATCHES_UP), now
+        if self._away and now - self._answered() <= SILENT:
+            log.warning("store_answers_again", signal="warning")
+            self._until, self._away = now + TOLD_AGAIN, False

@@ -134,7 +134,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                     kafka.resume(*kafka.paused())
                 batches = await kafka.getmany(timeout_ms=500)
                 self._watchdog.polled()
-                for partition, records in batches.items():
+                # After an absence much lies there at once: what was said first is learnt first, across topics too.
+                for partition, records in sorted(batches.items(), key=lambda batch: batch[1][0].timestamp):
                     if partition not in self._partitions:
                         until = self._suspects.until(partition, kafka.highwater(partition) or 0)
                         self._partitions[partition] = _Partition(min(until, records[0].offset + CAREFUL))

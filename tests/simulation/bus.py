@@ -45,6 +45,11 @@ class Record:
     headers: tuple[Header, ...]
     at: float = 0.0
 
+    @property
+    def timestamp(self) -> int:
+        """Milliseconds."""
+        return int(self.at * 1000)
+
     def header(self, name: str) -> str | None:
         return next((value.decode() for key, value in self.headers if key == name), None)
 
