@@ -16,6 +16,10 @@ CATCHES_UP, TOLD_AGAIN = 1.0, 5.0
 """Seconds given to what was said meanwhile: doors and Kafka bring it within milliseconds; what intake kept on paper
 comes when intake too has found the store again (three seconds at the most) and told it."""
 
+BEGINS_WITHIN, BEGINS_WITH = 10.0, 0.5
+"""A process that sends for the first time within so many seconds of its start waits so long before it does: the claim
+that answers an order may lie in Kafka beside it, and what lies there is learnt side by side."""
+
 log = structlog.get_logger()
 
 
@@ -30,9 +34,11 @@ class Standstill:
         self._beat: float | None = None
         self._away = False
         self._until = float("-inf")
+        self._begun: float | None = None
 
     async def run(self) -> None:
         """Beat, for ever."""
+        self._begun = asyncio.get_running_loop().time()
         while True:
             self._look()
             self._beat = asyncio.get_running_loop().time()
@@ -43,7 +49,11 @@ class Standstill:
     async def over(self) -> None:
         """Return at once; after a standstill when there was time to hear what came meanwhile."""
         self._look()
-        wait = self._until - asyncio.get_running_loop().time()
+        now = asyncio.get_running_loop().time()
+        if self._begun is not None and now - self._begun < BEGINS_WITHIN:
+            self._until = max(self._until, now + BEGINS_WITH)
+        self._begun = None
+        wait = self._until - now
         if wait > 0:
             await asyncio.sleep(wait)
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from services.responder_adapter.standstill import BEAT, CATCHES_UP, SILENT, STOOD, TOLD_AGAIN, Standstill
+from services.responder_adapter.standstill import BEAT, BEGINS_WITH, CATCHES_UP, SILENT, STOOD, TOLD_AGAIN, Standstill
 
 
 class Silence:
@@ -28,6 +28,7 @@ async def standstill(silence: Silence) -> AsyncIterator[Standstill]:
     made = Standstill(silence.answered)
     beating = asyncio.create_task(made.run())
     await asyncio.sleep(0)
+    assert BEGINS_WITH - 0.1 < await waits(made) < BEGINS_WITH + 0.3
     yield made
     beating.cancel()
 

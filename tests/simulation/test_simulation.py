@@ -32,4 +32,4 @@ def test_one_seed_is_one_schedule() -> None:
 @pytest.mark.parametrize("bug", ["retry raises n", "no hold", "no version check"])
 def test_a_planted_bug_is_noticed(bug: str) -> None:
     """Else the seeds hold because nobody looks."""
-    assert played(*range(12), bug=bug)[-1]["findings"]
+    assert played(*range(40), bug=bug)[-1]["findings"]
