@@ -74,7 +74,7 @@ def draw(seed: int, desks: tuple[str, ...]) -> Plan:
     """The plan of a seed, the same for ever as long as this file is."""
     random = Random(seed)
     if random.random() < 1 / 6:
-        return random.choice((_zombie, _stumbling, _stumbling, _orphaned))(seed, random, desks)
+        return random.choice((_zombie, _stumbling, _stumbling, _orphaned, _without_kafka))(seed, random, desks)
     calls = tuple(
         (STARTED + random.random() * 4, random.choice(CONVERSATIONS)) for _ in range(random.choice((1, 1, 2)))
     )
@@ -116,6 +116,13 @@ def _orphaned(seed: int, random: Random, desks: tuple[str, ...]) -> Plan:
     silent = Fault("freeze", "hotline_intake", HEALED, 30.0, random.randint(40, 400), 1, "ScreeningRecorded")
     calls = ((STARTED + 4, ("open", "place", "danger")),)
     return Plan(seed, calls, habits, random.choice(MANNERS), (*ailing, silent), audited=True)
+
+
+def _without_kafka(seed: int, random: Random, desks: tuple[str, ...]) -> Plan:
+    """All of Kafka is away from before the call until long after: the doors alone bring it to the desks."""
+    habits = {desk: {**_habit(random), "habit": "accept"} for desk in desks}
+    calls = ((STARTED + 2, random.choice(CONVERSATIONS[:7])),)
+    return Plan(seed, calls, habits, random.choice(MANNERS), (Fault("bus away", "", STARTED, 22.0),))
 
 
 def _of_ours(random: Random) -> list[Fault]:
