@@ -1,26 +1,22 @@
 """死信 by hand: records that no service could understand, with the reason: `jingyi dead-letters list|show|replay`."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from deploy.cli.asked import AsJson, State
 from deploy.cli.client import console, done, printed, whereabouts
 from deploy.cli.timeline import TOPICS
-from deploy.local import topics
 from deploy.local.trouble import Trouble
 from shared.kernel.bus import Bus
+from shared.kernel.record import headers, reading, records
 
 app = typer.Typer(no_args_is_help=True, help="Records that no service could understand.")
 
 PREFIX = "dead_letter_"
-MANY = 10_000
 
 REPLAYED, OUTCOME, LEARNT = f"{PREFIX}replayed", f"{PREFIX}outcome", "learnt"
 """A note beside the dead letters names one that was told again, and what came of it."""
@@ -96,50 +92,30 @@ def show(
 
 async def letters(kafka: str) -> list[DeadLetter]:
     """What lies in the dead-letter topics now. Trouble if Kafka does not answer."""
-    async with _reading(kafka) as (reader, ends):
-        found: list[DeadLetter] = []
-        while any([await reader.position(partition) < end for partition, end in ends.items()]):
-            for records in (await reader.getmany(timeout_ms=500, max_records=MANY)).values():
-                found += [letter(record) for record in records]
+    try:
+        async with reading(Bus(kafka), *(f"{topic}.dlq" for topic in TOPICS)) as (reader, ends):
+            found = [letter(record) async for record in records(reader, ends)]
+    except KafkaError as silence:
+        raise Trouble(f"Kafka at {kafka} does not answer ({type(silence).__name__}); see `jingyi status`.") from None
     notes = [one.headers for one in sorted(found, key=lambda one: one.at) if REPLAYED in one.headers]
     replayed = {note[REPLAYED]: note.get(OUTCOME, "?") for note in notes}
     letters = [replace(one, replayed=replayed.get(one.where, "")) for one in found if REPLAYED not in one.headers]
     return sorted(letters, key=lambda one: one.at)
 
 
-@asynccontextmanager
-async def _reading(kafka: str) -> AsyncIterator[tuple[Any, dict[TopicPartition, int]]]:
-    dead = [topic for topic in topics.listed() if topic.name in {f"{topic}.dlq" for topic in TOPICS}]
-    partitions = [TopicPartition(topic.name, number) for topic in dead for number in range(topic.partitions)]
-    reader = Bus(kafka).reader()
-    try:
-        try:
-            await reader.start()
-            reader.assign(partitions)
-            await reader.seek_to_beginning(*partitions)
-            ends = await reader.end_offsets(partitions)
-        except KafkaError as silence:
-            raise Trouble(
-                f"Kafka at {kafka} does not answer ({type(silence).__name__}); see `jingyi status`."
-            ) from None
-        yield reader, ends
-    finally:
-        await reader.stop()
-
-
 def letter(record: Any) -> DeadLetter:
     """A record of a dead-letter topic, read as far as it can be."""
-    headers = {name: value.decode(errors="replace") for name, value in record.headers}
+    named = headers(record)
     return DeadLetter(
         where=f"{record.topic}/{record.partition}/{record.offset}",
         at=datetime.fromtimestamp(record.timestamp / 1000, UTC),
-        reason=headers.get(f"{PREFIX}reason", "?"),
-        service=headers.get(f"{PREFIX}service", "?"),
-        origin=headers.get(f"{PREFIX}origin", "?"),
-        event=headers.get("ce_type", "?").rpartition(".")[2],
-        event_id=headers.get("ce_id", "?"),
+        reason=named.get(f"{PREFIX}reason", "?"),
+        service=named.get(f"{PREFIX}service", "?"),
+        origin=named.get(f"{PREFIX}origin", "?"),
+        event=named.get("ce_type", "?").rpartition(".")[2],
+        event_id=named.get("ce_id", "?"),
         case=(record.key or b"").decode(errors="replace"),
-        trace=headers.get("traceparent", "").partition("-")[2][:32],
-        headers=headers,
+        trace=named.get("traceparent", "").partition("-")[2][:32],
+        headers=named,
         value=(record.value or b"").decode(errors="replace"),
     )

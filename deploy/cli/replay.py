@@ -15,6 +15,7 @@ from deploy.local.trouble import Trouble
 from shared.kernel.bus import Bus
 from shared.kernel.cloudevent import BATCH, structured
 from shared.kernel.consumer import FOLLOWS
+from shared.kernel.record import headers
 from shared.kernel.store import Row
 from shared.kernel.web import EVENTS
 
@@ -68,8 +69,8 @@ async def replayed(system: Whereabouts, where: str | None = None) -> dict[str, s
 
 async def _told(system: Whereabouts, bus: Bus, http: httpx.AsyncClient, letter: DeadLetter) -> str:
     service = letter.service.removesuffix(FOLLOWS)
-    headers, value = (letter.headers, letter.value) if "ce_type" in letter.headers else await _origin(bus, letter)
-    own = {name: text for name, text in headers.items() if not name.startswith(PREFIX)}
+    named, value = (letter.headers, letter.value) if "ce_type" in letter.headers else await _origin(bus, letter)
+    own = {name: text for name, text in named.items() if not name.startswith(PREFIX)}
     row = Row(letter.origin.split("/")[0], letter.case, {"ce_partitionkey": letter.case, **own}, value.encode())
     event = structured(row, own.get("traceparent", ""))
     try:
@@ -108,6 +109,5 @@ async def _origin(bus: Bus, letter: DeadLetter) -> tuple[dict[str, str], str]:
             record = await reader.getone()
     except KafkaError as silence:
         raise Trouble(f"{letter.origin} cannot be read: {type(silence).__name__}.") from None
-    headers = {name: value.decode(errors="replace") for name, value in record.headers}
     key, value = ((part or b"").decode(errors="replace") for part in (record.key, record.value))
-    return {"ce_partitionkey": key, **headers}, value
+    return {"ce_partitionkey": key, **headers(record)}, value

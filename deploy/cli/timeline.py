@@ -21,6 +21,7 @@ from shared.contract.event import Event
 from shared.contract.incidents import IncidentClosed, IncidentOpened
 from shared.kernel import clock
 from shared.kernel.bus import Bus
+from shared.kernel.record import headers
 
 TOPICS = tuple(sorted({kind.topic for kind in KINDS.values()}))
 CLOCKS_DIFFER_BY = 120.0
@@ -169,11 +170,11 @@ async def _in_order(reader: Any, case: UUID) -> AsyncIterator[Said]:
 
 def read(record: Any) -> Said | None:
     """The event in a record; None for a type this version does not know, or a record that is none."""
-    headers = {name: value.decode(errors="replace") for name, value in record.headers}
-    kind = KINDS.get(headers.get("ce_type", ""))
+    named = headers(record)
+    kind = KINDS.get(named.get("ce_type", ""))
     if kind is None:
         return None
     try:
-        return Said(kind.model_validate_json(record.value), headers.get("ce_id", ""), headers.get("ce_drill") == "true")
+        return Said(kind.model_validate_json(record.value), named.get("ce_id", ""), named.get("ce_drill") == "true")
     except ValidationError:
         return None

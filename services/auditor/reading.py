@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from services.auditor.account import Account, evolve
 from services.auditor.dead_letter import DeadLetter, put_aside
 from services.auditor.words import HEARD, TOPICS
+from shared.kernel.record import headers
 
 PAST = timedelta(hours=24)
 """How far back it reads at its start. An escalation that is older and still open has been told to people long ago."""
@@ -119,20 +120,20 @@ class Reading:
         return all([await reader.position(one) >= end for one, end in ends.items()])
 
     def _take(self, record: Any) -> None:
-        headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
-        if told := headers.get("dead_letter_replayed"):
-            if headers.get("dead_letter_outcome") == "learnt":
+        named = headers(record)
+        if told := named.get("dead_letter_replayed"):
+            if named.get("dead_letter_outcome") == "learnt":
                 self.dead = [letter for letter in self.dead if letter.where != told]
             return
         if record.topic.endswith(".dlq"):
-            self.dead = [*self.dead, put_aside(record, headers)][-DEAD_LETTERS:]
+            self.dead = [*self.dead, put_aside(record, named)][-DEAD_LETTERS:]
             return
-        kind = HEARD.get(headers.get("ce_type", ""))
+        kind = HEARD.get(named.get("ce_type", ""))
         if kind is None:
             return
         with suppress(ValidationError, ValueError):  # what nobody can read is the dead letters' matter
             event = kind.model_validate_json(record.value)
-            cause = UUID(headers["ce_cause"]) if "ce_cause" in headers else None
-            drill = headers.get("ce_drill") == "true"
+            cause = UUID(named["ce_cause"]) if "ce_cause" in named else None
+            drill = named.get("ce_drill") == "true"
             account = self.accounts.get(event.case) or Account(event.case, event.city, drill)
-            self.accounts[event.case] = evolve(account, event, headers["ce_id"], cause)
+            self.accounts[event.case] = evolve(account, event, named["ce_id"], cause)

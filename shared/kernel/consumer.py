@@ -23,6 +23,7 @@ from shared.kernel.bus import MAX_EVENT, Bus
 from shared.kernel.cloudevent import Told
 from shared.kernel.errors import Malformed, Unavailable
 from shared.kernel.hearing import Handler, Hearing
+from shared.kernel.record import header
 from shared.kernel.relay import Relay
 from shared.kernel.store import Store
 from shared.kernel.suspects import Suspects
@@ -153,13 +154,13 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
     def _take(self, work: _Partition, records: list[Any], lanes: asyncio.TaskGroup) -> None:
         for record in records:
             work.open.append(record.offset)
-            kind = _header(record, "ce_type")
+            kind = header(record, "ce_type")
             if kind and not self._hearing.knows(kind) and UNREADABLE not in kind:
                 work.finish(record.offset)
                 continue
             self._in_work += 1
             self._idle.clear()
-            about = record.key, _header(record, "ce_subject")
+            about = record.key, header(record, "ce_subject")
             lane = self._lanes.get(about)
             if lane is None:
                 self._lanes[about] = deque([(work, record)])
@@ -185,7 +186,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _handle(self, record: Any, learn: Callable[[Any], Awaitable[None]]) -> None:
         pause = 0.1
-        within = trace.read(_header(record, "traceparent"))
+        within = trace.read(header(record, "traceparent"))
         while True:
             with trace.span(f"process {record.topic}", within, SpanKind.CONSUMER, self._attributes(record)):
                 try:
@@ -203,8 +204,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._learn(record)
 
     async def _learn(self, record: Any) -> None:
-        named = (_header(record, "ce_type") or "", _header(record, "ce_id") or "")
-        drill = _header(record, "ce_drill") == "true"
+        named = (header(record, "ce_type") or "", header(record, "ce_id") or "")
+        drill = header(record, "ce_drill") == "true"
         await self._hearing.learn(Told(*named, record.key, record.value or b"", drill))
 
     async def _dead_letter(self, record: Any, reason: str) -> None:
@@ -262,12 +263,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             "messaging.destination.partition.id": str(record.partition),
             "messaging.kafka.offset": record.offset,
             "messaging.consumer.group.name": self._group,
-            "messaging.message.id": _header(record, "ce_id") or "",
+            "messaging.message.id": header(record, "ce_id") or "",
         }
-
-
-def _header(record: Any, name: str) -> str | None:
-    return next(((value or b"").decode(errors="replace") for key, value in record.headers if key == name), None)
 
 
 async def _bounded(stopping: Awaitable[None]) -> None:

@@ -1,4 +1,4 @@
-"""Whole topics read from their beginning to now: what a rebuild and people who look back both need."""
+"""A record's headers, and whole topics read from their beginning to now, for rebuilds and people who look back."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -17,8 +17,8 @@ AT_ONCE = 5000
 async def reading(bus: Any, *topics: str) -> AsyncIterator[tuple[Any, dict[Any, int]]]:
     """A started reader, and where each partition of these topics ends now. Raises KafkaError, OSError."""
     reader = bus.reader(*topics)
-    await reader.start()
     try:
+        await reader.start()
         partitions = [TopicPartition(t, number) for t in topics for number in reader.partitions_for_topic(t) or ()]
         reader.unsubscribe()
         yield reader, await reader.end_offsets(partitions)
@@ -42,3 +42,8 @@ async def records(reader: Any, ends: Mapping[Any, int]) -> AsyncIterator[Any]:
 def header(record: Any, name: str) -> str | None:
     """A header's text; None if it is not there."""
     return next(((value or b"").decode(errors="replace") for key, value in record.headers if key == name), None)
+
+
+def headers(record: Any) -> dict[str, str]:
+    """Every header's text by its name; of two of one name the last."""
+    return {name: (value or b"").decode(errors="replace") for name, value in record.headers}
