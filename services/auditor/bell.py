@@ -2,15 +2,15 @@
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import structlog
 
 from services.auditor.mirror import Silence
-from shared.contract.city import Cities, City
+from shared.contract.city import Cities
 from shared.contract.terms import desk_city, spoken_number
-from shared.kernel.outside import Tell
+from shared.kernel.outside import Tell, addresses, phone_now
 
 AGAIN_EVERY = 30.0
 """Seconds after which a person in danger is rung for again."""
@@ -39,14 +39,15 @@ class Bell:
         return len(due)
 
     async def _ring(self, one: Silence, at: float) -> None:
-        taken = await self.tell(channels(self.cities.get(one.city), os.environ), words(self.cities, one))
+        city = self.cities.get(one.city)  # its whole chain: whom the auditor rings for has waited long enough
+        taken = await self.tell(addresses(city.chain if city else (), os.environ), words(self.cities, one))
         log.error("rang", case=str(one.case), desk=one.desk, taken=taken, signal="alarm")
         if not taken:
             self.rung[one] = at + UNTAKEN_AGAIN
 
     async def say(self, sentence: str) -> bool:
         """Tell every city's people about the system itself, without a case."""
-        urls = {url for city in self.cities.values() for url in channels(city, os.environ)}
+        urls = {url for city in self.cities.values() for url in addresses(city.chain, os.environ)}
         return await self.tell(sorted(urls), sentence)
 
 
@@ -56,10 +57,4 @@ def words(cities: Cities, one: Silence) -> str:
     spoken = spoken_number(pack.area_code, one.case) if pack else str(one.case)[-6:]
     city = cities.get(desk_city(one.desk))
     desk = city.entry(one.desk) if city else None
-    return f"【警医】{spoken} 请立即拨打 {f'{desk.name} {desk.number}' if desk else one.desk} phone now"
-
-
-def channels(city: City | None, environment: Mapping[str, str]) -> tuple[str, ...]:
-    """The addresses of everybody in the city's chain: whom the auditor rings for has waited long enough."""
-    named = (name for person in (city.chain if city else ()) for name in person.channels)
-    return tuple(environment[name] for name in named if name in environment)
+    return phone_now(spoken, f"{desk.name} {desk.number}" if desk else one.desk)

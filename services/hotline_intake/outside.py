@@ -44,7 +44,7 @@ class Notices:
     def ring(self, call: Call, event: AlarmSounded, drill: bool) -> None:
         """Phone these desks now."""
         desks = "、".join(self._desk(call, desk) for desk in event.desks)
-        words = f"{self._heading(event)} 请立即拨打 {desks} phone now"
+        words = outside.phone_now(self._spoken(event), desks)
         self.queue.put_nowait(Notice(event.case, event.city, event.persons, words, drill, event.ring))
 
     def over(self, call: Call, event: DeskConfirmed | AlarmSettled | WatchCleared, drill: bool) -> None:
@@ -52,7 +52,7 @@ class Notices:
         told = call.alarm.sounding.persons
         rang = call.alarm.desks[event.desk].rung_at is not None if isinstance(event, AlarmSettled) else event.rang
         if rang and told:
-            words = f"{self._heading(event)} {self._ending(event)}"
+            words = f"{outside.heading(self._spoken(event))} {self._ending(event)}"
             self.queue.put_nowait(Notice(event.case, event.city, told, words, drill))
 
     def _ending(self, event: DeskConfirmed | AlarmSettled | WatchCleared) -> str:
@@ -62,8 +62,8 @@ class Notices:
             return f"{self._name(event.desk)} 已撤回，无需再打 stood down, no need to phone"
         return f"{self._name(event.desk)} 已接警 has it"
 
-    def _heading(self, event: AlarmSounded | DeskConfirmed | AlarmSettled | WatchCleared) -> str:
-        return f"【警医】{spoken_number(self.cities[event.city].area_code, event.case)}"
+    def _spoken(self, event: AlarmSounded | DeskConfirmed | AlarmSettled | WatchCleared) -> str:
+        return spoken_number(self.cities[event.city].area_code, event.case)
 
     def _name(self, desk: str) -> str:
         return desk_name(self.cities, desk) or desk_kind(desk)
@@ -111,8 +111,7 @@ class Outside:
                 await self.learn(command, Cause(uuid5(NAMES, f"{notice.case}|ring|{notice.ring}")))
 
     async def _tell(self, person: OnCall, notice: Notice) -> bool:
-        addresses = [self.environment[name] for name in person.channels if self.environment.get(name)]
-        taken = await self.tell(addresses, notice.words)
+        taken = await self.tell(outside.addresses([person], self.environment), notice.words)
         if not taken:
             log.warning("nobody_told_outside", person=person.name, channels=person.channels, signal="warning")
         return taken

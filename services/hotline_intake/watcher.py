@@ -9,6 +9,7 @@ import structlog
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
+from shared.kernel.outside import addresses
 from shared.kernel.pulse import Pulse
 from shared.kernel.service import Kit
 from shared.kernel.web import Actor
@@ -83,8 +84,8 @@ class Watcher:
             log.error("auditor_silent", seconds=round(pulse.silent(_clock())), taken=taken, signal="alarm")
 
     def _everybody(self) -> tuple[str, ...]:
-        chains = (person.channels for city in self.kit.cities.values() for person in city.chain)
-        return tuple(sorted({os.environ[name] for names in chains for name in names if name in os.environ}))
+        chains = (city.chain for city in self.kit.cities.values())
+        return tuple(sorted({url for chain in chains for url in addresses(chain, os.environ)}))
 
 
 def routes(watcher: Watcher) -> APIRouter:
