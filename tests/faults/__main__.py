@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import secrets
 import sys
 import tempfile
@@ -34,7 +35,6 @@ FAULTS: tuple[Fault, ...] = (
     *f03_valkey.FAULTS,
     *f04_full_disk.FAULTS,
     *f05_zombie.FAULTS,
-    *f06_bad_desks.FAULTS,
     *f07_one_desk.FAULTS,
     *f08_network.FAULTS,
     *f09_clock.FAULTS,
@@ -43,6 +43,7 @@ FAULTS: tuple[Fault, ...] = (
     *f10_poison.FAULTS,
     *f13_rolling.FAULTS,
     *f14_rebuild.FAULTS,
+    *f06_bad_desks.FAULTS,
 )
 
 
@@ -74,10 +75,10 @@ def main() -> int:
     seed = secrets.randbelow(2**31) if told.seed is None else told.seed
     sys.stdout.write(f"seed {seed}\n")
     state = told.state or Path(tempfile.mkdtemp(prefix="jingyi-faults-"))
-    began = time.monotonic()
+    began, load = time.monotonic(), os.getloadavg()[0]
     outcomes = asyncio.run(played(chosen(told.only), seed, state))
     if told.only is None:
-        report.keep(outcomes, seed, time.monotonic() - began)
+        report.keep(outcomes, seed, time.monotonic() - began, load)
         sys.stdout.write(f"{report.write()}\n")
     return 0 if all(outcome.held for outcome in outcomes) else 1
 

@@ -41,13 +41,17 @@ class BadDesk:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a stage has: how many brokers, which bad desks, a second adapter, proxies before the store and Kafka."""
+    """What a stage has: how many brokers, which bad desks, a second adapter, proxies before the store and Kafka.
+
+    `compared`: store and log are compared at its end.
+    """
 
     name: str
     brokers: int = 1
     bad: tuple[BadDesk, ...] = ()
     twin: bool = False
     wired: bool = False
+    compared: bool = True
 
 
 @dataclass

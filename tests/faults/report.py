@@ -36,14 +36,14 @@ def reports() -> Path:
     return folders.state() / "reports"
 
 
-def keep(outcomes: Sequence[Outcome], seed: int, seconds: float) -> Path:
+def keep(outcomes: Sequence[Outcome], seed: int, seconds: float, load: float) -> Path:
     """The suite's findings, with what ran them."""
     found = {
         "at": now().isoformat(timespec="seconds"),
         "revision": revision(),
         "seed": seed,
         "seconds": round(seconds),
-        "machine": machine(),
+        "machine": f"{machine()}; other work beside it: load average {load:.1f} before the first fault",
         "outcomes": [{**asdict(outcome), "held": outcome.held} for outcome in outcomes],
     }
     reports().mkdir(parents=True, exist_ok=True)
@@ -69,18 +69,21 @@ def suite(found: Found) -> Iterator[str]:
     counted = {name: sum(one["figures"][name] for one in rows) for name in COUNTED}
     yield "## Fault suite: `make faults`\n"
     yield from facts(found, f"`python -m tests.faults --seed {found['seed']}`")
-    yield f"- {counted['calls']} calls, {counted['accepted']} accepted: **{counted['lost']} lost, "
-    yield f"  {counted['doubled']} doubled**; {counted['true_alarms']} true alarms, {counted['false_alarms']} false;"
+    yield f"- {counted['calls']} calls, {counted['accepted']} accepted: **{counted['lost']} lost**,"
+    yield f"  **{counted['doubled']} doubled**; {counted['true_alarms']} true alarms, {counted['false_alarms']} false;"
     yield f"  {sum(one['held'] for one in rows)} of {len(rows)} faults held every bound\n"
-    yield "| | fault | calls | lost | doubled | alarms true · false | slowest delivered | slowest alarm | 2xx p99 "
-    yield "| drained | held |"
-    yield "|---|---|---|---|---|---|---|---|---|---|---|"
-    yield from map(row, rows)
+    yield HEADINGS
+    yield "|---" * 11 + "|"
+    yield from map(row, sorted(rows, key=lambda one: (int(re.findall(r"\d+", one["name"])[0]), one["name"])))
     yield "\nEach time is followed by the bound that was asked of it, where one was.\n"
     yield from unheld(found["outcomes"])
     yield from noted(rows)
 
 
+HEADINGS = (
+    "| | fault | calls | lost | doubled | alarms true · false | slowest delivered | slowest alarm | 2xx p99 "
+    "| drained | held |"
+)
 COUNTED = ("calls", "accepted", "lost", "doubled", "true_alarms", "false_alarms")
 
 
@@ -136,8 +139,8 @@ def simulation(found: Found) -> Iterator[str]:
     """The simulator's part."""
     yield "## Simulator: `make simulate`\n"
     yield from facts(found, f"{found['seeds']} seeds")
-    yield f"- {found['calls']} calls, {found['accepted']} accepted: **{found['lost']} lost, "
-    yield f"  {found['doubled']} doubled**; {found['true_alarms']} true alarms, {found['false_alarms']} false;"
+    yield f"- {found['calls']} calls, {found['accepted']} accepted: **{found['lost']} lost**,"
+    yield f"  **{found['doubled']} doubled**; {found['true_alarms']} true alarms, {found['false_alarms']} false;"
     delivery, alarm = found["slowest_delivery"], found["slowest_alarm"]
     yield f"  slowest delivered {took(delivery, None)}, slowest alarm {took(alarm, None)}, in virtual time"
     failed = found["failed"]

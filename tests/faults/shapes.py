@@ -6,11 +6,11 @@ from tests.faults.proxy import Wire
 
 ONE_BROKER = Shape("one broker")
 THREE_BROKERS = Shape("three brokers", brokers=3)
-WIRED = Shape("spoilt wires", wired=True)
-TWO_ADAPTERS = Shape("two adapters", twin=True)
+WIRED = Shape("spoilt wires", wired=True, compared=False)
 
-BAD_DESKS = Shape(
-    "bad desks",
+TWO_ADAPTERS = BAD_DESKS = Shape(
+    "two adapters",
+    twin=True,
     bad=(
         BadDesk("901", "refused", wire=Wire.REFUSED),
         BadDesk("902", "blackhole", wire=Wire.BLACKHOLE),

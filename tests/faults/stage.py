@@ -60,6 +60,17 @@ class Stage:
         assert process is not None
         process.signal(number)
 
+    async def rest(self) -> None:
+        """Have every service finish what it has and stop; the platform stays."""
+        standings = self.running.supervisor.standings
+        services = [name for name in standings if name in SERVICES or name.startswith("responder")]
+        for name in services:
+            self.gates.shut(name)
+            self.running.kill(name, signal.SIGTERM)
+        for process in [standings[name].process for name in services]:
+            if process is not None:
+                await process.wait()
+
     async def heal(self, bad: BadDesk) -> None:
         """A bad desk becomes good, but for what it does not know."""
         await self.wires[bad.desk].behave(Wire.WHOLE)
