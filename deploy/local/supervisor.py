@@ -109,16 +109,15 @@ class Supervisor:
 
     async def guard(self, standing: Standing, program: Program) -> None:
         """Whenever it ends, start it again: at once at first, then less and less eagerly."""
-        pause, clock = FIRST_PAUSE, asyncio.get_running_loop().time
+        pause, clock = 0.0, asyncio.get_running_loop().time
         while standing.process:
             since = clock()
             await standing.process.wait()
-            pause = FIRST_PAUSE if clock() - since > STEADY_AFTER else pause
+            pause = next_pause(pause, clock() - since)
             standing.ready.clear()
             standing.restarts += 1
             self.say(standing, State.RESTARTING)
             await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
             with suppress(Trouble):  # its log has the reason; the next round tries again
                 await self.launch(standing, program)
                 standing.ready.set()
@@ -148,6 +147,11 @@ class Supervisor:
     def say(self, standing: Standing, state: State) -> None:
         standing.state = state
         self.told(standing)
+
+
+def next_pause(pause: float, stood: float) -> float:
+    """Seconds to wait before a program that was up for `stood` seconds starts again; `pause` is what it was last."""
+    return FIRST_PAUSE if stood > STEADY_AFTER else min(max(FIRST_PAUSE, 2 * pause), LONGEST_PAUSE)
 
 
 def answers_ready(port: int, path: str = "/health/ready") -> Ready:

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+import pytest
 import pytest_asyncio
 from fastapi import FastAPI, HTTPException
 from uuid_utils.compat import uuid7
@@ -18,6 +19,7 @@ from uuid_utils.compat import uuid7
 from deploy.local import topics
 from deploy.local.folders import ROOT
 from deploy.local.kafka import Cluster
+from deploy.local.kafka import kafka as running_kafka
 from deploy.local.ports import free
 from services.auditor.auditor import Auditor
 from services.auditor.service import running
@@ -157,6 +159,13 @@ async def auditing(near: Neighbours, settings: Settings) -> AsyncIterator[Scene]
 
 
 @pytest_asyncio.fixture(scope="module")
+async def kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
+    """A broker of its own: the auditor reads a day back, and would find what other tests have left undone."""
+    async with running_kafka(tmp_path_factory.mktemp("audited")) as cluster:
+        yield cluster
+
+
+@pytest_asyncio.fixture(scope="module")
 async def near(kafka: Cluster) -> AsyncIterator[tuple[Neighbours, Settings]]:
     await topics.create(kafka.bootstrap, topics.listed())
     ours, theirs = free(2)
@@ -255,7 +264,8 @@ async def test_it_has_the_accounts_again_after_a_restart(scene: Scene, near: tup
     neighbours, settings = near
     async with auditing(neighbours, settings.model_copy(update={"port": free(1)[0]})) as second:
         await until(lambda: asyncio.sleep(0, case in second.auditor.reading.accounts))
-        lines = (await scene.http.get("/accounts")).json()["lines"]
+        await until(second.beats)
+        lines = (await second.http.get("/accounts")).json()["lines"]
         assert [line["fate"] for line in lines if line["case"] == str(case)] == ["under_way"]
 
 
