@@ -13,7 +13,7 @@ from deploy.local.process import Process, Ready
 from deploy.local.trouble import Trouble
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
-STEADY_AFTER = 10.0  # up this long, a program's next pause is the first one again
+STEADY_AFTER = 10.0
 
 
 class State(StrEnum):
@@ -65,7 +65,12 @@ class Standing:
 
 
 class Supervisor:
-    """`told` hears of every change, with the standing that changed."""
+    """`told` hears of every change, with the standing that changed.
+
+    A program that was up for `steady_after` seconds is started again after the first pause.
+    """
+
+    steady_after = STEADY_AFTER
 
     def __init__(
         self, items: Sequence[Program | Step], logs: Path, told: Callable[[Standing], None] = lambda _: None
@@ -113,7 +118,7 @@ class Supervisor:
         while standing.process:
             since = clock()
             await standing.process.wait()
-            pause = next_pause(pause, clock() - since)
+            pause = FIRST_PAUSE if clock() - since > self.steady_after else next_pause(pause)
             standing.ready.clear()
             standing.restarts += 1
             self.say(standing, State.RESTARTING)
@@ -149,9 +154,9 @@ class Supervisor:
         self.told(standing)
 
 
-def next_pause(pause: float, stood: float) -> float:
-    """Seconds to wait before a program that was up for `stood` seconds starts again; `pause` is what it was last."""
-    return FIRST_PAUSE if stood > STEADY_AFTER else min(max(FIRST_PAUSE, 2 * pause), LONGEST_PAUSE)
+def next_pause(pause: float) -> float:
+    """Seconds to wait before a program that has ended soon after the last pause is started again."""
+    return min(max(FIRST_PAUSE, 2 * pause), LONGEST_PAUSE)
 
 
 def answers_ready(port: int, path: str = "/health/ready") -> Ready:

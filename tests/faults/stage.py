@@ -11,7 +11,6 @@ from pathlib import Path
 import httpx
 
 from deploy.cli.client import Whereabouts
-from deploy.local import supervisor
 from deploy.local.system import SERVICES, Running, system
 from tests.faults.gates import Gates
 from tests.faults.logs import Folder
@@ -94,11 +93,11 @@ class Stage:
 @asynccontextmanager
 async def stage(state: Path, shape: Shape) -> AsyncIterator[Stage]:
     """Everything up; what the faults of one shape share."""
-    supervisor.STEADY_AFTER = 0.0  # what a fault ends is started again at once, however often
     told = state / "told"
     told.mkdir(parents=True, exist_ok=True)
     gates, made = Gates(), Made(shape, told)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(made.close)
         running = await stack.enter_async_context(system(state, items=lambda plan: gates.items(made.items(plan))))
+        running.supervisor.steady_after = 0.0  # what a fault ends is started again at once, however often
         yield Stage(running, shape, told, made.bootstrap, gates, made.wires)
