@@ -92,29 +92,32 @@ class Reading:
             reader.seek(one, self._places.get(one, ends[one] if first is None else first.offset))
 
     async def _read(self, reader: Any) -> None:
+        """Until some partition has stood still for too long; after a broker's end one may, while others go on."""
         clock = asyncio.get_running_loop().time
-        followed = looked = clock()
+        looked, lying = clock(), dict[TopicPartition, tuple[int, float]]()
         ends = await reader.end_offsets(list(reader.assignment()))
-        while clock() - followed < STUCK_AFTER:
-            # After a broker's end a reader may wait for its place for ever; it is let go, so it may be cut short.
+        while all(looked - since < STUCK_AFTER for _, since in lying.values()):
+            # It may also wait for its place for ever; it is let go, so it may be cut short.
             async with asyncio.timeout(STUCK_AFTER):
-                if await self._hear(reader):
-                    followed = clock()
+                await self._hear(reader)
                 if await self._reached(reader, ends):
-                    self.whole_at, followed = looked, clock()
+                    self.whole_at = looked
                     await asyncio.sleep(GATHER)
-                    if clock() - looked >= LOOK_EVERY:
-                        looked = clock()
-                        ends = await reader.end_offsets(list(ends))
+                if clock() - looked >= LOOK_EVERY:
+                    looked = clock()
+                    ends = await reader.end_offsets(list(ends))
+                    behind = {one: at for one, end in ends.items() if (at := await reader.position(one)) < end}
+                    lying = {
+                        one: lying[one] if one in lying and lying[one][0] == at else (at, looked)
+                        for one, at in behind.items()
+                    }
         log.warning("reader_stuck", seconds=STUCK_AFTER)
 
-    async def _hear(self, reader: Any) -> bool:
-        found = await reader.getmany(timeout_ms=500)
-        for partition, records in found.items():
+    async def _hear(self, reader: Any) -> None:
+        for partition, records in (await reader.getmany(timeout_ms=500)).items():
             self._places[partition] = records[-1].offset + 1
             for record in records:
                 self._take(record)
-        return bool(found)
 
     async def _reached(self, reader: Any, ends: Mapping[TopicPartition, int]) -> bool:
         return all([await reader.position(one) >= end for one, end in ends.items()])

@@ -14,7 +14,10 @@ from tests.kernel.scene import until
 
 @dataclass
 class Reader:
-    """As much of a consumer as the auditor needs; at `hangs_at` it waits for ever, as after a broker's end."""
+    """As much of a consumer as the auditor needs; at `hangs_at` it waits for ever, as after a broker's end.
+
+    One that hangs in a `fetch` answers all that is asked, and only never gets at the record that lies there.
+    """
 
     hangs_at: str
 
@@ -26,7 +29,8 @@ class Reader:
         await self._at("start")
 
     async def end_offsets(self, _: object) -> Any:
-        return {"hotline.calls": 0} if not await self._at("ends") else {}
+        await self._at("ends")
+        return {"hotline.calls": 1 if self.hangs_at == "fetch" else 0}
 
     async def offsets_for_times(self, _: object) -> Any:
         return await self._at("times")
@@ -57,9 +61,10 @@ class Readers:
         return self.made[-1]
 
 
-@pytest.mark.parametrize("hangs_at", ["start", "getmany", "position"])
+@pytest.mark.parametrize("hangs_at", ["start", "getmany", "position", "fetch"])
 async def test_a_reader_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch, hangs_at: str) -> None:
     monkeypatch.setattr(reading, "STUCK_AFTER", 0.2)
+    monkeypatch.setattr(reading, "LOOK_EVERY", 0.05)
     found = Reading(Readers(hangs_at))
     running = asyncio.create_task(found.run(now()))
 
