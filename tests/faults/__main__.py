@@ -48,8 +48,9 @@ FAULTS: tuple[Fault, ...] = (
 
 
 def chosen(only: str | None) -> list[Fault]:
+    """`F1` is F1 and its variants F1a, F1b…, and not F11."""
     names = only.split(",") if only else []
-    return [fault for fault in FAULTS if not names or any(fault.name.startswith(name) for name in names)]
+    return [fault for fault in FAULTS if not names or {fault.name, fault.name.rstrip("abcdefgh")} & set(names)]
 
 
 async def played(faults: list[Fault], seed: int, state: Path) -> list[Outcome]:

@@ -1,6 +1,5 @@
 """F7: one desk is down and the other must not notice; then both have it, but their word of it is lost."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 from tests.faults.fault import Fault, Scene
@@ -12,15 +11,7 @@ from tests.faults.shapes import ONE_BROKER
 
 def spoilt(how: Wire, seconds: float, *desks: str) -> Callable[[Scene], Awaitable[None]]:
     """The wires of these desks are like that for a while."""
-
-    async def inflict(scene: Scene) -> None:
-        for desk in desks:
-            await scene.stage.wires[desk].behave(how)
-        await asyncio.sleep(seconds)
-        for desk in desks:
-            await scene.stage.wires[desk].behave(Wire.WHOLE)
-
-    return inflict
+    return lambda scene: scene.stage.spoil(how, seconds, *desks)
 
 
 FAULTS = (

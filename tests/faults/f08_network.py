@@ -16,11 +16,7 @@ STOOD_STILL = 0.25
 def spoilt(how: Wire, seconds: float, *wires: str, latency: float = 0.0) -> Callable[[Scene], Awaitable[None]]:
     async def inflict(scene: Scene) -> None:
         scene.stage.forget_lags()
-        for wire in wires:
-            await scene.stage.wires[wire].behave(how, latency)
-        await asyncio.sleep(seconds)
-        for wire in wires:
-            await scene.stage.wires[wire].behave(Wire.WHOLE)
+        await scene.stage.spoil(how, seconds, *wires, latency=latency)
         await asyncio.sleep(2)
         lags = {service: scene.stage.lag(service) for service in SERVICES}
         slowest = max(lags, key=lambda service: lags[service])

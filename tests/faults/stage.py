@@ -1,5 +1,6 @@
 """The system as the faults need it: services that can be made to die, wires that can be spoilt, desks gone bad."""
 
+import asyncio
 import json
 import resource
 import signal
@@ -58,6 +59,14 @@ class Stage:
         process = self.running.supervisor.standings[name].process
         assert process is not None
         process.signal(number)
+
+    async def spoil(self, how: Wire, seconds: float, *wires: str, latency: float = 0.0) -> None:
+        """These wires are like that for a while; `latency` in seconds."""
+        for wire in wires:
+            await self.wires[wire].behave(how, latency)
+        await asyncio.sleep(seconds)
+        for wire in wires:
+            await self.wires[wire].behave(Wire.WHOLE)
 
     async def rest(self) -> None:
         """Have every service finish what it has and stop; the platform stays."""
