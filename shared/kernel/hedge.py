@@ -1,5 +1,7 @@
 """What Kafka is late with is also told at its hearers' doors, under the same ids; the rows stay for Kafka all the same.
 
+So is what it took in the seconds before: a broker that falls silent may have acknowledged what nobody has heard yet.
+
 Kafka is doubted while a row of ours waits over two seconds, and for some seconds after a peer said that it does: so a
 chain of services loses the two seconds once, not at each hop. How old the evidence is goes along with what is told, so
 that a doubt ends by itself, however long peers go on telling each other. Urgent rows are told at once in any case.
@@ -224,6 +226,8 @@ class Hedge:
     async def _read(self, way: _Way, store: Store) -> bool:
         """Take the rows that came since for this door; whether more lie behind them."""
         mine, more = self._relay.mine(), False
+        if not way.read:  # the doubt is new: what Kafka took just before may lie there unheard
+            way.waiting += _heard(way.peer, self._relay.taken())
         way.read = {shard.tag: way.read.get(shard.tag, b"-") for shard in mine}
         replies = await store.ask_all([("XRANGE", s.outbox, way.read[s.tag], "+", "COUNT", READ) for s in mine])
         for shard, entries in zip(mine, replies, strict=True):

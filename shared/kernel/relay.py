@@ -32,6 +32,9 @@ DELETE_EVERY = 0.05
 
 AT_ONCE = 1000  # rows read from an outbox at a time
 
+LATELY, REMEMBERED = 5.0, 500
+"""Seconds, and rows at the most, for which what Kafka took is remembered: it may fall silent before anybody heard."""
+
 log = structlog.get_logger()
 
 
@@ -49,6 +52,7 @@ class Relay:
         self._shards = {tag: Shard(tag, self._service) for tag in tags}
         self._rows: deque[tuple[Shard, bytes, Row]] = deque()
         self._wanted, self._deletable = asyncio.Event(), asyncio.Event()
+        self._taken = deque[tuple[float, Row]](maxlen=REMEMBERED)
         self._producer: Any = None
         self._broken, self._doubted, self.gate = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.first: Callable[[Row], Awaitable[None]] = at_once
@@ -84,6 +88,11 @@ class Relay:
     def mine(self) -> list[Shard]:
         """The shards whose lease this process holds."""
         return [shard for shard in self._shards.values() if shard.leased]
+
+    def taken(self) -> list[Row]:
+        """What Kafka acknowledged in the last seconds, oldest first."""
+        since = asyncio.get_running_loop().time() - LATELY
+        return [row for at, row in self._taken if at > since]
 
     async def publish(
         self, topic: str, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]
@@ -159,15 +168,19 @@ class Relay:
         except (KafkaError, TimeoutError) as failure:
             self._failed(producer, shard, span, failure)
         else:
-            acknowledged.add_done_callback(lambda done: self._answered(producer, shard, row_id, span, done))
+            acknowledged.add_done_callback(lambda done: self._answered(producer, shard, (row_id, row), span, done))
 
-    def _answered(self, producer: Any, shard: Shard, row_id: bytes, span: Span, done: "asyncio.Future[Any]") -> None:
+    def _answered(
+        self, producer: Any, shard: Shard, sent: tuple[bytes, Row], span: Span, done: "asyncio.Future[Any]"
+    ) -> None:
         failure = asyncio.CancelledError() if done.cancelled() else done.exception()
         if failure is not None:
             self._failed(producer, shard, span, failure)
             return
+        row_id, row = sent
         shard.sending.pop(row_id, None)
         shard.acknowledged.append(row_id)
+        self._taken.append((asyncio.get_running_loop().time(), row))
         self._deletable.set()
         span.end()
 

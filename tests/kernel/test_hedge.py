@@ -108,6 +108,22 @@ async def test_a_row_kafka_does_not_take_is_told_after_two_seconds_and_the_next_
         assert pair.hearer.totals(case) == list(range(1, 12))
 
 
+async def test_what_kafka_took_just_before_it_fell_silent_is_told_too(
+    pair: Pair, client: httpx.AsyncClient, frail: Cluster
+) -> None:
+    taken, late = uuid4(), uuid4()
+    deaf = pair.there.model_copy(update={"kafka": f"127.0.0.1:{free(1)[0]}"})
+    async with running(build, pair.here), pair.hearer.running(deaf):
+        await ready(client)
+        await add(client, taken, 1, "taken")
+        await counted(pair.here.kafka, taken, 1)
+        assert pair.hearer.totals(taken) == []
+        async with stopped(frail):
+            await add(client, late, 1, "late")
+            await pair.hearer.hears(late, 1)
+            await pair.hearer.hears(taken, 1)
+
+
 async def test_whoever_is_told_doubts_kafka_too_and_the_doubt_ends_when_kafka_is_back(
     pair: Pair, client: httpx.AsyncClient, frail: Cluster
 ) -> None:
@@ -268,6 +284,9 @@ class Outbox:
 
     def mine(self) -> list["Outbox"]:
         return [self]
+
+    def taken(self) -> list[Row]:
+        return []
 
     async def ask_all(self, commands: list[tuple[Any, ...]]) -> list[Any]:
         return [(b"9", b"0") if command[0] == "TIME" else self._after(command[2]) for command in commands]
