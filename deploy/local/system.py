@@ -61,6 +61,7 @@ class Plan:
             "JINGYI_PORT": str(asdict(self.ports)[name]),
             "JINGYI_CITIES": str(self.state / "cities"),
             "JINGYI_MASTER_KEYS": str(self.secrets.master_keys),
+            "JINGYI_INSTANCE": "1",
             "JINGYI_JOURNAL": str(self.state / "journal"),
             "JINGYI_API_TOKEN": self.secrets.api_token,
             "JINGYI_PEER_TOKEN": self.secrets.peer_token,

@@ -29,7 +29,7 @@ def build(settings: Settings, platform: Platform = REAL, now: Callable[[], datet
     """The auditor, wired and not yet running."""
     return Auditor(
         doors=doors.connected(settings, platform.transport),
-        reading=Reading(platform.bus(settings.kafka)),
+        reading=Reading(platform.bus(settings.kafka, None)),
         bell=Bell(settings.packs, platform.tell),
         cities=settings.packs,
         now=now,

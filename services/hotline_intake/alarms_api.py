@@ -4,30 +4,28 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel
 
-from services.hotline_intake.acceptance import Acceptance, Kept
 from services.hotline_intake.acts import What
 from services.hotline_intake.mirror import Mirror
 from services.hotline_intake.requests import DeskNamed, Settlement
 from services.hotline_intake.seat import KEPT, PROBLEMS, Act
+from services.hotline_intake.taking import Taking
 from services.hotline_intake.views import (
     AlarmView,
     CallView,
     KeptView,
     Standing,
     alarm_views,
-    call_view,
-    kept_view,
     row_view,
 )
+from shared.contract.city import Cities
 from shared.kernel import web
 from shared.kernel.service import Kit
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 
 
-def routes(kit: Kit, acceptance: Acceptance, mirror: Mirror) -> APIRouter:
+def routes(taking: Taking, cities: Cities, mirror: Mirror) -> APIRouter:
     """Reading the alarms, and answering them."""
     router = APIRouter(prefix="/cities/{city}/alarms", tags=["alarms 人工告警"], responses=PROBLEMS | KEPT)
 
@@ -37,36 +35,28 @@ def routes(kit: Kit, acceptance: Acceptance, mirror: Mirror) -> APIRouter:
 
         `from_memory` marks what the store does not say, or not yet.
         """
-        line = web.city(kit.cities, city)
+        line = web.city(cities, city)
         found = [
             view
             for call, from_memory in await mirror.alarming(city)
-            for view in alarm_views(kit.cities, line, call, from_memory=from_memory)
+            for view in alarm_views(cities, line, call, from_memory=from_memory)
         ]
         return sorted(found, key=lambda alarm: alarm.ringing_since or NEVER)
-
-    async def obeyed(act: Act, what: What, body: BaseModel, response: Response) -> CallView | KeptView:
-        city = web.city(kit.cities, act.city)
-        outcome = await acceptance.take(act.act(what, body))
-        if isinstance(outcome, Kept):
-            response.status_code = 202
-            return kept_view(kit.cities, city, outcome.act, outcome.call)
-        return call_view(city, act.case, outcome.state)
 
     @router.post("/{case}/claims", summary="I am phoning 我来打", status_code=201)
     async def claim(act: Act, body: DeskNamed, response: Response) -> CallView | KeptView:
         """Claim a ringing desk: the machine holds until you settle or release it, or the claim lapses."""
-        return await obeyed(act, What.CLAIM, body, response)
+        return await taking.take(act, What.CLAIM, body, response)
 
     @router.post("/{case}/releases", summary="I could not reach them 未打通", status_code=201)
     async def release(act: Act, body: DeskNamed, response: Response) -> CallView | KeptView:
         """Give your claim back: it rings again, and the machine sends again."""
-        return await obeyed(act, What.RELEASE, body, response)
+        return await taking.take(act, What.RELEASE, body, response)
 
     @router.post("/{case}/settlements", summary="The desk has it 对方已接警", status_code=201)
     async def settle(act: Act, body: Settlement, response: Response) -> CallView | KeptView:
         """Write down the officer's and the event number that the desk gave on the phone: the alarm ends."""
-        return await obeyed(act, What.SETTLEMENT, body, response)
+        return await taking.take(act, What.SETTLEMENT, body, response)
 
     return router
 

@@ -5,22 +5,22 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Response
 
 from services.hotline_intake import follow_up
-from services.hotline_intake.acceptance import Acceptance, Kept
 from services.hotline_intake.acts import What
 from services.hotline_intake.call import Call, CallUnknown, EndCall, PlanFollowUp, Status
 from services.hotline_intake.requests import CallOpening, Case, Ending, FollowUpPlan
 from services.hotline_intake.seat import KEPT, PROBLEMS, Act, Seat
-from services.hotline_intake.views import CallFile, CallView, KeptView, kept_view
+from services.hotline_intake.taking import Taking
+from services.hotline_intake.views import CallFile, CallView, KeptView
 from shared.kernel import web
-from shared.kernel.keeper import Keeper
-from shared.kernel.service import Kit
+from shared.kernel.keeper import Keeper, Learned
 
 HERE = ZoneInfo("Asia/Shanghai")
 
 
-def routes(kit: Kit, calls: Keeper[Call], acceptance: Acceptance) -> APIRouter:
+def routes(taking: Taking, calls: Keeper[Call]) -> APIRouter:
     """What a seat does with a call as a whole."""
     router = APIRouter(prefix="/cities/{city}/calls/{case}", tags=["calls 来电"], responses=PROBLEMS)
+    kit, acceptance = taking.kit, taking.acceptance
 
     @router.put("", summary="Open a call 接通来电", status_code=201, responses=KEPT | {200: {"model": CallView}})
     async def put_call(act: Act, body: CallOpening, response: Response) -> CallView | KeptView:
@@ -28,12 +28,9 @@ def routes(kit: Kit, calls: Keeper[Call], acceptance: Acceptance) -> APIRouter:
         seat = Seat(kit, calls, web.city(kit.cities, act.city).code, act.case)
         before = await acceptance.before(seat)
         outcome = await acceptance.take(act.act(What.OPENING, body, drill=body.drill))
-        if isinstance(outcome, Kept):
-            response.status_code = 202
-            return kept_view(kit.cities, seat.city, outcome.act, outcome.call)
-        new = not outcome.known and (before is None or before.status is Status.NEW)
-        response.status_code = 201 if new else 200
-        return seat.view(outcome.state)
+        known = isinstance(outcome, Learned) and outcome.known
+        response.status_code = 200 if known or (before and before.status is not Status.NEW) else 201
+        return taking.answer(act, outcome, response)
 
     @router.get("", summary="Read a call 查看来电")
     async def read_call(city: str, case: Case, _: web.Actor) -> CallFile:

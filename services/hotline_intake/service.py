@@ -8,6 +8,7 @@ from services.hotline_intake.acceptance import Acceptance
 from services.hotline_intake.call import Call
 from services.hotline_intake.mirror import Mirror
 from services.hotline_intake.outside import Notices, Outside
+from services.hotline_intake.taking import Taking
 from shared.contract.callouts import (
     CallOutAccepted,
     CallOutArrived,
@@ -60,9 +61,10 @@ def build(kit: Kit) -> Service:
     over: dict[type[Event], Effect] = dict.fromkeys((DeskConfirmed, AlarmSettled, WatchCleared), notices.over)
     calls = kit.keep(machine(kit.cities), effects={AlarmSounded: notices.ring, **over})
     watch, mirror = watcher.Watcher(kit), Mirror(calls, kit.cities)
-    outside = Outside(mirror.learn, notices, kit.tell, dict(os.environ))
-    journal = kit.journals(kit.settings.journal / kit.settings.instance, kit.settings.masters)
+    outside = Outside(mirror.learn, notices, kit.platform.tell, dict(os.environ))
+    journal = kit.platform.journal(kit.settings.journal / (kit.settings.instance or kit.name), kit.settings.masters)
     acceptance = Acceptance(kit, calls, journal, mirror)
+    taking = Taking(kit, acceptance)
 
     async def heard(message: Event, cause: Cause) -> None:
         mirror.saw(by_case(message), await calls.learn(message, cause))
@@ -112,9 +114,9 @@ def build(kit: Kit) -> Service:
             }
         ),
         routes=(
-            api.routes(kit, calls, acceptance),
-            facts_api.routes(kit, acceptance),
-            alarms_api.routes(kit, acceptance, mirror),
+            api.routes(taking, calls),
+            facts_api.routes(taking),
+            alarms_api.routes(taking, kit.cities, mirror),
             alarms_api.ledger_routes(kit, mirror),
             drills_api.routes(kit, calls),
             watcher.routes(watch),

@@ -57,7 +57,7 @@ class Watcher:
             return
         self.pulse = Pulse(_clock())
         async with httpx.AsyncClient(
-            transport=self.kit.transport(trust_env=False), timeout=WITHIN, trust_env=False
+            transport=self.kit.platform.transport(trust_env=False), timeout=WITHIN, trust_env=False
         ) as http:
             while True:
                 await self._look(http, f"{url}/heartbeat", self.pulse)
@@ -80,7 +80,7 @@ class Watcher:
         except (httpx.HTTPError, ValueError):
             self.findings = {}
         if pulse.tells(_clock()):
-            taken = await self.kit.tell(self._everybody(), SILENT)
+            taken = await self.kit.platform.tell(self._everybody(), SILENT)
             log.error("auditor_silent", seconds=round(pulse.silent(_clock())), taken=taken, signal="alarm")
 
     def _everybody(self) -> tuple[str, ...]:

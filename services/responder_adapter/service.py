@@ -37,7 +37,7 @@ def build(kit: Kit) -> Service:
     starts: dict[type[Event], Effect] = dict.fromkeys(starting, due.note)
     callouts = kit.keep(machine(kit.cities), effects=starts)
     standstill = Standstill(lambda: kit.store.answered_at)
-    sender = Sender(callouts, kit.vault, kit.cities, kit.now, kit.settings.base_url, standstill, kit.transport)
+    sender = Sender(callouts, kit.vault, kit.cities, kit.now, kit.settings.base_url, standstill, kit.platform.transport)
     desks = lanes(sender, due, dict(os.environ))
     secrets = {lane.desk: lane.secret for lane in desks}
     return Service(

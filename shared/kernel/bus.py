@@ -29,9 +29,14 @@ STOPPED_WITHIN = 5.0
 
 @dataclass(frozen=True)
 class Bus:
-    """The brokers at `host:port,host:port`; everything it makes is yet to be started."""
+    """The brokers at `host:port,host:port`; everything it makes is yet to be started.
+
+    `member` is a name that no other process of the service has, and that this one has again after a restart: Kafka
+    then gives it its partitions back at once. Without it, those wait until the session of the process before has ended.
+    """
 
     brokers: str
+    member: str | None = None
 
     def producer(self) -> Any:
         """A producer that acknowledges only what every in-sync replica has, and notices a dead leader in seconds."""
@@ -55,6 +60,7 @@ class Bus:
         return AIOKafkaConsumer(
             bootstrap_servers=self.brokers,
             group_id=group,
+            group_instance_id=self.member,
             **gathering,
             enable_auto_commit=False,
             auto_offset_reset="earliest",

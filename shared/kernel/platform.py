@@ -24,10 +24,10 @@ Transport = Callable[..., httpx.AsyncBaseTransport]
 class Platform:
     """How each is made. Whatever is made has the methods of the real one.
 
-    `bus` is given the brokers; `store` its URL and whom to tell of committed rows.
+    `bus` is given the brokers and the process's lasting name; `store` its URL and whom to tell of committed rows.
     """
 
-    bus: Callable[[str], Any] = Bus
+    bus: Callable[[str, str | None], Any] = Bus
     store: Callable[[str, Committed], Any] = Store
     transport: Transport = httpx.AsyncHTTPTransport
     tell: Tell = outside.tell

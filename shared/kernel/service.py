@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
-import httpx
 import structlog
 import uvicorn
 import uvloop
@@ -22,17 +21,15 @@ from pydantic import ValidationError
 
 from shared.contract.city import Cities
 from shared.contract.event import Event
-from shared.kernel import clock, door, logs, outside, trace, web
+from shared.kernel import clock, door, logs, trace, web
 from shared.kernel.consumer import FOLLOWS, Consumer
 from shared.kernel.errors import Unavailable, places
 from shared.kernel.generation import Generation
 from shared.kernel.hearing import Handler, Hearing
 from shared.kernel.hedge import Hedge
-from shared.kernel.journal import Journal
 from shared.kernel.keeper import Effect, Keeper, Machine
-from shared.kernel.outside import Tell
 from shared.kernel.peer import Peer
-from shared.kernel.platform import Keeps, Platform, Transport
+from shared.kernel.platform import Platform
 from shared.kernel.relay import LEASE, Relay
 from shared.kernel.settings import Settings, sentence
 from shared.kernel.shards import shard_of
@@ -42,6 +39,8 @@ from shared.kernel.vault import KEYS_TOPIC, Vault
 from shared.kernel.verifier import Verifier
 
 S = TypeVar("S")
+
+REAL = Platform()
 
 FLUSH_WITHIN = 3.0
 """Seconds a stopping service gives its requests, and then its outbox."""
@@ -78,9 +77,7 @@ class Kit:
     vault: Vault
     timers: Timers
     now: Callable[[], datetime] = clock.now
-    transport: Transport = httpx.AsyncHTTPTransport
-    tell: Tell = outside.tell
-    journals: Keeps = Journal
+    platform: Platform = REAL
 
     @property
     def cities(self) -> Cities:
@@ -95,8 +92,6 @@ class Kit:
 
 
 Build = Callable[[Kit], Service]
-
-REAL = Platform()
 
 
 @dataclass(eq=False)
@@ -190,9 +185,13 @@ def assemble(
 ) -> tuple[Process, Server]:
     """A service and everything around it, not yet running."""
     name = build.__module__.split(".")[-2]
-    instance = f"{settings.instance}-{uuid4().hex[:12]}"  # in two containers every process has the same number
-    bus = platform.bus(settings.kafka)
-    relay = Relay(name, instance, bus, sorted({shard_of(city) for city in settings.packs}))
+    bus = platform.bus(settings.kafka, settings.instance)
+    relay = Relay(
+        name,
+        f"{settings.instance or name}-{uuid4().hex[:12]}",
+        bus,
+        sorted({shard_of(city) for city in settings.packs}),
+    )
     token = settings.peer_token.get_secret_value()
     peers = [Peer(peer, url, token) for peer, url in settings.doors.items() if settings.hedge]
     hedge = Hedge(peers, relay, platform.transport)
@@ -203,9 +202,7 @@ def assemble(
 
     store = platform.store(settings.redis_url, committed)
     timers = Timers(store, now, relay.leased)
-    vault, ways = Vault(settings.masters, store), (platform.transport, platform.tell, platform.journal)
-    kit = Kit(name, settings, store, vault, timers, now, *ways)
-    service = build(kit)
+    service = build(Kit(name, settings, store, Vault(settings.masters, store), timers, now, platform))
     consumers = tuple(
         Consumer(group, bus, handlers, store, relay)
         for group, handlers in ((name, service.consumes), (name + FOLLOWS, service.follows))

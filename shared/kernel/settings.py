@@ -16,7 +16,9 @@ class Settings(BaseSettings):
     """Environment variables with the prefix `JINGYI_`. Refuses development secrets outside development.
 
     `doors` is where the peers are: the name of each other service → its base URL. With `hedge`, what Kafka is late with
-    is also told there, with the `peer_token`.
+    is also told there, with the `peer_token`. `instance` names this process among those of its service, the same again
+    after every restart; two that run at once never share it. With it Kafka gives a restarted process its work back at
+    once, and intake finds its journal.
     """
 
     model_config = SettingsConfigDict(env_prefix="JINGYI_", frozen=True)
@@ -35,7 +37,7 @@ class Settings(BaseSettings):
     doors: dict[str, str] = {}
     hedge: bool = True
     otlp: str | None = None
-    instance: str = Field(default="1", pattern=r"^[A-Za-z0-9-]{1,40}$")
+    instance: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]{1,40}$")
 
     @model_validator(mode="after")
     def _no_known_secret_in_production(self) -> "Settings":

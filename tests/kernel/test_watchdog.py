@@ -71,7 +71,7 @@ async def end_of(settings: Settings, bus: Any, seconds: float = 25) -> str:
 
 
 def deaf(settings: Settings, polls: Callable[..., Any]) -> Any:
-    return changed(consumer=lambda made: setattr(made, "getmany", polls)).bus(settings.kafka)
+    return changed(consumer=lambda made: setattr(made, "getmany", polls)).bus(settings.kafka, None)
 
 
 async def hear(event: Given, cause: Cause) -> None:

@@ -1,0 +1,36 @@
+"""What a seat is answered when its act is taken: the call as it is now, or with 202 as memory and journal keep it."""
+
+from dataclasses import dataclass
+
+from fastapi import Response
+from pydantic import BaseModel
+
+from services.hotline_intake.acceptance import Acceptance, Kept
+from services.hotline_intake.acts import What
+from services.hotline_intake.call import Call
+from services.hotline_intake.seat import Asking
+from services.hotline_intake.views import CallView, KeptView, call_view, kept_view
+from shared.kernel import web
+from shared.kernel.keeper import Learned
+from shared.kernel.service import Kit
+
+
+@dataclass(frozen=True)
+class Taking:
+    """Has acts taken. Raises UnknownCity where no such line is kept here, and whatever Acceptance refuses with."""
+
+    kit: Kit
+    acceptance: Acceptance
+
+    async def take(self, act: Asking, what: What, body: BaseModel, response: Response) -> CallView | KeptView:
+        """The answer to this act."""
+        web.city(self.kit.cities, act.city)
+        return self.answer(act, await self.acceptance.take(act.act(what, body)), response)
+
+    def answer(self, act: Asking, outcome: Learned[Call] | Kept, response: Response) -> CallView | KeptView:
+        """The answer to an act that was taken."""
+        city = web.city(self.kit.cities, act.city)
+        if isinstance(outcome, Kept):
+            response.status_code = 202
+            return kept_view(self.kit.cities, city, outcome.act, outcome.call)
+        return call_view(city, act.case, outcome.state)
