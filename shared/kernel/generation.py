@@ -11,8 +11,8 @@ from shared.kernel.clock import milliseconds
 from shared.kernel.errors import Unavailable
 from shared.kernel.store import GENERATION, Store
 
-LOOK_EVERY = 1.0
-"""Seconds."""
+LOOK_EVERY = 0.25
+"""Seconds; cases that begin between the loss and the next look are refused like those from before it."""
 
 log = structlog.get_logger()
 
@@ -25,7 +25,6 @@ class Generation:
         self._now = now
         self._forget = forget
         self._known: bytes | None = None
-        self._seen = 0
 
     async def run(self) -> None:
         """Look for ever."""
@@ -35,15 +34,14 @@ class Generation:
             await asyncio.sleep(LOOK_EVERY)
 
     async def _look(self) -> None:
-        begun, found = milliseconds(self._now()), await self._store.ask("GET", GENERATION)
+        found = await self._store.ask("GET", GENERATION)
         if found is None:
-            if self._known is not None:  # whoever has known it whole says since when it is not
-                await self._store.ask("SET", GENERATION, f"lost:{self._seen}", "NX")
+            if self._known is not None:  # until now nobody could begin a case in it; what is younger never lived before
+                await self._store.ask("SET", GENERATION, f"lost:{milliseconds(self._now())}", "NX")
         elif found.startswith(b"lost:"):
             self._lost(int(found[5:]))
         else:
             self._whole(found)
-            self._seen = begun
 
     def _lost(self, since: int) -> None:
         if self._store.lost_at is None:

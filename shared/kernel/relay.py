@@ -117,10 +117,17 @@ class Relay:
             tasks.create_task(self._delete(store))
 
     async def drain(self, within: float) -> None:
-        """Wait until everything handed over is acknowledged, at most `within` seconds."""
+        """Wait until all that lies in our outboxes is acknowledged, at most `within` seconds.
+
+        They are read once more: who was stopped in the middle of a commit never handed its rows over.
+        """
+        mine = self.mine() if self._producer is not None else []
+        for shard in mine:
+            shard.fall_behind()
+        self._doubted.set()
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
-                while any(shard.sending or shard.acknowledged for shard in self._shards.values()):  # noqa: ASYNC110
+                while any(shard.behind or shard.sending or shard.acknowledged for shard in mine):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
 
     async def close(self, store: Store) -> None:

@@ -131,21 +131,12 @@ class Process:
         }
 
     async def run(self, server: "Server") -> None:
-        """Serve until `stopping`, then stop in order: hear nothing new, answer, send what was said, go."""
+        """Serve until `stopping`; then hear nothing new, answer, decide no more, send what was said, go."""
+        store, decides = self.store, (self.timers.run(), *(task() for task in self.service.tasks))
+        carries = (self.generation.run(), store.run(), self.verifier.run(store), self.relay.run(store))
         async with asyncio.TaskGroup() as tasks:
-            forever: list[asyncio.Task[None]] = [
-                tasks.create_task(work)
-                for work in (
-                    self._load_functions(),
-                    self.generation.run(),
-                    self.store.run(),
-                    self.verifier.run(self.store),
-                    self.relay.run(self.store),
-                    self.hedge.run(self.store),
-                    self.timers.run(),
-                    *(task() for task in self.service.tasks),
-                )
-            ]
+            carrying = [tasks.create_task(work) for work in (self._load_functions(), *carries, self.hedge.run(store))]
+            deciding = [tasks.create_task(work) for work in decides]
             hearing = [tasks.create_task(consumer.run()) for consumer in self.consumers]
             serving = tasks.create_task(self._serve(server))
             await self.stopping.wait()
@@ -154,9 +145,12 @@ class Process:
             await asyncio.gather(*hearing)
             server.should_exit = True
             await serving
+            for task in deciding:
+                task.cancel()
+            await asyncio.wait(deciding)
             await self.relay.drain(FLUSH_WITHIN)
-            await self.relay.close(self.store)
-            for task in forever:
+            await self.relay.close(store)
+            for task in carrying:
                 task.cancel()
 
     async def _serve(self, server: "Server") -> None:
