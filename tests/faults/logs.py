@@ -112,7 +112,7 @@ def cries(client: Iterable[Line]) -> Iterator[Cry]:
 def replies(client: Iterable[Line]) -> Iterator[Reply]:
     for line in client:
         if line["what"] == "answered" and line["act"] in DECISIVE:
-            yield Reply(line["key"], line["status"], line["took"], line.get("said", ""))
+            yield Reply(line["key"], line["status"], line["took"], line.get("said", ""), line["at"] - line["took"])
 
 
 def orders(desk: str, log: Iterable[Line]) -> Iterator[Told]:

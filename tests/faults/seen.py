@@ -21,12 +21,13 @@ class Cry:
 
 @dataclass(frozen=True)
 class Reply:
-    """What an act got under its key: HTTP status (0: none came), seconds, and what it said of itself."""
+    """What an act got under its key: HTTP status (0: none came), seconds, what it said of itself, and when it left."""
 
     key: str
     status: int
     took: float
     said: str = ""
+    sent: float = 0.0
 
 
 @dataclass(frozen=True)
