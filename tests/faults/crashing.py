@@ -12,7 +12,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import wraps
@@ -23,10 +24,13 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from services.responder_adapter.gateways.webhook import Webhook
 from shared.kernel import clock, service
+from shared.kernel.hearing import Hearing
+from shared.kernel.journal import Journal
+from shared.kernel.peer import Peer
 from shared.kernel.store import Store
 
 TICK = 0.02
-Method = Callable[..., Awaitable[Any]]
+Method = Callable[..., Any]
 Fits = Callable[[tuple[Any, ...]], bool]
 
 
@@ -59,6 +63,12 @@ STEPS = {
     "offsets.after": Step(AIOKafkaConsumer, "commit", after=True),
     "post.before": Step(Webhook, "send"),
     "post.after": Step(Webhook, "send", after=True),
+    "journal.before": Step(Journal, "keep"),
+    "journal.after": Step(Journal, "keep", after=True),
+    "door.before": Step(Peer, "tell"),
+    "door.after": Step(Peer, "tell", after=True),
+    "learn.before": Step(Hearing, "learn"),
+    "learn.after": Step(Hearing, "learn", after=True),
 }
 
 
@@ -116,17 +126,26 @@ def wrap(name: str, step: Step, met: Callable[[str], None]) -> None:
     """Have `met` told each time this step comes. AttributeError if the product has no such method any more."""
     method: Method = getattr(step.owner, step.method)
 
-    @wraps(method)
-    async def wrapped(*arguments: Any, **named: Any) -> Any:
+    @contextmanager
+    def around(arguments: tuple[Any, ...]) -> Iterator[None]:
         here = step.fits(arguments)
         if here and not step.after:
             met(name)
-        outcome = await method(*arguments, **named)
+        yield
         if here and step.after:
             met(name)
-        return outcome
 
-    setattr(step.owner, step.method, wrapped)
+    @wraps(method)
+    async def awaited(*arguments: Any, **named: Any) -> Any:
+        with around(arguments):
+            return await method(*arguments, **named)
+
+    @wraps(method)
+    def called(*arguments: Any, **named: Any) -> Any:
+        with around(arguments):
+            return method(*arguments, **named)
+
+    setattr(step.owner, step.method, awaited if asyncio.iscoroutinefunction(method) else called)
 
 
 def main(name: str) -> None:

@@ -49,22 +49,25 @@ async def test_rescues_go_on_over_a_lost_disk_as_if_nothing_had_been(own: World)
 
 
 async def test_an_order_that_was_leaving_is_asked_after_by_its_key_and_not_sent_again(own: World) -> None:
-    await own.client.desk(POLICE, "/behaviour", {"slow": 3.5})
+    await own.client.desk(POLICE, "/behaviour", {"slow": 3.5, "answer": "silent"})  # it says nothing unasked
     async with own.call() as leaving:
         await leaving.is_in_danger()
         await leaving.hears("CallOutTaken", desk=DESKS[POLICE])
         await eventually(lambda: has_it(own, POLICE), 10)
         own.running.kill("responder_adapter")
         await emptied(own)
-        await own.client.desk(POLICE, "/behaviour", {"slow": 0})
+        await own.client.desk(POLICE, "/behaviour", {"slow": 0, "answer": "silent"})
         code, said = await own.jingyi("rebuild", "--json")
         assert code == 0, said
         assert json.loads(said)["responder_adapter"]["recovered"] >= 1
         await leaving.hears("CallOutInquired", desk=DESKS[POLICE])
+        key = f"{leaving.case}/{DESKS[POLICE]}/1"
+        await own.desks_behave()
+        await own.client.desk(POLICE, "/answer", {"key": key, "answer": "accept"})
         await leaving.both_desks_clear()
         for desk in DESKS:
             await leaving.one_car_from(desk)
-        assert (await posted(own))[f"{leaving.case}/{DESKS[POLICE]}/1"] == 1
+        assert (await posted(own))[key] == 1
 
 
 async def has_it(own: World, desk: str) -> bool:

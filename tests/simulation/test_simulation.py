@@ -29,7 +29,7 @@ def test_one_seed_is_one_schedule() -> None:
     assert [schedules[one["seed"]] for one in once] == [one["schedule"] for one in once]
 
 
-@pytest.mark.parametrize("bug", ["retry raises n", "no hold", "no version check"])
+@pytest.mark.parametrize("bug", ["retry raises n", "no fence", "no version check"])
 def test_a_planted_bug_is_noticed(bug: str) -> None:
     """Else the seeds hold because nobody looks."""
     assert played(*range(40), bug=bug)[-1]["findings"]

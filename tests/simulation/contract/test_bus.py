@@ -87,6 +87,7 @@ async def test_a_group_shares_the_partitions_and_who_stays_gets_those_of_who_lea
     done = asyncio.Event()
     async with member(brokers, group) as (stays, one), asyncio.TaskGroup() as polling:
         polling.create_task(polled(stays, done))
+        await so(lambda: len(one.has) == 12)
         async with member(brokers, group) as (_, other):
             await so(lambda: len(one.has) == len(other.has) == 6 and not one.has & other.has)
             assert one.gave >= 1
