@@ -11,7 +11,7 @@ from shared.kernel.clock import milliseconds
 from shared.kernel.errors import Unavailable
 from shared.kernel.store import GENERATION, Store
 
-LOOK_EVERY = 0.25
+LOOK_EVERY = 0.5
 """Seconds; cases that begin between the loss and the next look are refused like those from before it."""
 
 log = structlog.get_logger()
