@@ -11,8 +11,8 @@ LONGEST_WAIT = 10.0
 
 JITTER = 0.2
 
-PRESUMED_DEAD = timedelta(seconds=5)
-"""A POST ends within 4 s; an attempt without an outcome after 5 died with its process."""
+PRESUMED_DEAD = timedelta(seconds=4.6)
+"""A POST leaves within 0.5 s and ends within 4 s; an attempt without an outcome after that died with its process."""
 
 NO_OUTCOME = "no_outcome"
 

@@ -29,6 +29,9 @@ AT_DOORS = {
 }
 """Steps that are met whether Kafka is there or not."""
 
+APART = 2.5
+"""Seconds between a process that is up again and the next kill: else it were several faults at once."""
+
 DOUBTED = 3.0
 """Seconds until everybody doubts Kafka, and tells at doors at once."""
 
@@ -62,7 +65,7 @@ async def dies(scene: Scene, service: str, step: str) -> bool:
     scene.stage.plant(service, step, nth)
     ended = await scene.ended(service)
     await scene.up(service)
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(APART)
     return ended
 
 
@@ -72,7 +75,7 @@ FAULTS = (
         "kill -9 of each service at each step",
         ONE_BROKER,
         lambda scene: each_step(scene, STEPS),
-        Bounds(delivery=7.0),
+        Bounds(delivery=5.0),
         rate=12,
     ),
     Fault("F1b", "kill -9 of each service at its doors while Kafka is down", ONE_BROKER, at_doors, Bounds(), rate=12),

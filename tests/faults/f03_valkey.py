@@ -7,7 +7,7 @@ from tests.faults.invariants import Bounds
 from tests.faults.shapes import ONE_BROKER
 
 KILLS = 20
-AWAY = 15.0
+AWAY = 12.0
 TORN = b"*3\r\n$5\r\nFCALL\r\n$5\r\nle"
 """The beginning of a command: what a crash leaves of a write that nobody got an answer to."""
 

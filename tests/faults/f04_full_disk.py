@@ -12,7 +12,7 @@ from tests.faults.shapes import ONE_BROKER
 ROOM = 4096
 """Bytes that a file may have: less than any log has that is in use."""
 
-FULL = 12.0
+FULL = 8.0
 
 
 async def valkey(scene: Scene) -> None:

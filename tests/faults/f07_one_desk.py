@@ -17,17 +17,17 @@ def spoilt(how: Wire, seconds: float, *desks: str) -> Callable[[Scene], Awaitabl
 FAULTS = (
     Fault(
         "F7a",
-        "110 down for 12 s, 120 up",
+        "110 down for 8 s, 120 up",
         ONE_BROKER,
-        spoilt(Wire.REFUSED, 12, POLICE),
+        spoilt(Wire.REFUSED, 8, POLICE),
         Bounds(delivery=5.0, exempt=frozenset({POLICE})),
         rate=20,
     ),
     Fault(
         "F7b",
-        "120 down for 12 s, 110 up",
+        "120 down for 8 s, 110 up",
         ONE_BROKER,
-        spoilt(Wire.REFUSED, 12, AMBULANCE),
+        spoilt(Wire.REFUSED, 8, AMBULANCE),
         Bounds(delivery=5.0, exempt=frozenset({AMBULANCE})),
         rate=20,
     ),

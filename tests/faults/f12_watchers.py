@@ -19,7 +19,7 @@ SEEN_TO_BEAT = 6.0
 """Seconds; intake looks every five."""
 
 FROZEN = 28.0
-AWAY = 24.0
+AWAY = 22.0
 
 
 async def auditor_dead(scene: Scene) -> None:

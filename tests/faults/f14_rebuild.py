@@ -9,7 +9,7 @@ from tests.faults.healing import jingyi
 from tests.faults.invariants import Bounds
 from tests.faults.shapes import TWO_ADAPTERS
 
-AWAY = 16.0
+AWAY = 12.0
 PHONED = 12
 
 
