@@ -33,6 +33,7 @@ AT_ONCE = 1000
 """Records in work at the most; beyond it fetching pauses, polling goes on."""
 
 COMMIT_EVERY = 0.2
+COMMITTED_WITHIN = 5.0
 RETRY_AT_MOST = 5.0
 DRAIN_WITHIN = 2.0
 """Seconds."""
@@ -241,9 +242,12 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _commit_once(self, kafka: Any) -> None:
         ready = {partition: work.next for partition, work in self._partitions.items() if work.next is not None}
         if not ready:
+            self._watchdog.committed()
             return
-        with suppress(CommitFailedError, IllegalStateError, KafkaError):
-            await kafka.commit(ready)
+        with suppress(CommitFailedError, IllegalStateError, KafkaError, TimeoutError):
+            async with asyncio.timeout(COMMITTED_WITHIN):
+                await kafka.commit(ready)
+            self._watchdog.committed()
             for partition, offset in ready.items():
                 work = self._partitions.get(partition)
                 if work and work.next == offset:

@@ -5,7 +5,7 @@ answer proves nothing against us.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -21,7 +21,9 @@ MEASURE = 5
 """Looks between measurements of what lies there unheard."""
 
 STILL = 3
-"""Measurements, after a first, at which the same records lie there and nothing moved: fifteen seconds."""
+"""Measurements, after a first, at which the same records lie there and nothing moved, or at which offsets were owed and
+none was committed though Kafka answers (a member that lost its coordinator may wait for it for ever): fifteen seconds.
+"""
 
 log = structlog.get_logger()
 
@@ -35,11 +37,15 @@ class Watchdog:
 
     def __init__(self, group: str) -> None:
         self._group = group
-        self._silent = 0
+        self._silent = self._owing = 0
 
     def polled(self) -> None:
         """A poll returned, or Kafka was plainly away."""
         self._silent = 0
+
+    def committed(self) -> None:
+        """Everything that is done is committed."""
+        self._owing = 0
 
     async def watch(self, kafka: Any, idle: Callable[[], bool]) -> None:
         """Return never; raise Stuck once it is. `idle` says that nothing of it is in work."""
@@ -52,7 +58,15 @@ class Watchdog:
             looks += 1
             if looks % MEASURE:
                 continue
-            behind = await _behind(kafka) if idle() and not kafka.paused() else {}
+            ends = await _ends(kafka)
+            if ends is None:
+                lying.clear()
+                self._owing = 0
+                continue
+            self._owing += 1
+            if self._owing > STILL:
+                self._end("offsets_not_committed")
+            behind = await _behind(kafka, ends) if idle() and not kafka.paused() else {}
             lying = {p: (at, lying[p][1] + 1 if p in lying and lying[p][0] == at else 0) for p, at in behind.items()}
             still = [str(partition) for partition, (_, times) in lying.items() if times >= STILL]
             if still and idle():
@@ -63,11 +77,20 @@ class Watchdog:
         raise Stuck(why)
 
 
-async def _behind(kafka: Any) -> dict[Any, int]:
-    """The position in each partition that has more; none where Kafka does not say."""
+async def _ends(kafka: Any) -> dict[Any, int] | None:
+    """Where each of our partitions ends; None where Kafka does not say."""
     try:
         async with asyncio.timeout(LOOK * MEASURE):
             ends: dict[Any, int] = await kafka.end_offsets(kafka.assignment())
+    except (KafkaError, IllegalStateError, TimeoutError):
+        return None
+    return ends
+
+
+async def _behind(kafka: Any, ends: Mapping[Any, int]) -> dict[Any, int]:
+    """The position in each partition that has more."""
+    try:
+        async with asyncio.timeout(LOOK * MEASURE):
             positions = {partition: await kafka.position(partition) for partition in ends}
     except (KafkaError, IllegalStateError, TimeoutError):
         return {}

@@ -101,6 +101,16 @@ async def test_a_consumer_that_polls_and_gets_nothing_of_what_is_there_ends_the_
     assert await end_of(settings, deaf(settings, nothing)) == "records_lie_unheard"
 
 
+async def test_a_consumer_that_hears_and_never_commits_ends_the_process(settings: Settings, quick: None) -> None:
+    async def never(_: Any) -> None:
+        await asyncio.Event().wait()
+
+    async with mouth(settings.kafka) as producer:
+        await give(producer, uuid4(), 1)
+    ends = changed(consumer=lambda made: setattr(made, "commit", never)).bus(settings.kafka, None)
+    assert await end_of(settings, ends) == "offsets_not_committed"
+
+
 async def test_a_consumer_with_nothing_to_hear_is_left_alone(settings: Settings, quick: None) -> None:
     assert await end_of(settings, Bus(settings.kafka), QUIET) == ""
 
