@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from services.auditor.account import Account, evolve
 from services.auditor.dead_letter import DeadLetter, put_aside
 from services.auditor.words import HEARD, TOPICS
+from shared.kernel.bus import broken, leave
 from shared.kernel.record import headers
 
 PAST = timedelta(hours=24)
@@ -56,9 +57,7 @@ class Reading:
             except (KafkaError, OSError) as silence:  # a timeout is one of these
                 log.warning("kafka_unreachable", error=type(silence).__name__)
             finally:
-                with suppress(KafkaError, TimeoutError):
-                    async with asyncio.timeout(5):
-                        await reader.stop()
+                await leave(reader)
             await asyncio.sleep(1)
 
     async def once(self, since: datetime) -> None:
@@ -95,8 +94,9 @@ class Reading:
         """Until some partition has stood still for too long; after a broker's end one may, while others go on."""
         clock = asyncio.get_running_loop().time
         looked, lying = clock(), dict[TopicPartition, tuple[int, float]]()
-        ends = await reader.end_offsets(list(reader.assignment()))
-        while all(looked - since < STUCK_AFTER for _, since in lying.values()):
+        async with asyncio.timeout(STUCK_AFTER):
+            ends = await reader.end_offsets(list(reader.assignment()))
+        while not broken(reader) and all(looked - since < STUCK_AFTER for _, since in lying.values()):
             # It may also wait for its place for ever; it is let go, so it may be cut short.
             async with asyncio.timeout(STUCK_AFTER):
                 await self._hear(reader)

@@ -19,7 +19,7 @@ from opentelemetry.trace import SpanKind
 
 from shared.contract.event import Event
 from shared.kernel import trace
-from shared.kernel.bus import MAX_EVENT, Bus
+from shared.kernel.bus import MAX_EVENT, Bus, leave
 from shared.kernel.cloudevent import Told
 from shared.kernel.errors import Malformed, Unavailable
 from shared.kernel.hearing import Handler, Hearing
@@ -98,7 +98,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 except (KafkaError, OSError) as silence:
                     log.warning("kafka_unreachable", brokers=self._bus.brokers, error=type(silence).__name__)
                     self.unreachable = True
-                    await _bounded(kafka.stop())
+                    await leave(kafka)
                     await asyncio.sleep(1)
                     continue
                 self.unreachable = False
@@ -150,7 +150,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 await self._commit_once(kafka)
                 if not self._in_work:
                     await self._suspects.left(kafka.assignment())
-            await _bounded(kafka.stop())
+            await leave(kafka)
 
     def _take(self, work: _Partition, records: list[Any], lanes: asyncio.TaskGroup) -> None:
         for record in records:
@@ -269,9 +269,3 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             "messaging.consumer.group.name": self._group,
             "messaging.message.id": header(record, "ce_id") or "",
         }
-
-
-async def _bounded(stopping: Awaitable[None]) -> None:
-    with suppress(KafkaError, TimeoutError):
-        async with asyncio.timeout(5):
-            await stopping

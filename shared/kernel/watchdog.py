@@ -11,6 +11,8 @@ from typing import Any
 import structlog
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from shared.kernel.bus import broken
+
 LOOK = 1.0
 """Seconds between looks."""
 
@@ -53,6 +55,8 @@ class Watchdog:
         while True:
             await asyncio.sleep(LOOK)
             self._silent += 1
+            if broken(kafka):
+                self._end("brokers_not_learnt")
             if self._silent > SILENT:
                 self._end("no_poll_returns", looks=SILENT)
             looks += 1

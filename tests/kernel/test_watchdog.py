@@ -111,6 +111,17 @@ async def test_a_consumer_that_hears_and_never_commits_ends_the_process(settings
     assert await end_of(settings, ends) == "offsets_not_committed"
 
 
+async def test_a_consumer_whose_library_has_ended_within_ends_the_process(settings: Settings, quick: None) -> None:
+    def fails(made: Any) -> None:
+        async def raises(*_: Any) -> None:
+            raise KeyError(1)
+
+        made._client._metadata_update, made._client._metadata_max_age_ms = raises, 500
+
+    ends = changed(consumer=fails).bus(settings.kafka, None)
+    assert await end_of(settings, ends) == "brokers_not_learnt"
+
+
 async def test_a_consumer_with_nothing_to_hear_is_left_alone(settings: Settings, quick: None) -> None:
     assert await end_of(settings, Bus(settings.kafka), QUIET) == ""
 

@@ -20,6 +20,7 @@ class Reader:
     """
 
     hangs_at: str
+    asked: int = 0
 
     async def _at(self, step: str) -> Any:
         await (asyncio.Event().wait() if step == self.hangs_at else asyncio.sleep(0.01))
@@ -29,7 +30,8 @@ class Reader:
         await self._at("start")
 
     async def end_offsets(self, _: object) -> Any:
-        await self._at("ends")
+        self.asked += 1
+        await self._at("ends" if self.asked == 1 else "ends again")
         return {"hotline.calls": 1 if self.hangs_at == "fetch" else 0}
 
     async def offsets_for_times(self, _: object) -> Any:
@@ -61,7 +63,7 @@ class Readers:
         return self.made[-1]
 
 
-@pytest.mark.parametrize("hangs_at", ["start", "getmany", "position", "fetch"])
+@pytest.mark.parametrize("hangs_at", ["start", "ends", "ends again", "getmany", "position", "fetch"])
 async def test_a_reader_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch, hangs_at: str) -> None:
     monkeypatch.setattr(reading, "STUCK_AFTER", 0.2)
     monkeypatch.setattr(reading, "LOOK_EVERY", 0.05)
