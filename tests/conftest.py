@@ -1,7 +1,8 @@
 """The real Kafka and the real Valkey that tests share: on free ports, in folders of their own, gone afterwards."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import gc
+from collections.abc import AsyncIterator, Generator, Iterator
 
 import pytest
 import pytest_asyncio
@@ -10,6 +11,16 @@ from deploy.local.kafka import Cluster
 from deploy.local.kafka import kafka as running_kafka
 from deploy.local.valkey import Valkey
 from deploy.local.valkey import valkey as running_valkey
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect tests without the garbage collector: a finalizer in the midst of a parse upsets CPython 3.11."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

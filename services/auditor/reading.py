@@ -25,9 +25,9 @@ PAST = timedelta(hours=24)
 REMEMBERED = timedelta(hours=1)
 """How long it keeps an account that waits for nobody."""
 
-LOOK_EVERY, STUCK_AFTER, GATHER = 5.0, 15.0, 0.3
-"""Seconds between looks at how far Kafka has come, until a reader that does not follow is replaced, and for which
-records gather: a hundred cost little more than one."""
+LOOK_EVERY, STUCK_AFTER, BLIND_AFTER, GATHER = 5.0, 15.0, 30.0, 0.3
+"""Seconds between looks at how far Kafka has come, until a reader that does not follow is replaced, until one that
+never came to the end is given up, and for which records gather: a hundred cost little more than one."""
 
 NAMES = tuple(name for topic in TOPICS for name in (topic, f"{topic}.dlq"))
 DEAD_LETTERS = 200
@@ -46,19 +46,36 @@ class Reading:
     _places: dict[TopicPartition, int] = field(default_factory=dict)
 
     async def run(self, since: datetime) -> None:
-        """Read for ever; a reader that fails or stands still is replaced by one that goes on where it was."""
+        """Read for ever; a reader that fails or stands still is replaced by one that goes on where it was.
+
+        Nobody waits for the end of one that was given up: its library may swallow what would end it, and hang on.
+        """
+        clock = asyncio.get_running_loop().time
         while True:
-            reader = self.bus.reader(*NAMES, patient=True)
+            begun, reading = clock(), asyncio.create_task(self._follow(since))
             try:
-                async with asyncio.timeout(STUCK_AFTER):
-                    await reader.start()
-                    await self._go_on(reader, since)
-                await self._read(reader)
-            except (KafkaError, OSError) as silence:  # a timeout is one of these
-                log.warning("kafka_unreachable", error=type(silence).__name__)
+                while not reading.done() and clock() - max(begun, self.whole_at or begun) < BLIND_AFTER:
+                    await asyncio.wait({reading}, timeout=LOOK_EVERY)
             finally:
-                await leave(reader)
+                reading.cancel()
+                await asyncio.wait({reading}, timeout=LOOK_EVERY)
+            if reading.done() and not reading.cancelled():
+                reading.result()
+            else:
+                log.warning("reader_given_up", seconds=BLIND_AFTER)
             await asyncio.sleep(1)
+
+    async def _follow(self, since: datetime) -> None:
+        reader = self.bus.reader(*NAMES, patient=True)
+        try:
+            async with asyncio.timeout(STUCK_AFTER):
+                await reader.start()
+                await self._go_on(reader, since)
+            await self._read(reader)
+        except (KafkaError, OSError) as silence:  # a timeout is one of these
+            log.warning("kafka_unreachable", error=type(silence).__name__)
+        finally:
+            await leave(reader)
 
     async def once(self, since: datetime) -> None:
         """Read everything that was said since then, up to now. Raises KafkaError, OSError."""

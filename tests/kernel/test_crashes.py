@@ -105,6 +105,24 @@ async def test_under_kill_9_again_and_again_five_hundred_records_are_each_counte
     assert dead & {str(case).encode() for case in (waiting, *cases)} == set()
 
 
+async def test_a_process_with_a_lasting_name_hears_again_before_the_session_of_the_killed_one_has_ended(
+    settings: Settings, client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    case, log, clock = uuid4(), tmp_path / "log", asyncio.get_running_loop().time
+    lasting = environment(settings, JINGYI_INSTANCE="lasting")
+    async with mouth(settings.kafka) as producer:
+        await give(producer, case, 1)
+        async with process(settings, log, lasting) as killed:
+            assert await lives_until(killed, client, case, 1)
+            killed.signal(signal.SIGKILL)
+            await killed.wait()
+        ended = clock()
+        await give(producer, case, 1)
+        async with process(settings, log, lasting) as again:
+            assert await lives_until(again, client, case, 2)
+            assert clock() - ended < 4.4  # a session lasts 6 s, and its last heartbeat is 1.5 s old at the most
+
+
 async def is_total(client: httpx.AsyncClient, case: UUID, want: int) -> bool:
     found = await total(client, case)
     assert found <= want

@@ -1,13 +1,16 @@
 """The auditor's own reading of Kafka goes on after a reader that hangs: nobody else would notice that it is blind."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 
 from services.auditor import reading
 from services.auditor.reading import Reading
+from shared.kernel import bus
 from shared.kernel.clock import now
 from tests.kernel.scene import until
 
@@ -38,6 +41,8 @@ class Reader:
         return await self._at("times")
 
     async def getmany(self, timeout_ms: int) -> Any:
+        if self.hangs_at == "stop":
+            raise KafkaConnectionError
         return await self._at("getmany")
 
     async def position(self, _: object) -> int:
@@ -48,6 +53,9 @@ class Reader:
         return set()
 
     async def stop(self) -> None:
+        if self.hangs_at == "stop":
+            with suppress(asyncio.CancelledError):  # as the library does while it waits for a task of its own
+                await asyncio.Event().wait()
         await self._at("stop")
 
 
@@ -63,9 +71,11 @@ class Readers:
         return self.made[-1]
 
 
-@pytest.mark.parametrize("hangs_at", ["start", "ends", "ends again", "getmany", "position", "fetch"])
+@pytest.mark.parametrize("hangs_at", ["start", "ends", "ends again", "getmany", "position", "fetch", "stop"])
 async def test_a_reader_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch, hangs_at: str) -> None:
     monkeypatch.setattr(reading, "STUCK_AFTER", 0.2)
+    monkeypatch.setattr(reading, "BLIND_AFTER", 1.0)
+    monkeypatch.setattr(bus, "STOPPED_WITHIN", 0.1)
     monkeypatch.setattr(reading, "LOOK_EVERY", 0.05)
     found = Reading(Readers(hangs_at))
     running = asyncio.create_task(found.run(now()))
