@@ -114,15 +114,16 @@ class Supervisor:
 
     async def guard(self, standing: Standing, program: Program) -> None:
         """Whenever it ends, start it again: at once at first, then less and less eagerly."""
-        pause, clock = 0.0, asyncio.get_running_loop().time
+        pause, clock = FIRST_PAUSE, asyncio.get_running_loop().time
         while standing.process:
             since = clock()
             await standing.process.wait()
-            pause = FIRST_PAUSE if clock() - since > self.steady_after else next_pause(pause)
+            pause = FIRST_PAUSE if clock() - since > self.steady_after else pause
             standing.ready.clear()
             standing.restarts += 1
             self.say(standing, State.RESTARTING)
             await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
             with suppress(Trouble):  # its log has the reason; the next round tries again
                 await self.launch(standing, program)
                 standing.ready.set()
@@ -152,11 +153,6 @@ class Supervisor:
     def say(self, standing: Standing, state: State) -> None:
         standing.state = state
         self.told(standing)
-
-
-def next_pause(pause: float) -> float:
-    """Seconds to wait before a program that has ended soon after the last pause is started again."""
-    return min(max(FIRST_PAUSE, 2 * pause), LONGEST_PAUSE)
 
 
 def answers_ready(port: int, path: str = "/health/ready") -> Ready:
