@@ -1,9 +1,10 @@
 """One trace per case: the case id is the trace id, so every process joins it without asking."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, partial
+from types import TracebackType
 from uuid import UUID
 
 from opentelemetry import trace
@@ -99,24 +100,19 @@ def start(name: str, within: SpanContext, kind: SpanKind, attributes: dict[str, 
 def span(name: str, within: SpanContext, kind: SpanKind, attributes: dict[str, str | int]) -> Iterator[Span]:
     """The current span while its body runs. A failure is marked by its type alone: messages may hold personal data."""
     started = start(name, within, kind, attributes)
-    with trace.use_span(started, end_on_exit=True, record_exception=False, set_status_on_exception=False):
-        try:
-            yield started
-        except Exception as failure:
-            started.set_status(Status(StatusCode.ERROR, type(failure).__name__))
-            raise
+    using = trace.use_span(started, end_on_exit=True, record_exception=False, set_status_on_exception=False)
+    with using, ExitStack() as failing:
+        failing.push(partial(_mark, started))
+        yield started
 
 
 @contextmanager
 def current(started: Span) -> Iterator[None]:
     """Make a span the current one without ending it; a failure is marked by its type."""
-    with trace.use_span(started, end_on_exit=False, record_exception=False, set_status_on_exception=False):
-        try:
-            yield
-        except Exception as failure:
-            started.set_status(Status(StatusCode.ERROR, type(failure).__name__))
-            started.end()
-            raise
+    using = trace.use_span(started, end_on_exit=False, record_exception=False, set_status_on_exception=False)
+    with using, ExitStack() as failing:
+        failing.push(partial(_mark, started, ends=True))
+        yield
 
 
 @contextmanager
@@ -140,6 +136,15 @@ def about(case: UUID, name: str) -> Iterator[None]:
     started = tracer().start_span(name, trace.set_span_in_context(NonRecordingSpan(root(case))), links=links)
     with trace.use_span(started, end_on_exit=True, record_exception=False, set_status_on_exception=False):
         yield
+
+
+def _mark(
+    started: Span, _: object, failure: BaseException | None, __: TracebackType | None, *, ends: bool = False
+) -> None:
+    if isinstance(failure, Exception):
+        started.set_status(Status(StatusCode.ERROR, type(failure).__name__))
+        if ends:
+            started.end()
 
 
 def _root_span_id(case: UUID) -> int:
