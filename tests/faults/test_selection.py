@@ -4,7 +4,6 @@ from pathlib import Path
 
 from tests.faults import f01_kill, f03_valkey
 from tests.faults.crashing import STEPS
-from tests.faults.f07_one_desk import spoilt
 from tests.faults.fault import Fault, Scene
 from tests.faults.invariants import Bounds
 from tests.faults.play import play
@@ -28,7 +27,7 @@ async def blows(scene: Scene) -> None:
     scene.stage.running.kill("kafka")
     await scene.ended("kafka")
     await scene.up("kafka")
-    await spoilt(Wire.CUT_BEFORE_REPLY, 2, POLICE)(scene)
+    await scene.stage.spoil(Wire.CUT_BEFORE_REPLY, 2, POLICE)
     for bad in BAD:
         await scene.stage.heal(bad)
 
