@@ -92,7 +92,8 @@ def deadline(alarm: Alarm, clocks: Clocks, chain: int) -> datetime | None:
 
 
 def evolve(alarm: Alarm, event: Event) -> Alarm:
-    """The row after `event`."""
+    """The row after `event`. A moment that a clock gone astray has set ahead of it is pulled in to it."""
+    alarm = _by(event.at, alarm)
     alarm = replace(alarm, sounding=sounding.evolve(alarm.sounding, event, quiet=not alarm.alarming))
     match event:
         case ScreeningRecorded(danger=True):
@@ -114,6 +115,17 @@ def evolve(alarm: Alarm, event: Event) -> Alarm:
         case AlarmClaimed() | AlarmReleased() | AlarmSettled():
             return _see(alarm, (event.desk,), event)
     return alarm
+
+
+def _by(at: datetime, alarm: Alarm) -> Alarm:
+    """Nothing in the row began after what is said now: silence would last until that moment came."""
+    return replace(
+        alarm,
+        armed_at=alarm.armed_at and min(alarm.armed_at, at),
+        unheard_since=alarm.unheard_since and min(alarm.unheard_since, at),
+        desks={name: watch.by(at, desk) for name, desk in alarm.desks.items()},
+        sounding=sounding.by(at, alarm.sounding),
+    )
 
 
 def _arm(alarm: Alarm, at: datetime) -> Alarm:

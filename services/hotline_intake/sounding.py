@@ -63,6 +63,11 @@ def evolve(sounding: Sounding, event: Event, *, quiet: bool) -> Sounding:
     return sounding
 
 
+def by(at: datetime, sounding: Sounding) -> Sounding:
+    """What was told, with no moment later than `at`."""
+    return replace(sounding, at=sounding.at and min(sounding.at, at))
+
+
 def _again(sounding: Sounding, at: datetime, clocks: Clocks) -> datetime:
     return at + timedelta(seconds=clocks.ring_again if sounding.taken else clocks.ring_untaken)
 

@@ -109,6 +109,11 @@ def evolve(watch: Watch | None, event: Event) -> Watch:
     return replace(moved, by=None)
 
 
+def by(at: datetime, watch: Watch) -> Watch:
+    """The desk with no moment later than `at`."""
+    return replace(watch, since=min(watch.since, at), rung_at=watch.rung_at and min(watch.rung_at, at))
+
+
 def _rung(before: Watch, watch: Watch, event: AlarmRaised) -> Watch:
     if before.phase in ALARMING and before.rung_at is not None:
         return watch

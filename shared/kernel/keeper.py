@@ -75,6 +75,7 @@ class Learned(Generic[S]):
     events: tuple[Event, ...]
     known: bool
     drill: bool
+    version: int
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ class Keeper(Generic[S]):
         if not events and not (isinstance(message, Command) and address in self._cache):
             fresh, fingerprint = await self._fetch(address, cause)
             if fresh.version == kept.version or fingerprint is not None:
-                return Learned(fresh.state, (), fingerprint is not None, fresh.drill)
+                return Learned(fresh.state, (), fingerprint is not None, fresh.drill, fresh.version)
             return fresh
         version = kept.version + bool(events)
         drill = kept.drill if kept.version else cause.drill
@@ -201,7 +202,7 @@ class Keeper(Generic[S]):
         if pending:
             self.vault.stored(change.message.case, pending)
         self._applied(change)
-        return Learned(change.after.state, change.events, False, change.after.drill)
+        return Learned(change.after.state, change.events, False, change.after.drill, change.after.version)
 
     def _applied(self, change: "_Change[S]") -> None:
         if not change.events:
@@ -282,7 +283,7 @@ class Keeper(Generic[S]):
     def _known(self, kept: _Kept[S], cause: Cause, fingerprint: str) -> Learned[S]:
         if fingerprint not in {cause.fingerprint, UNREAD}:
             raise KeyReused
-        return Learned(kept.state, (), True, kept.drill)
+        return Learned(kept.state, (), True, kept.drill, kept.version)
 
     def _moment(self, message: Message) -> datetime:
         now = self.now()

@@ -13,7 +13,7 @@ import structlog
 from shared.contract.event import DeadlinePassed
 from shared.kernel.clock import milliseconds
 from shared.kernel.errors import Unavailable
-from shared.kernel.keeper import NAMES, Address, Cause, Keeper
+from shared.kernel.keeper import NAMES, Address, Cause, Keeper, Learned
 from shared.kernel.shards import shard_of
 from shared.kernel.store import Store
 
@@ -111,13 +111,12 @@ class Timers:
     async def _wake(self, keeper: Keeper[Any], address: Address, city: str, due: datetime) -> None:
         case = UUID(address.instance.split("/", 1)[0])
         message = DeadlinePassed(case=case, city=city, instance=address.instance, home=address.home, due=due)
-        stamp = milliseconds(due)
+        name = f"{keeper.machine.name}|{address.instance}|{milliseconds(due)}"
         try:
-            learned = await keeper.learn(
-                message, Cause(uuid5(NAMES, f"{keeper.machine.name}|{address.instance}|{stamp}"))
-            )
-            deadline = keeper.machine.deadline(learned.state)
-            if deadline is not None and milliseconds(deadline) == stamp:
+            learned = await keeper.learn(message, Cause(uuid5(NAMES, name)))
+            if learned.known and _stands(keeper, learned, due):  # a clock that came back has set this moment anew
+                learned = await keeper.learn(message, Cause(uuid5(NAMES, f"{name}|{learned.version}")))
+            if _stands(keeper, learned, due):
                 await self._ignored(keeper, address, city)
         except Unavailable:
             again = asyncio.get_running_loop().time() + POLL
@@ -130,3 +129,8 @@ class Timers:
         log.error("deadline_ignored", machine=keeper.machine.name, instance=address.instance)
         member = f"{keeper.machine.name}|{address.home}|{city}|{address.instance}"
         await self._store.ask("ZREM", keeper.due_name(shard_of(address.home)), member)
+
+
+def _stands(keeper: Keeper[Any], learned: Learned[Any], due: datetime) -> bool:
+    deadline = keeper.machine.deadline(learned.state)
+    return deadline is not None and milliseconds(deadline) == milliseconds(due)

@@ -166,6 +166,14 @@ def test_saved_danger_that_nobody_assesses_rings_for_the_lines_own_110_after_ten
     assert night.at(3600) == []
 
 
+@pytest.mark.parametrize(("leapt", "back"), [(600, 0), (0, -3600)])
+def test_a_clock_that_comes_back_puts_no_ring_off(leapt: float, back: float) -> None:
+    night = Night()
+    night.at(leapt, OPENED, saved(1))
+    night.at(back, opened(POLICE))
+    assert night.due_in() == back + 20
+
+
 def test_an_escalation_by_hand_that_nobody_orders_rings_for_the_desks_it_asked_for() -> None:
     night = Night()
     night.at(0, Escalate(**HEADING, by="1001", desks=("110", "120")))

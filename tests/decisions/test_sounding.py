@@ -263,3 +263,10 @@ def test_what_rings_is_always_told_again_and_what_does_not_ring_is_not_told(
         until = due or night.now
         night.at((until - NIGHT).total_seconds() - 0.001)
         assert len(night.rings) == before
+
+
+def test_a_clock_that_comes_back_puts_no_ring_outside_off() -> None:
+    night = Night().ordered()
+    before = len(night.at(600))
+    night.at(40, accepted(AMBULANCE))
+    assert [second for second, _ in night.at(105)[before:]] == [70, 100]

@@ -113,3 +113,19 @@ async def test_a_deadline_set_after_a_jump_back_is_as_long_as_any_and_survives_t
         await add(client, case, 1, "one")
         back = timedelta()
         await fired_once(client, case, within=2)
+
+
+async def test_a_moment_that_comes_again_because_the_clock_went_back_fires_again(
+    settings: Settings, client: httpx.AsyncClient
+) -> None:
+    case, stands_still = uuid4(), clock.now()
+    async with running(build, settings, lambda: stands_still):
+        await alive(client)
+        await add(client, case, 1, "one")
+        await fired_once(client, case, within=2)
+        await add(client, case, 1, "two")
+
+        async def again() -> bool:
+            return await waited(client, case) == 2
+
+        await until(again, 2)
