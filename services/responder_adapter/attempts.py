@@ -11,8 +11,15 @@ LONGEST_WAIT = 10.0
 
 JITTER = 0.2
 
-PRESUMED_DEAD = timedelta(seconds=4.6)
-"""A POST leaves within 0.5 s and ends within 4 s; an attempt without an outcome after that died with its process."""
+LEAVES_WITHIN = 0.5
+"""Seconds after its commit within which an attempt may still leave. A later one has failed: the next is more certain
+to be the newest there is."""
+
+ENDS_WITHIN = 3.5
+"""Seconds a POST may take in all. With the wait of a dead one's successor it leaves room for five seconds in all."""
+
+PRESUMED_DEAD = timedelta(seconds=LEAVES_WITHIN + ENDS_WITHIN + 0.1)
+"""An attempt that has no outcome by then died with its process."""
 
 NO_OUTCOME = "no_outcome"
 

@@ -15,7 +15,7 @@ from opentelemetry import trace as otel
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 from services.responder_adapter import payload
-from services.responder_adapter.attempts import LATE
+from services.responder_adapter.attempts import LATE, LEAVES_WITHIN
 from services.responder_adapter.callout import AttemptAnswered, AttemptFailed, CancelAnswered, entry
 from services.responder_adapter.gateways import Answer, Silence
 from services.responder_adapter.gateways.webhook import MOST_AT_ONCE, Webhook, connected
@@ -32,10 +32,6 @@ from shared.kernel.keeper import NAMES, Cause, Keeper
 from shared.kernel.platform import Transport
 from shared.kernel.signature import BadSecret, sign
 from shared.kernel.vault import Vault
-
-FRESH = 0.5
-"""Seconds after its commit within which an attempt may still leave. A later one has failed: the next is more certain
-to be the newest there is."""
 
 LEARN_AGAIN, LEARN_AGAIN_AT_MOST = 0.1, 2.0
 
@@ -161,7 +157,7 @@ class Lane:
             return None
         if attempt.callout.key in self._busy:  # a wish to cancel never overtakes the order it speaks of
             return Silence("busy")
-        if asyncio.get_running_loop().time() - attempt.committed > FRESH:
+        if asyncio.get_running_loop().time() - attempt.committed > LEAVES_WITHIN:
             return Silence(LATE)
         return await self._post(attempt, message, wire)
 

@@ -61,10 +61,13 @@ local function learn(keys, args)
   return reply
 end
 
--- lease: hold or renew a name for a while. KEYS lease; ARGV who, milliseconds. Reply 1 if it is ours now.
+-- lease: hold or renew a name for a while. KEYS lease; ARGV who, milliseconds, then, of a process just started whose
+-- name nobody shares, what all its lives are called before the hyphen and the twelve characters of each: an earlier
+-- one is dead. Reply 1 if it is ours now.
 local function lease(keys, args)
   local holder = redis.call('GET', keys[1])
-  if holder and holder ~= args[1] then
+  local earlier = args[3] and holder and #holder == #args[3] + 13 and string.find(holder, args[3] .. '-', 1, true) == 1
+  if holder and holder ~= args[1] and not earlier then
     return 0
   end
   redis.call('SET', keys[1], args[1], 'PX', args[2])

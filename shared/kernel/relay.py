@@ -45,9 +45,9 @@ async def at_once(_: Row) -> None:
 class Relay:
     """Sends one service's committed events."""
 
-    def __init__(self, service: str, instance: str, bus: Bus, tags: Iterable[str]) -> None:
+    def __init__(self, service: str, life: str, bus: Bus, tags: Iterable[str], instance: str | None = None) -> None:
         self._service = service
-        self._instance = instance
+        self._life, self._instance = life, instance
         self._bus = bus
         self._shards = {tag: Shard(tag, self._service) for tag in tags}
         self._rows: deque[tuple[Shard, bytes, Row]] = deque()
@@ -241,10 +241,12 @@ class Relay:
             await let_go(old)
 
     async def _keep_leases(self, store: Store) -> None:
+        us: tuple[str | int, ...] = (self._life, int(LEASE * 1000))
+        called = us if self._instance is None else (*us, self._instance)
         while True:
-            us = (self._instance, int(LEASE * 1000))
             try:
-                held = await store.ask_all([("FCALL", "lease", 1, s.lease, *us) for s in self._shards.values()])
+                held = await store.ask_all([("FCALL", "lease", 1, s.lease, *called) for s in self._shards.values()])
+                called = us
             except Unavailable:
                 held = [0] * len(self._shards)
             for shard, ours in zip(list(self._shards.values()), held, strict=False):

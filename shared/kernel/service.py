@@ -180,12 +180,8 @@ def assemble(
     """A service and everything around it, not yet running."""
     name = build.__module__.split(".")[-2]
     bus = platform.bus(settings.kafka, settings.instance)
-    relay = Relay(
-        name,
-        f"{settings.instance or name}-{uuid4().hex[:12]}",
-        bus,
-        sorted({shard_of(city) for city in settings.packs}),
-    )
+    life = f"{settings.instance or name}-{uuid4().hex[:12]}"
+    relay = Relay(name, life, bus, sorted({shard_of(city) for city in settings.packs}), settings.instance)
     token = settings.peer_token.get_secret_value()
     peers = [Peer(peer, url, token) for peer, url in settings.doors.items() if settings.hedge]
     hedge = Hedge(peers, relay, platform.transport)

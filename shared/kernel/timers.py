@@ -90,7 +90,7 @@ class Timers:
         if not tags or not self._keepers:
             return
         keeper = next(iter(self._keepers.values()))
-        until = round(self._now().timestamp() * 1000)
+        until = round((self._now().timestamp() + POLL) * 1000)
         commands: list[tuple[str | int | float | bytes, ...]] = [
             ("ZRANGEBYSCORE", keeper.due_name(tag), 0, until, "WITHSCORES", "LIMIT", 0, AT_ONCE) for tag in tags
         ]
@@ -101,7 +101,14 @@ class Timers:
         for member, score in (pair for reply in replies for pair in zip(reply[::2], reply[1::2], strict=True)):
             name, home, city, instance = member.decode().split("|", 3)
             due = datetime.fromtimestamp(float(score) / 1000, UTC)
-            self._start(wakings, name, Address(instance, home), city, due)
+            self._find(wakings, name, Address(instance, home), city, due)
+
+    def _find(self, wakings: asyncio.TaskGroup, name: str, address: Address, city: str, due: datetime) -> None:
+        """Wake what is due by the wall clock; what another process set for before the next look, at its moment."""
+        if due <= self._now():
+            self._start(wakings, name, address, city, due)
+        elif (name, address) not in self._due and name in self._keepers:
+            self.wake(self._keepers[name], address, city, due)
 
     def _start(self, wakings: asyncio.TaskGroup, name: str, address: Address, city: str, due: datetime) -> None:
         if (name, address) not in self._waking and name in self._keepers:
@@ -118,6 +125,8 @@ class Timers:
                 learned = await keeper.learn(message, Cause(uuid5(NAMES, f"{name}|{learned.version}")))
             if _stands(keeper, learned, due):
                 await self._ignored(keeper, address, city)
+            elif self._due.get((keeper.machine.name, address)) == due:  # another process had woken it before us
+                del self._due[keeper.machine.name, address]
         except Unavailable:
             again = asyncio.get_running_loop().time() + POLL
             self._push(again, keeper.machine.name, address, city, due)

@@ -146,6 +146,8 @@ def simulation(found: Found) -> Iterator[str]:
     failed = found["failed"]
     yield f"- seeds that did not hold: {', '.join(map(str, failed[:20])) or 'none'}\n"
     if planted := found.get("planted"):
+        hunted = f"hunted in {found['planted_seconds']:.0f} s"
+        yield f"{len(planted)} bugs, each planted into a product of its own, {hunted}:\n"
         yield "| planted bug | caught by seed |"
         yield "|---|---|"
         yield from (f"| {name} | {'**not caught**' if seed is None else seed} |" for name, seed in planted.items())
@@ -170,10 +172,14 @@ def machine() -> str:
 
 
 def revision() -> str:
-    said = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return said.stdout.strip() or "unknown"
+    """The commit, and whether anything but the page itself differs from it."""
+    head = _git("rev-parse", "--short", "HEAD").stdout.strip() or "unknown"
+    page = str(PAGE.relative_to(ROOT))
+    return head + ("-dirty" if _git("diff", "--quiet", "HEAD", "--", ".", f":!{page}").returncode else "")
+
+
+def _git(*asked: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *asked], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 if __name__ == "__main__":

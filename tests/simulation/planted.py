@@ -200,7 +200,10 @@ BUGS = (
     Bug(
         "no fence",
         "a late attempt leaves whatever came before it",
-        ((sender.Lane, "_fenced_off", lambda _: lambda self, attempt: False), (sender, "FRESH", lambda _: 60.0)),
+        (
+            (sender.Lane, "_fenced_off", lambda _: lambda self, attempt: False),
+            (sender, "LEAVES_WITHIN", lambda _: 60.0),
+        ),
     ),
     Bug("key per attempt", "each attempt has a key of its own", ((Webhook, "_request", one_key_an_attempt),)),
     Bug("lost timer", "a deadline lives in memory only", ((Timers, "_look", lambda _: blind),)),

@@ -232,7 +232,9 @@ class Valkey:
         return [b"OK", *(self._xadd(keys[1], b"*", b"t", t, b"k", k, b"h", h, b"v", v) for t, k, h, v in rows)]
 
     def _lease(self, keys: tuple[bytes, ...], args: tuple[bytes, ...]) -> int:
-        if self._get(keys[0]) not in {None, args[0]}:
+        holder = self._get(keys[0])
+        earlier = holder is not None and args[2:] == (holder[:-13],) and holder[-13:-12] == b"-"
+        if holder not in {None, args[0]} and not earlier:
             return 0
         self._set(keys[0], args[0], b"PX", args[1])
         return 1

@@ -28,6 +28,7 @@ def whole(seeds: Sequence[int]) -> Result:
     failed = [one for one in played if one["findings"]]
     for one in failed:
         say(f"seed {one['seed']}: {'; '.join(one['findings'][:3])}   → make simulate SEED={one['seed']}\n")
+    seconds = time.monotonic() - began
     figures = [one["figures"] for one in played]
     bugs = {bug.name: bug.words for bug in BUGS}
     caught = teeth(list(bugs))
@@ -38,7 +39,8 @@ def whole(seeds: Sequence[int]) -> Result:
         "seeds": len(played),
         "planted": caught,
         "failed": [one["seed"] for one in failed],
-        "seconds": round(time.monotonic() - began, 1),
+        "seconds": round(seconds, 1),
+        "planted_seconds": round(time.monotonic() - began - seconds, 1),
         "cpu_seconds": round(sum(one["cpu"] for one in played), 1),
         **{name: sum(each[name] for each in figures) for name in ADDED},
         **{name: max((each[name] for each in figures if each[name] is not None), default=None) for name in SLOWEST},

@@ -21,7 +21,7 @@ from opentelemetry import trace as otel
 from opentelemetry.trace import SpanKind, StatusCode
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from services.responder_adapter.attempts import NOT_RECEIVED
+from services.responder_adapter.attempts import ENDS_WITHIN, NOT_RECEIVED
 from services.responder_adapter.gateways import Answer, Silence
 from services.responder_adapter.payload import CANCEL, STATUS
 from shared.contract.city import WebhookWire
@@ -30,7 +30,6 @@ from shared.kernel import trace
 from shared.kernel.platform import Transport
 from shared.kernel.signature import sign
 
-TOTAL = 4.0
 TIMEOUTS = {"connect": 1.0, "read": 3.0, "write": 3.0, "pool": 0.5}
 MOST_AT_ONCE = 20
 MOST_BYTES = 65_536
@@ -91,7 +90,7 @@ class Webhook:
     transport: httpx.AsyncBaseTransport
 
     async def send(self, message: Mapping[str, Any], now: datetime) -> Answer | Silence:
-        """POST `message` once; at most 4 s. Never raises for what a desk or a network does."""
+        """POST `message` once; at most 3.5 s. Never raises for what a desk or a network does."""
         span_attributes: dict[str, str | int] = {
             "http.request.method": "POST",
             "server.address": self.url.host,
@@ -128,7 +127,7 @@ class Webhook:
 
     async def _post(self, request: httpx.Request) -> Answer | Silence:
         try:
-            async with asyncio.timeout(TOTAL):
+            async with asyncio.timeout(ENDS_WITHIN):
                 response = await self.transport.handle_async_request(request)
                 try:
                     return await _understood(response)

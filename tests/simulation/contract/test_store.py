@@ -107,6 +107,16 @@ async def test_a_lease_is_one_holders_until_it_ends(kept: Kept) -> None:
     assert [await holds("b"), await holds("a")] == [1, 0]
 
 
+async def test_a_lease_of_an_earlier_life_is_taken_over_by_whoever_says_so_and_by_nobody_else(kept: Kept) -> None:
+    async def holds(who: str, *called: str) -> int:
+        held: int = await kept.store.ask("FCALL", "lease", 1, "{s01}:x:lease", who, 60_000, *called)
+        return held
+
+    assert await holds("1-" + "a" * 12, "1") == 1
+    assert [await holds("2-" + "b" * 12, "2"), await holds("1-1-" + "b" * 12, "1-1")] == [0, 0]
+    assert [await holds("1-" + "b" * 12), await holds("1-" + "c" * 12, "1"), await holds("1-" + "a" * 12)] == [0, 1, 0]
+
+
 async def test_an_instance_is_restored_only_where_there_is_none(kept: Kept) -> None:
     told = (*NAMES[:1], NAMES[2], NAMES[3], 4, b"{}", 0, "a", "m|1|1|a", 5000, 7, "p", "c1", "c2")
     assert [await kept.store.ask("FCALL", "restore", 3, *told) for _ in range(2)] == [1, 0]
