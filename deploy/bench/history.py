@@ -17,7 +17,8 @@ from shared.contract.callouts import CallOutTaken
 from shared.contract.calls import CallEnding, FollowUp, ScreeningRecorded
 from shared.contract.event import Event, Message
 from shared.contract.terms import Confidence, Place, Rung
-from shared.kernel.keeper import NAMES, Address, Keeper, Machine
+from shared.kernel.keeper import NAMES, Keeper
+from shared.kernel.machine import Address, Machine
 from shared.kernel.rebuild import Keyless, Roll
 from shared.kernel.settings import Settings
 from shared.kernel.store import Store

@@ -185,6 +185,7 @@ def conclude(reports: Reports, *, check: bool) -> None:
         console.print("Redis holds exactly what the log tells." if same else f"They differ. {running}")
         return
     console.print(
-        "What had been committed but not yet relayed when the store was lost is in no log, and cannot be known here. "
+        "What had been committed but not yet relayed when the store was lost is in no log, and cannot be known here; "
+        "services that run now hear the last seconds before it again. "
         "How much that can be: `outbox_waits_s` at /health/ready of each service just before (0 means under 2 s)."
     )

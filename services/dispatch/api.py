@@ -22,7 +22,8 @@ from services.dispatch.view import IncidentSummary, IncidentView, summary, view
 from shared.contract.event import Command
 from shared.contract.terms import Code
 from shared.kernel import web
-from shared.kernel.keeper import Address, Cause, Keeper
+from shared.kernel.keeper import Cause, Keeper
+from shared.kernel.machine import Address
 from shared.kernel.service import Kit
 from shared.kernel.web import Actor, Asked
 

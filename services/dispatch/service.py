@@ -24,7 +24,7 @@ from shared.contract.incidents import (
     PlaceMoved,
 )
 from shared.contract.risk import RiskAssessed
-from shared.kernel.keeper import Machine
+from shared.kernel.machine import Machine
 from shared.kernel.service import Kit, Service
 
 

@@ -24,7 +24,8 @@ from shared.contract.event import Command
 from shared.contract.instruments import check, dangerous
 from shared.contract.terms import Brief, Place, desk_kind
 from shared.kernel import web
-from shared.kernel.keeper import Address, Cause
+from shared.kernel.keeper import Cause
+from shared.kernel.machine import Address
 
 Seal = Callable[[str, Any], Awaitable[str]]
 """Gives a field of the case as ciphertext. Raises Unavailable where the case's key cannot be fetched."""

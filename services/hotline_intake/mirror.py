@@ -13,7 +13,8 @@ from services.hotline_intake.alarm import RingNow
 from services.hotline_intake.call import Call
 from shared.contract.event import Command, DeadlinePassed, Event, Message
 from shared.kernel.errors import Unavailable
-from shared.kernel.keeper import Address, Cause, Keeper, Learned, by_case
+from shared.kernel.keeper import Cause, Keeper, Learned
+from shared.kernel.machine import Address, by_case
 from shared.kernel.standing import Seen, Standing
 
 SILENT_AFTER = 3.0

@@ -16,7 +16,8 @@ from shared.contract.city import City
 from shared.contract.event import Command
 from shared.kernel import web
 from shared.kernel.clock import now
-from shared.kernel.keeper import Address, Cause, Keeper
+from shared.kernel.keeper import Cause, Keeper
+from shared.kernel.machine import Address
 from shared.kernel.service import Kit
 from shared.kernel.vault import Unreadable
 

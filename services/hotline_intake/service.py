@@ -44,7 +44,8 @@ from shared.contract.city import Cities
 from shared.contract.event import Event
 from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered, IncidentOpened, IncidentRaised
 from shared.contract.risk import RiskAssessed
-from shared.kernel.keeper import Cause, Effect, Machine, by_case
+from shared.kernel.keeper import Cause, Effect
+from shared.kernel.machine import Machine, by_case
 from shared.kernel.service import Kit, Service
 
 

@@ -14,7 +14,8 @@ from services.responder_adapter.callout import ReportRung, entry
 from services.responder_adapter.sheet import CallOut
 from shared.contract.event import Rejected
 from shared.contract.terms import Code, RefNo, Rung, callout_key
-from shared.kernel.keeper import NAMES, Address, Cause, Keeper
+from shared.kernel.keeper import NAMES, Cause, Keeper
+from shared.kernel.machine import Address
 from shared.kernel.service import Kit
 from shared.kernel.signature import Unsigned, verify
 from shared.kernel.web import NotFound, Unauthorised

@@ -8,7 +8,7 @@ from services.responder_adapter.sheet import CallOut, evolve
 from shared.contract.city import Cities
 from shared.contract.event import Message
 from shared.contract.terms import callout_key, desk_city
-from shared.kernel.keeper import Address, Machine
+from shared.kernel.machine import Address, Machine
 
 
 def machine(cities: Cities) -> Machine[CallOut]:

@@ -10,7 +10,8 @@ from services.risk_assessment.assessment import Assessment, Rated
 from services.risk_assessment.scale import RULES, TIER_WORDS
 from shared.contract.terms import Tier
 from shared.kernel import web
-from shared.kernel.keeper import Address, Keeper
+from shared.kernel.keeper import Keeper
+from shared.kernel.machine import Address
 from shared.kernel.service import Kit
 from shared.kernel.web import Actor
 

@@ -7,7 +7,7 @@ from services.risk_assessment.assessment import Assessment, decide, evolve
 from services.risk_assessment.handlers import on_screening_recorded
 from shared.contract.calls import CallReceived, ScreeningRecorded
 from shared.contract.risk import RiskAssessed
-from shared.kernel.keeper import Machine
+from shared.kernel.machine import Machine
 from shared.kernel.service import Kit, Service
 
 

@@ -84,6 +84,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._walking: set[asyncio.Task[None]] = set()
         self._in_work = 0
         self._stopping = False
+        self._again: int | None = None
         self._idle = asyncio.Event()
         self._watchdog = Watchdog(group)
         self.joined = self.unreachable = False
@@ -111,6 +112,10 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         """Take nothing new, finish what is in work, commit, leave the group."""
         self._stopping = True
 
+    def hear_again(self, since: int) -> None:
+        """Hear once more what was said from that Unix millisecond on; what was learnt of it is known and passes."""
+        self._again = since
+
     async def on_partitions_revoked(self, revoked: Any) -> None:
         """Finish what was taken from them; offsets not committed by then are heard again elsewhere."""
         await self._drained()
@@ -130,6 +135,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         tasks = [lanes.create_task(work) for work in beside]
         try:
             while not self._stopping:
+                if self._again is not None:
+                    await self._go_back(kafka, self._again)
                 if self._in_work >= AT_ONCE:
                     kafka.pause(*kafka.assignment())
                 elif kafka.paused():
@@ -151,6 +158,15 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 if not self._in_work:
                     await self._suspects.left(kafka.assignment())
             await leave(kafka)
+
+    async def _go_back(self, kafka: Any, since: int) -> None:
+        with suppress(KafkaError, IllegalStateError):
+            found = await kafka.offsets_for_times(dict.fromkeys(kafka.assignment(), since))
+            for partition, then in found.items():
+                if then is not None and then.offset < await kafka.position(partition):
+                    kafka.seek(partition, then.offset)
+                    self._partitions.pop(partition, None)
+            self._again = None
 
     def _take(self, work: _Partition, records: list[Any], lanes: asyncio.TaskGroup) -> None:
         for record in records:

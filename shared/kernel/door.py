@@ -63,10 +63,11 @@ async def _learn(hearing: Hearing, batch: list[Structured]) -> _Outcome:
     ends = await asyncio.gather(
         *(_learn_case(hearing, events, outcome) for events in cases.values()), return_exceptions=True
     )
+    silences = [failure for failure in ends if isinstance(failure, Unavailable)]
+    if silences:
+        log.warning("waiting", at=EVENTS, cases=len(silences), error=str(silences[0]))
     for failure in ends:
-        if isinstance(failure, Unavailable):
-            log.warning("waiting", at=EVENTS, error=str(failure))
-        elif failure is not None:
+        if failure is not None and failure not in silences:
             log.error("event_not_learnt", at=places(failure))
     return outcome
 

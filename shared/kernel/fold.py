@@ -9,7 +9,8 @@ from typing import Any, Generic, TypeVar
 from uuid import uuid5
 
 from shared.contract.event import Event
-from shared.kernel.keeper import NAMES, Address, Machine
+from shared.kernel.keeper import NAMES
+from shared.kernel.machine import Address, Machine
 
 S = TypeVar("S")
 

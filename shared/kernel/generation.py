@@ -14,16 +14,24 @@ from shared.kernel.store import GENERATION, Store
 LOOK_EVERY = 0.5
 """Seconds; cases that begin between the loss and the next look are refused like those from before it."""
 
+HEARD_AGAIN = 30_000
+"""Milliseconds before the loss from which on everything is heard again once the store is rebuilt: what a service had
+learnt and not yet said is in no log. Rows wait for Kafka for milliseconds, and for seconds where it falls silent."""
+
 log = structlog.get_logger()
 
 
 class Generation:
-    """What one process has seen of its store. `forget` is told when the store has become another."""
+    """What one process has seen of its store. `forget` is told when the store has become another, and `hear_again`
+    from which Unix millisecond on."""
 
-    def __init__(self, store: Store, now: Callable[[], datetime], forget: Callable[[], None]) -> None:
+    def __init__(
+        self, store: Store, now: Callable[[], datetime], forget: Callable[[], None], hear_again: Callable[[int], None]
+    ) -> None:
         self._store = store
         self._now = now
         self._forget = forget
+        self._hear_again = hear_again
         self._known: bytes | None = None
 
     async def run(self) -> None:
@@ -52,4 +60,5 @@ class Generation:
         if self._known not in {None, generation} or self._store.lost_at is not None:
             log.warning("store_rebuilt", signal="warning", generation=generation.decode())
             self._forget()
-        self._known, self._store.lost_at = generation, None
+            self._hear_again((self._store.lost_at or milliseconds(self._now())) - HEARD_AGAIN)
+        self._known, self._store.lost_at, self._store.epoch = generation, None, int(generation)

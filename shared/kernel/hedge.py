@@ -65,11 +65,13 @@ class Doubt:
 
 @dataclass(eq=False)
 class _Way:
-    """To one door: how far each outbox was read for it, and what of that it has yet to learn."""
+    """To one door: how far each outbox was read for it, what of that it has yet to learn, and until when not to tell it
+    again of a case that it could not learn of."""
 
     peer: Peer
     read: dict[str, bytes] = field(default_factory=dict)
     waiting: list[Row] = field(default_factory=list)
+    put_off: dict[str, float] = field(default_factory=dict)
     urgent: list[Row] = field(default_factory=list)
     fresh: asyncio.Event = field(default_factory=asyncio.Event)
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
@@ -239,10 +241,11 @@ class Hedge:
 
     async def _tell(self, way: _Way, client: httpx.AsyncClient) -> None:
         """One go through all that waits for a door. What it does not learn holds back the rest of its case."""
-        held = set(self._pressing)
-        while rows := [row for row in way.waiting if row.key not in held]:
+        now = asyncio.get_running_loop().time()
+        way.put_off = {case: until for case, until in way.put_off.items() if until > now}
+        while rows := [row for row in way.waiting if row.key not in self._pressing and row.key not in way.put_off]:
             told, done = await way.peer.tell(client, rows, self._doubt.age)
-            held |= {row.key for row in told if row.headers["ce_id"] not in done}
+            way.put_off |= {row.key: now + LOOK for row in told if row.headers["ce_id"] not in done}
             way.waiting = [row for row in way.waiting if row.headers["ce_id"] not in done]
 
 

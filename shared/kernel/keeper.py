@@ -15,6 +15,7 @@ from shared.contract.event import Command, DeadlinePassed, Event, Message, Rejec
 from shared.kernel import cloudevent, trace
 from shared.kernel.clock import milliseconds
 from shared.kernel.errors import Unavailable
+from shared.kernel.machine import Address, Machine
 from shared.kernel.shards import shard_of
 from shared.kernel.store import GENERATION, Commit, Row, Store
 from shared.kernel.vault import Vault, key_name, key_row
@@ -32,39 +33,12 @@ REMEMBERED = 20_000
 
 
 @dataclass(frozen=True)
-class Address:
-    """Which instance of a machine, and the city whose shard keeps it."""
-
-    instance: str
-    home: str
-
-
-def by_case(message: Message) -> Address:
-    """One instance a case, kept where the line's city is."""
-    return Address(str(message.case), message.city)
-
-
-@dataclass(frozen=True)
 class Cause:
     """Why a message is learnt; a cause applied before changes nothing. `fingerprint` tells a new body under its id."""
 
     id: UUID
     fingerprint: str = ""
     drill: bool = False
-
-
-@dataclass(frozen=True)
-class Machine(Generic[S]):
-    """A thing with a life: pure decisions, state = fold of its events. `recover`: what it learns after a rebuild."""
-
-    name: str
-    blank: S
-    decide: Callable[[S, Message, datetime], tuple[Event, ...]]
-    evolve: Callable[[S, Event], S]
-    deadline: Callable[[S], datetime | None]
-    listed: Callable[[S], bool]
-    address: Callable[[Message], Address] = by_case
-    recover: Callable[[S, int], Command | None] = lambda _, __: None
 
 
 @dataclass(frozen=True)
@@ -170,7 +144,7 @@ class Keeper(Generic[S]):
     async def _decide(self, address: Address, message: Message, cause: Cause, kept: _Kept[S]) -> Learned[S] | _Kept[S]:
         """Decide on what is kept and commit; what the store has instead, if that is newer."""
         try:
-            events = self.machine.decide(kept.state, message, self._moment(message))
+            events = self._decided(address, kept, message)
         except Rejected:
             fresh, fingerprint = await self._fetch(address, cause)
             if fingerprint is not None:
@@ -285,9 +259,15 @@ class Keeper(Generic[S]):
             raise KeyReused
         return Learned(kept.state, (), True, kept.drill, kept.version)
 
-    def _moment(self, message: Message) -> datetime:
+    def _decided(self, address: Address, kept: _Kept[S], message: Message) -> tuple[Event, ...]:
         now = self.now()
-        return max(now, message.due) if isinstance(message, DeadlinePassed) else now
+        if isinstance(message, DeadlinePassed):
+            return self.machine.decide(kept.state, message, max(now, message.due))
+        if not kept.version and isinstance(message, Event):
+            self.store.vouch(address.instance)
+            if message.at.timestamp() < self.store.epoch:
+                return self.machine.begin_again(message, now, self.store.epoch)
+        return self.machine.decide(kept.state, message, now)
 
     def name(self, home: str, instance: str) -> str:
         """The store's name for an instance, or for the list `listed` of a city."""

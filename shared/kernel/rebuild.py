@@ -14,7 +14,8 @@ from shared.contract.event import Event
 from shared.kernel import clock
 from shared.kernel.clock import milliseconds
 from shared.kernel.fold import Life, Said, lives
-from shared.kernel.keeper import NAMES, UNREAD, Cause, Effect, Keeper, Machine
+from shared.kernel.keeper import NAMES, UNREAD, Cause, Effect, Keeper
+from shared.kernel.machine import Machine
 from shared.kernel.projection import Digest, Kept
 from shared.kernel.record import header, reading, records
 from shared.kernel.service import Build, Kit

@@ -23,10 +23,8 @@ from shared.kernel.outbox import Shard, place
 from shared.kernel.store import Row, Store
 from shared.kernel.vault import KEYS_TOPIC
 
-LEASE = 3.0
-SWEEP = 1.0
-ACKNOWLEDGED_WITHIN = 10.0
-SENT_WITHIN = 5.0
+LEASE, SWEEP = 3.0, 1.0
+ACKNOWLEDGED_WITHIN, SENT_WITHIN = 10.0, 5.0
 DELETE_EVERY = 0.05
 """Seconds."""
 

@@ -27,7 +27,8 @@ from shared.kernel.errors import Unavailable, places
 from shared.kernel.generation import Generation
 from shared.kernel.hearing import Handler, Hearing
 from shared.kernel.hedge import Hedge
-from shared.kernel.keeper import Effect, Keeper, Machine
+from shared.kernel.keeper import Effect, Keeper
+from shared.kernel.machine import Machine
 from shared.kernel.peer import Peer
 from shared.kernel.platform import Platform
 from shared.kernel.relay import LEASE, Relay
@@ -201,7 +202,12 @@ def assemble(
     heard = {event.topic for event in (*service.consumes, *service.follows)}
     topics = {*heard, *(f"{topic}.dlq" for topic in heard), *(event.topic for event in service.emits), KEYS_TOPIC}
     verifier = Verifier(bus, topics, relay.gate)
-    generation = Generation(store, now, timers.forget)
+
+    def hear_again(since: int) -> None:
+        for consumer in consumers:
+            consumer.hear_again(since)
+
+    generation = Generation(store, now, timers.forget, hear_again)
     process = Process(service, settings, store, relay, consumers, timers, verifier, hedge, generation)
     app = web.application(name, settings.api_token.get_secret_value(), process.ready)
     hearing = Hearing({**service.follows, **service.consumes})

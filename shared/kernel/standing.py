@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from shared.kernel.keeper import Address, Keeper
+from shared.kernel.keeper import Keeper
+from shared.kernel.machine import Address
 from shared.kernel.shards import shard_of
 
 S = TypeVar("S")

@@ -134,7 +134,10 @@ class _Lane:
 
 
 class Store:
-    """Reads, leases and commits. Every method raises Unavailable when the store does not answer."""
+    """Reads, leases and commits. Every method raises Unavailable when the store does not answer.
+
+    `lost_at`, in Unix milliseconds, while it lacks what was known; `epoch`, in Unix seconds, when it was rebuilt last.
+    """
 
     def __init__(self, url: str, committed: Committed) -> None:
         pool = ConnectionPool.from_url(
@@ -146,6 +149,7 @@ class Store:
         self._source = files("shared.kernel").joinpath("functions.lua").read_text()
         self.answered_at = 0.0
         self.lost_at: int | None = None
+        self.epoch = 0
 
     async def ask(self, *command: str | int | float | bytes) -> Any:
         """One command outside the commit order."""

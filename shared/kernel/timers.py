@@ -13,7 +13,8 @@ import structlog
 from shared.contract.event import DeadlinePassed
 from shared.kernel.clock import milliseconds
 from shared.kernel.errors import Unavailable
-from shared.kernel.keeper import NAMES, Address, Cause, Keeper, Learned
+from shared.kernel.keeper import NAMES, Cause, Keeper, Learned
+from shared.kernel.machine import Address
 from shared.kernel.shards import shard_of
 from shared.kernel.store import Store
 

@@ -44,7 +44,7 @@ from shared.contract.city import Cities, City, DeskEntry, OnCall, WebhookWire
 from shared.contract.event import DeadlinePassed, Event, Message, Rejected
 from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered, Purpose
 from shared.contract.terms import ENDED, LADDER, Brief, Rung, Situation, Tier, callout_key
-from shared.kernel.keeper import Address
+from shared.kernel.machine import Address
 
 CASE = UUID("0197a000-0000-7000-8000-000000000001")
 LINE = "140700"

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import reduce
 
 import pytest
 
 from services.responder_adapter.attempts import NOT_RECEIVED
+from services.responder_adapter.keeping import machine
 from services.responder_adapter.recovery import RecoverCallOut, wish
 from services.responder_adapter.sheet import TOKENS
 from services.responder_adapter.status import Status
@@ -16,6 +18,7 @@ from shared.contract.callouts import (
     CallOutRecovered,
     CallOutReleased,
     CallOutRetried,
+    CallOutTaken,
     CallOutUncertain,
 )
 from shared.contract.city import City
@@ -57,6 +60,23 @@ def test_a_desk_that_has_it_is_sent_nothing_more() -> None:
     said = history.learns(history.answered(Rung.ACCEPTED, event_no="E-7"))
     assert kinds(said) == [CallOutAccepted]
     assert (history.state.status, history.state.asking, history.state.next_at) == (Status.AT_DESK, False, None)
+
+
+@pytest.mark.parametrize(
+    ("says_status", "more"), [(True, (CallOutRecovered,)), (False, (CallOutRecovered, CallOutUncertain))]
+)
+def test_an_order_from_before_the_rebuild_of_which_nothing_is_known_is_in_doubt_from_its_first_event(
+    says_status: bool, more: tuple[type[Event], ...]
+) -> None:
+    history = asked() if says_status else History()
+    fresh = History(cities=history.cities)
+    order = fresh.order()
+    begun = machine(fresh.cities).begin_again(order, fresh.now, EPOCH)
+    assert kinds(begun) == [CallOutTaken, *more]
+    fresh.state = reduce(machine(fresh.cities).evolve, begun, fresh.state)
+    assert not fresh.state.sends(fresh.state.token)
+    if says_status:
+        assert kinds(fresh.waits())[-1] is CallOutInquired
 
 
 def test_a_desk_that_knows_nothing_of_it_is_sent_it_at_once_under_the_same_key() -> None:

@@ -5,7 +5,9 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aiokafka.errors import KafkaError
 from redis.asyncio import Redis
@@ -14,8 +16,16 @@ from redis.exceptions import RedisError
 from deploy.local.system import SERVICES
 from shared.kernel.bus import Bus
 from shared.kernel.consumer import FOLLOWS
+from shared.kernel.record import reading
 
 LOOK_EVERY = 0.5
+HOP_WITHIN = 20.0
+"""Seconds; then it is looked at anew."""
+
+HOPS = 4
+"""From intake over risk and dispatch to the adapter: so often does what waited become something that waits."""
+
+HEARD = ("hotline.calls", "risk.assessments", "dispatch.incidents", "responder.callouts")
 GROUPS = tuple(name + suffix for name in SERVICES for suffix in ("", FOLLOWS))
 
 
@@ -53,38 +63,49 @@ async def jingyi(state: Path, kafka: str, *words: str) -> tuple[int, str]:
     return process.returncode or 0, said.decode(errors="replace")
 
 
-async def drained(redis_url: str, kafka: str) -> bool:
-    """Whether the outboxes are empty and every group has committed everything."""
-    with suppress(RedisError, KafkaError, OSError, TimeoutError):
-        async with asyncio.timeout(10):
-            return await waiting(redis_url) == 0 and await behind(kafka) == 0
-    return False
+@dataclass
+class Draining:
+    """Whether what lay there is worked off: each hop's outboxes as they stand, then what Kafka has by then.
+
+    What comes in meanwhile, and deadlines never rest, is not waited for.
+    """
+
+    redis_url: str
+    kafka: str
+    hops: int = HOPS
+
+    async def over(self) -> bool:
+        """Look at one hop after the other."""
+        with suppress(RedisError, KafkaError, OSError, TimeoutError):
+            while self.hops:
+                async with asyncio.timeout(HOP_WITHIN):
+                    await self._sent()
+                    await self._heard()
+                self.hops -= 1
+        return not self.hops
+
+    async def _sent(self) -> None:
+        redis: Any = Redis.from_url(self.redis_url, socket_timeout=3)
+        try:
+            outboxes = [key async for key in redis.scan_iter(match="*:outbox", count=10_000)]
+            newest = [(key, row[0]) for key in outboxes for row in await redis.xrevrange(key, count=1)]
+            for key, last in newest:
+                while await redis.xrange(key, max=last, count=1):
+                    await asyncio.sleep(LOOK_EVERY)
+        finally:
+            await redis.aclose()
+
+    async def _heard(self) -> None:
+        async with reading(Bus(self.kafka), *HEARD) as (_, ends):
+            admin = Bus(self.kafka).admin()
+        await admin.start()
+        try:
+            while any([await _behind(admin, group, ends) for group in GROUPS]):
+                await asyncio.sleep(LOOK_EVERY)
+        finally:
+            await admin.close()
 
 
-async def waiting(redis_url: str) -> int:
-    """Rows in all outboxes."""
-    redis = Redis.from_url(redis_url, socket_timeout=3)
-    try:
-        outboxes = [key async for key in redis.scan_iter(match="*:outbox", count=10_000)]
-        return sum([int(await redis.xlen(key)) for key in outboxes])
-    finally:
-        await redis.aclose()
-
-
-async def behind(kafka: str) -> int:
-    """Records that some group has not committed yet."""
-    bus = Bus(kafka)
-    admin = bus.admin()
-    await admin.start()
-    try:
-        committed = [await admin.list_consumer_group_offsets(group) for group in GROUPS]
-    finally:
-        await admin.close()
-    wanted = {partition for offsets in committed for partition in offsets}
-    reader = bus.reader(*sorted({partition.topic for partition in wanted}))
-    await reader.start()
-    try:
-        ends = await reader.end_offsets(list(wanted))
-    finally:
-        await reader.stop()
-    return sum(max(0, ends[p] - at.offset) for offsets in committed for p, at in offsets.items() if at.offset >= 0)
+async def _behind(admin: Any, group: str, ends: dict[Any, int]) -> bool:
+    committed = await admin.list_consumer_group_offsets(group)
+    return any(0 <= at.offset < ends.get(partition, 0) for partition, at in committed.items())

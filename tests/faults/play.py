@@ -107,9 +107,9 @@ async def probe(made: Stage, fault: Fault, log: Log, healed: float) -> None:
     """How long after healing the outboxes were empty and nobody was behind."""
     within = fault.bounds.drained
     if within is not None:
-        redis, kafka = made.running.redis_url, made.kafka
+        draining = healing.Draining(made.running.redis_url, made.kafka)
         since = asyncio.get_running_loop().time() - healed
-        took = await healing.seconds_until(lambda: healing.drained(redis, kafka), healed, max(within, since + 5))
+        took = await healing.seconds_until(draining.over, healed, max(within, since + 5))
         log.write("probe", probe="drained", took=took, asked=within)
 
 

@@ -15,7 +15,8 @@ from deploy.local.ports import free
 from shared.contract.event import DeadlinePassed
 from shared.kernel.clock import now
 from shared.kernel.errors import Unavailable
-from shared.kernel.keeper import Address, Cause, Keeper, KeyReused
+from shared.kernel.keeper import Cause, Keeper, KeyReused
+from shared.kernel.machine import Address
 from shared.kernel.service import running
 from shared.kernel.settings import Settings
 from shared.kernel.store import Row, Store

@@ -26,7 +26,22 @@ from shared.kernel.shards import shard_of
 from shared.kernel.store import GENERATION, Row, Store
 from shared.kernel.vault import Vault
 from tests.kernel.conftest import speaking
-from tests.kernel.scene import CITY, about, add, counted, give, header, mouth, ready, said, total, until, whole
+from tests.kernel.scene import (
+    CITY,
+    about,
+    add,
+    counted,
+    give,
+    header,
+    mouth,
+    once,
+    ready,
+    said,
+    total,
+    totals,
+    until,
+    whole,
+)
 from tests.kernel.tally.service import MACHINE, Add, Counted, Tally, Waited, build
 
 
@@ -251,3 +266,26 @@ async def test_over_an_emptied_store_no_old_life_begins_anew_and_new_ones_begin(
         await redis.set(GENERATION, 7)
         await ready(client)
         assert (await add(client, old, 1, "second")).json() == {"total": 6}
+
+
+async def test_what_was_learnt_and_not_yet_said_when_the_store_was_lost_is_heard_again_once(settings: Settings) -> None:
+    case, event, lease = uuid7(), str(uuid4()), f"{shard_of(CITY)}:tally:lease"
+    async with Redis.from_url(settings.redis_url) as redis, mouth(settings.kafka) as producer:
+        await redis.set(lease, "nobody-relays", px=60_000)
+        async with running(build, settings), speaking(settings) as client:
+            await ready(client)
+            await give(producer, case, 5, event)
+
+            async def learnt() -> bool:
+                return bool((await client.get(f"/cities/{CITY}/tallies/{case}")).json().get("total") == 5)
+
+            await until(learnt)
+            await asyncio.sleep(0.6)
+            await redis.flushdb()
+            await ready(client, "degraded")
+            await rebuilt(settings)
+            await redis.set(GENERATION, round(clock.now().timestamp()) + 1)
+            await until(learnt)
+            await give(producer, case, 5, event)
+            await give(producer, case, 1)
+            assert totals(once(await counted(settings.kafka, case, 6))) == [5, 6]

@@ -16,7 +16,7 @@ from shared.contract import callouts, calls, incidents, risk
 from shared.contract.event import Event
 from shared.kernel.clock import now
 from shared.kernel.hearing import Handler
-from shared.kernel.keeper import Machine
+from shared.kernel.machine import Machine
 from shared.kernel.service import Kit, Service
 from shared.kernel.settings import Settings
 from shared.kernel.store import Store

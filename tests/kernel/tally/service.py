@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.contract.event import Command, DeadlinePassed, Event, Message, Rejected
 from shared.kernel.errors import Malformed
-from shared.kernel.keeper import Address, Cause, Keeper, Machine
+from shared.kernel.keeper import Cause, Keeper
+from shared.kernel.machine import Address, Machine
 from shared.kernel.service import Kit, Service
 from shared.kernel.web import Actor, Asked
 
