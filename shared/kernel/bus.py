@@ -6,11 +6,13 @@ Sources of the figures: measurements on aiokafka 0.14 with Kafka 4.x (docs/decis
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, KafkaTimeoutError
+from aiokafka.conn import CloseReason
+from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 
 MAX_EVENT = 262_144
 """Bytes of the largest record, as the broker's message.max.bytes."""
@@ -40,7 +42,7 @@ class Bus:
 
     def producer(self) -> Any:
         """A producer that acknowledges only what every in-sync replica has, and notices a dead leader in seconds."""
-        return AIOKafkaProducer(
+        producer = AIOKafkaProducer(
             bootstrap_servers=self.brokers,
             acks="all",
             enable_idempotence=True,
@@ -50,6 +52,8 @@ class Bus:
             linger_ms=0,
             max_request_size=MAX_EVENT,
         )
+        bear_closing(producer.client)
+        return producer
 
     def consumer(self, group: str, *, patient: bool = False) -> Any:
         """A group member that commits by hand, starts at the beginning and fails over in seconds.
@@ -57,7 +61,7 @@ class Bus:
         A patient one fetches what gathered in `PATIENCE_MS`: a fetch costs both sides the same for one record or fifty.
         """
         gathering = {"fetch_min_bytes": MAX_EVENT, "fetch_max_wait_ms": PATIENCE_MS} if patient else {}
-        return AIOKafkaConsumer(
+        consumer = AIOKafkaConsumer(
             bootstrap_servers=self.brokers,
             group_id=group,
             group_instance_id=self.member,
@@ -74,11 +78,13 @@ class Bus:
             retry_backoff_ms=200,
             metadata_max_age_ms=10_000,
         )
+        bear_closing(consumer._client)
+        return consumer
 
     def reader(self, *topics: str, patient: bool = False) -> Any:
         """A consumer of whole topics outside any group, for those who look at what was said."""
         gathering = {"fetch_min_bytes": MAX_EVENT, "fetch_max_wait_ms": READER_PATIENCE_MS} if patient else {}
-        return AIOKafkaConsumer(
+        reader = AIOKafkaConsumer(
             *topics,
             bootstrap_servers=self.brokers,
             group_id=None,
@@ -88,29 +94,71 @@ class Bus:
             retry_backoff_ms=200,
             metadata_max_age_ms=10_000,
         )
+        bear_closing(reader._client)
+        return reader
 
     def admin(self) -> Any:
         """A client that asks after topics and their settings."""
-        return AIOKafkaAdminClient(bootstrap_servers=self.brokers, request_timeout_ms=3000)
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.brokers, request_timeout_ms=3000)
+        bear_closing(admin._client)
+        return admin
+
+
+def bear_closing(client: Any) -> None:
+    """Make a connection that closes just then, in this client, a broken connection like any other.
+
+    aiokafka 0.14 meets a KeyError where a connection closes as it is made (`_get_conn`, `send`), and under uvloop a
+    RuntimeError where one closes as it is written to. Each ends one of its own tasks unseen, or the caller's.
+    """
+    connected, send = client._get_conn, client.send
+
+    async def connection(node_id: Any, **more: Any) -> Any:
+        with suppress(KeyError):
+            found = await connected(node_id, **more)
+            if found is not None:
+                found.send = partial(_sent, found)
+            return found
+        return None
+
+    async def sent(node_id: Any, request: Any, **more: Any) -> Any:
+        try:
+            return await send(node_id, request, **more)
+        except KeyError as gone:
+            raise KafkaConnectionError(f"The connection to broker {node_id} closed.") from gone
+
+    client._get_conn, client.send = connection, sent
+
+
+def _sent(connection: Any, request: Any, expect_response: bool = True) -> Any:
+    try:
+        return type(connection).send(connection, request, expect_response)
+    except RuntimeError as closed:
+        connection.close(reason=CloseReason.CONNECTION_BROKEN)
+        raise KafkaConnectionError("The connection closed as it was written to.") from closed
 
 
 def broken(consumer: Any) -> bool:
-    """Whether the task that learns of brokers has ended in it: who asks it for one then waits for ever, unanswered.
-
-    A connection that closes as it is made ends that task with a KeyError nobody sees (aiokafka 0.14, `_get_conn`).
-    """
+    """Whether the task that learns of brokers has ended in it: who asks it for one then waits for ever, unanswered."""
     task = getattr(getattr(consumer, "_client", None), "_sync_task", None)
     return task is not None and task.done()
 
 
 async def leave(consumer: Any) -> None:
-    """Stop a consumer in bounded time, also one that is broken: its own stop() then fails before it has closed."""
-    with suppress(KafkaError, TimeoutError, KeyError):
-        async with asyncio.timeout(STOPPED_WITHIN):
-            await consumer.stop()
-    if broken(consumer):
-        for connection in list(consumer._client._conns.values()):
-            connection.close()
+    """Stop a consumer in bounded time, also one that is broken.
+
+    Its own stop() may fail half-way, or end as if it had been cancelled where a fetch waits to be tried again (aiokafka
+    0.14, `Fetcher.close`); what it has left open then is closed here.
+    """
+    stopping = asyncio.ensure_future(consumer.stop())
+    await asyncio.wait({stopping}, timeout=STOPPED_WITHIN)
+    if stopping.done() and not stopping.cancelled() and stopping.exception() is None:
+        return
+    stopping.cancel()
+    client = consumer._client
+    if client._sync_task is not None:
+        client._sync_task.cancel()
+    for connection in list(client._conns.values()):
+        connection.close()
 
 
 async def let_go(producer: Any) -> None:

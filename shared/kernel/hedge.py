@@ -66,12 +66,13 @@ class Doubt:
 @dataclass(eq=False)
 class _Way:
     """To one door: how far each outbox was read for it, what of that it has yet to learn, and until when not to tell it
-    again of a case that it could not learn of."""
+    again of a case that it could not learn of. `taken_too`: what Kafka took just before may lie there unheard."""
 
     peer: Peer
     read: dict[str, bytes] = field(default_factory=dict)
     waiting: list[Row] = field(default_factory=list)
     put_off: dict[str, float] = field(default_factory=dict)
+    taken_too: bool = True
     urgent: list[Row] = field(default_factory=list)
     fresh: asyncio.Event = field(default_factory=asyncio.Event)
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
@@ -80,6 +81,7 @@ class _Way:
         """Kafka has them all, or takes them in time."""
         self.read.clear()
         self.waiting.clear()
+        self.taken_too = True
 
 
 class Hedge:
@@ -159,12 +161,16 @@ class Hedge:
             way.fresh.set()
 
     async def _look(self, store: Store) -> None:
+        late = False
         while True:
-            oldest = 0.0
+            oldest, before = 0.0, late
             with suppress(Unavailable):
                 oldest = await self._oldest(store)
-            if oldest >= LATE:
+            late = oldest >= LATE
+            if late:
                 self._doubt.see()
+                for way in self._ways if not before else ():
+                    way.taken_too = True
                 self._wake()
             if self.doubted is not self._doubting:
                 self._doubting = self.doubted
@@ -228,8 +234,9 @@ class Hedge:
     async def _read(self, way: _Way, store: Store) -> bool:
         """Take the rows that came since for this door; whether more lie behind them."""
         mine, more = self._relay.mine(), False
-        if not way.read:  # the doubt is new: what Kafka took just before may lie there unheard
+        if way.taken_too:
             way.waiting += _heard(way.peer, self._relay.taken())
+            way.taken_too = False
         way.read = {shard.tag: way.read.get(shard.tag, b"-") for shard in mine}
         replies = await store.ask_all([("XRANGE", s.outbox, way.read[s.tag], "+", "COUNT", READ) for s in mine])
         for shard, entries in zip(mine, replies, strict=True):

@@ -17,8 +17,8 @@ class Settings(BaseSettings):
 
     `doors` is where the peers are: the name of each other service → its base URL. With `hedge`, what Kafka is late with
     is also told there, with the `peer_token`. `instance` names this process among those of its service, the same again
-    after every restart; two that run at once never share it. With it Kafka gives a restarted process its work back at
-    once, and intake finds its journal.
+    after every restart; two that run at once never share it. With it a restarted process has its work from Kafka and
+    its leases in the store back at once, and intake finds its journal.
     """
 
     model_config = SettingsConfigDict(env_prefix="JINGYI_", frozen=True)

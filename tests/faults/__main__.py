@@ -34,6 +34,7 @@ FAULTS: tuple[Fault, ...] = (
     *f02_brokers.FAULTS,
     *f03_valkey.FAULTS,
     *f04_full_disk.FAULTS,
+    *f06_bad_desks.FAULTS,
     *f05_zombie.FAULTS,
     *f07_one_desk.FAULTS,
     *f08_network.FAULTS,
@@ -43,7 +44,6 @@ FAULTS: tuple[Fault, ...] = (
     *f10_poison.FAULTS,
     *f13_rolling.FAULTS,
     *f14_rebuild.FAULTS,
-    *f06_bad_desks.FAULTS,
 )
 
 

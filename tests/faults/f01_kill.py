@@ -29,7 +29,7 @@ AT_DOORS = {
 }
 """Steps that are met whether Kafka is there or not."""
 
-APART = 2.5
+APART = 2.0
 """Seconds between a process that is up again and the next kill: else it were several faults at once."""
 
 DOUBTED = 3.0

@@ -9,8 +9,8 @@ from tests.faults.invariants import Bounds, p99
 from tests.faults.shapes import THREE_BROKERS
 
 BROKERS = ("kafka", "kafka_2", "kafka_3")
-FROZEN = 9.0
-DOWN = 8.0
+FROZEN = 8.0
+DOWN = 7.0
 ACCEPTED_WITHIN = 0.3
 """Seconds."""
 

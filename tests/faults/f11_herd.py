@@ -7,7 +7,7 @@ from tests.faults.invariants import Bounds
 from tests.faults.shapes import THREE_BROKERS
 
 SLOW = 2.0
-FOR = 15.0
+FOR = 12.0
 CAPACITY = 60.0
 """Escalations a second that the whole carries flat out beside the suite itself, two shared cores: measured by bench."""
 

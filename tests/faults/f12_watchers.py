@@ -18,7 +18,7 @@ NOTICED_WITHIN = 60.0
 SEEN_TO_BEAT = 6.0
 """Seconds; intake looks every five."""
 
-FROZEN = 28.0
+FROZEN = 24.0
 AWAY = 22.0
 
 

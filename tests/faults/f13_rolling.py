@@ -8,7 +8,7 @@ from tests.faults.fault import Fault, Scene
 from tests.faults.invariants import Bounds
 from tests.faults.shapes import THREE_BROKERS
 
-STANDS = 2.5
+STANDS = 2.0
 """Seconds for which a service is ready before the next one is asked, as a rollout's minReadySeconds."""
 
 EVERYTHING = (*SERVICES, "kafka", "kafka_2", "kafka_3")

@@ -22,7 +22,7 @@ from tests.faults.programs import Shape
 from tests.faults.seats import Seats, watching
 from tests.faults.stage import Stage, stage
 
-BEFORE, AFTER = 1.0, 2.0
+BEFORE, AFTER = 1.0, 1.0
 """Seconds of undisturbed load before a fault and after it."""
 
 KNOWN_WITHIN = 35.0

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from deploy.local.kafka import Cluster
 from deploy.local.ports import free
 from shared.kernel.errors import Unavailable
-from shared.kernel.hedge import LASTS, LATE, Doubt, Hedge
+from shared.kernel.hedge import LASTS, LATE, LOOK, Doubt, Hedge
 from shared.kernel.keeper import Cause
 from shared.kernel.peer import Peer
 from shared.kernel.relay import Relay, at_once
@@ -122,6 +122,32 @@ async def test_what_kafka_took_just_before_it_fell_silent_is_told_too(
             await add(client, late, 1, "late")
             await pair.hearer.hears(late, 1)
             await pair.hearer.hears(taken, 1)
+
+
+async def test_so_is_what_it_took_between_two_silences_that_are_one_doubt(
+    pair: Pair, client: httpx.AsyncClient, frail: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, late = uuid4(), uuid4()
+    deaf = pair.there.model_copy(update={"kafka": f"127.0.0.1:{free(1)[0]}"})
+
+    async def doubting(hedge: Hedge) -> None:
+        while True:
+            hedge._doubt.see()
+            await asyncio.sleep(0.2)
+
+    async with running(build, pair.here) as tally, pair.hearer.running(deaf):
+        await ready(client)
+        doubt = asyncio.create_task(doubting(tally.hedge))
+        await asyncio.sleep(2 * LOOK)
+        with monkeypatch.context() as between_looks:
+            between_looks.setattr(tally.hedge, "_wake", lambda: None)
+            await add(client, taken, 1, "taken")
+            await counted(pair.here.kafka, taken, 1)
+        async with stopped(frail):
+            await add(client, late, 1, "late")
+            await pair.hearer.hears(late, 1)
+            await pair.hearer.hears(taken, 1)
+        doubt.cancel()
 
 
 async def test_whoever_is_told_doubts_kafka_too_and_the_doubt_ends_when_kafka_is_back(
