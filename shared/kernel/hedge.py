@@ -161,16 +161,16 @@ class Hedge:
             way.fresh.set()
 
     async def _look(self, store: Store) -> None:
-        late = False
+        clock, late_at = asyncio.get_running_loop().time, float("-inf")
         while True:
-            oldest, before = 0.0, late
+            oldest = 0.0
             with suppress(Unavailable):
                 oldest = await self._oldest(store)
-            late = oldest >= LATE
-            if late:
+            if oldest >= LATE:
                 self._doubt.see()
-                for way in self._ways if not before else ():
+                for way in self._ways if clock() - late_at > LATE else ():  # it had been well, and falls silent anew
                     way.taken_too = True
+                late_at = clock()
                 self._wake()
             if self.doubted is not self._doubting:
                 self._doubting = self.doubted
