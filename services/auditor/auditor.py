@@ -25,8 +25,9 @@ from shared.kernel.errors import Unavailable
 from shared.kernel.pulse import Pulse
 
 MIRROR_EVERY, COMPARE_EVERY = 1.0, 5.0
-KAFKA, FRESH = "kafka", {"kafka": 12.0, INTAKE: 3.0, ADAPTER: 12.0}
-"""Seconds for which a picture is worth something: a little more than two looks."""
+KAFKA, FRESH = "kafka", {"kafka": 12.0, INTAKE: 6.0, ADAPTER: 12.0}
+"""Seconds for which a picture is worth something: a little more than two looks. An intake that is not heard of for so
+long is dead, and the auditor rings; a busy one may take four to answer."""
 
 DEAD_LETTER_RINGS = timedelta(minutes=10)
 """A person's danger in a dead-letter topic rings as long as this; then people know, and replay it or not."""

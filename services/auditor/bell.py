@@ -18,6 +18,9 @@ AGAIN_EVERY = 30.0
 UNTAKEN_AGAIN = 5.0
 """The same where no channel took it."""
 
+AT_ONCE = 100
+"""Rings that begin together, the longest silent first: a channel takes about so many in the time it is given."""
+
 log = structlog.get_logger()
 
 
@@ -30,10 +33,10 @@ class Bell:
     rung: dict[Silence, float] = field(default_factory=dict)
 
     async def ring(self, silences: Iterable[Silence], at: float) -> int:
-        """Ring for each of these, at most every 30 s; how many rang now."""
-        wanted = set(silences)
+        """Ring for each of these, at most every 30 s, the first of them first; how many rang now."""
+        wanted = dict.fromkeys(silences)
         self.rung = {one: until for one, until in self.rung.items() if one in wanted}
-        due = [one for one in wanted if self.rung.get(one, at) <= at]
+        due = [one for one in wanted if self.rung.get(one, at) <= at][:AT_ONCE]
         self.rung |= dict.fromkeys(due, at + AGAIN_EVERY)
         await asyncio.gather(*(self._ring(one, at) for one in due))
         return len(due)

@@ -14,7 +14,7 @@ from shared.kernel.platform import Transport
 from shared.kernel.settings import Settings
 
 INTAKE, ADAPTER = "hotline_intake", "responder_adapter"
-WITHIN = 2.0
+WITHIN = 4.0
 """Seconds an answer may take."""
 
 CALLOUTS = TypeAdapter(tuple[OpenCallOut, ...])

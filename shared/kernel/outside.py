@@ -23,14 +23,14 @@ AT_ONCE = 8
 Measured on two cores: 200 at one moment are out in 1.1 s, the event loop waits 0.1 s at most; with 16 it waited 0.8 s.
 """
 
-TURN = 0.05
-
 SPEAKERS = ("apprise", "requests", "urllib3")
 """Libraries whose own logs may name an address or a message."""
 
 Tell = Callable[[Sequence[str], str], Awaitable[bool]]
 
-_free: defaultdict[str, threading.Semaphore] = defaultdict(partial(threading.Semaphore, AT_ONCE))
+_free: defaultdict[tuple[asyncio.AbstractEventLoop, str], asyncio.Semaphore] = defaultdict(
+    partial(asyncio.Semaphore, AT_ONCE)
+)
 
 
 def heading(spoken: str) -> str:
@@ -64,13 +64,13 @@ async def usable(url: str) -> bool:
 
 
 async def _taken(url: str, words: str) -> bool:
+    free = _free[asyncio.get_running_loop(), url]
     try:
         async with asyncio.timeout(WITHIN):
-            while not _free[url].acquire(blocking=False):  # noqa: ASYNC110 threads give it back, some of them late
-                await asyncio.sleep(TURN)
-            sending = _apart(lambda: _send(url, words))
-            sending.add_done_callback(lambda _: _free[url].release())
-            return await asyncio.wrap_future(sending)
+            await free.acquire()
+            sending = asyncio.wrap_future(_apart(lambda: _send(url, words)))
+            sending.add_done_callback(lambda _: free.release())
+            return await asyncio.shield(sending)  # one that hangs keeps its place
     except TimeoutError:
         return False
 
@@ -97,9 +97,9 @@ def _send(url: str, words: str) -> bool:
 
 
 def _channel(url: str) -> "Apprise | None":
-    from apprise import Apprise  # here: 20 MB and 0.2 s that most services never need
+    from apprise import Apprise, AppriseAsset  # here: 20 MB and 0.2 s that most services never need
 
     for speaker in SPEAKERS:
         logging.getLogger(speaker).setLevel(logging.CRITICAL + 1)
-    channel = Apprise()
+    channel = Apprise(asset=AppriseAsset(async_mode=False))  # in this thread, and not in one more
     return channel if channel.add(url) else None
