@@ -8,8 +8,9 @@ from tests.faults.shapes import THREE_BROKERS
 
 SLOW = 2.0
 FOR = 12.0
-CAPACITY = 60.0
-"""Escalations a second that the whole carries flat out beside the suite itself, two shared cores: measured by bench."""
+CAPACITY = 45.0
+"""Escalations a second that this stage carries flat out beside the suite itself on two shared cores: 42 to 57 measured,
+by how long a herd took until all were delivered."""
 
 
 async def herd(scene: Scene) -> None:
