@@ -154,10 +154,10 @@ async def leave(consumer: Any) -> None:
     if stopping.done() and not stopping.cancelled() and stopping.exception() is None:
         return
     stopping.cancel()
-    client = consumer._client
-    if client._sync_task is not None:
-        client._sync_task.cancel()
-    for connection in list(client._conns.values()):
+    client = getattr(consumer, "_client", None)
+    if (task := getattr(client, "_sync_task", None)) is not None:
+        task.cancel()
+    for connection in list(getattr(client, "_conns", {}).values()):
         connection.close()
 
 
