@@ -168,8 +168,9 @@ class Hedge:
                 oldest = await self._oldest(store)
             if oldest >= LATE:
                 self._doubt.see()
-                for way in self._ways if clock() - late_at > LATE else ():  # it had been well, and falls silent anew
-                    way.taken_too = True
+                if clock() - late_at > LATE:  # it had been well, and falls silent anew
+                    for way in self._ways:
+                        way.taken_too = True
                 late_at = clock()
                 self._wake()
             if self.doubted is not self._doubting:

@@ -1,4 +1,4 @@
-"""After a fault: how long until nothing waits in an outbox and no consumer is behind."""
+"""After a fault: how long until what lay in outboxes and before consumers is worked off."""
 
 import asyncio
 import os
@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from deploy.local.system import SERVICES
+from services.auditor.words import TOPICS
 from shared.kernel.bus import Bus
 from shared.kernel.consumer import FOLLOWS
 from shared.kernel.record import reading
@@ -25,7 +26,6 @@ HOP_WITHIN = 20.0
 HOPS = 4
 """From intake over risk and dispatch to the adapter: so often does what waited become something that waits."""
 
-HEARD = ("hotline.calls", "risk.assessments", "dispatch.incidents", "responder.callouts")
 GROUPS = tuple(name + suffix for name in SERVICES for suffix in ("", FOLLOWS))
 
 
@@ -96,7 +96,7 @@ class Draining:
             await redis.aclose()
 
     async def _heard(self) -> None:
-        async with reading(Bus(self.kafka), *HEARD) as (_, ends):
+        async with reading(Bus(self.kafka), *TOPICS) as (_, ends):
             admin = Bus(self.kafka).admin()
         await admin.start()
         try:

@@ -104,7 +104,7 @@ async def known(made: Stage, fault: Fault) -> None:
 
 
 async def probe(made: Stage, fault: Fault, log: Log, healed: float) -> None:
-    """How long after healing the outboxes were empty and nobody was behind."""
+    """How long after healing what lay there when the calls stopped was worked off."""
     within = fault.bounds.drained
     if within is not None:
         draining = healing.Draining(made.running.redis_url, made.kafka)

@@ -139,7 +139,7 @@ async def test_only_a_well_formed_yes_or_no_is_an_answer(reply: Reply, meant: An
     assert await said_by(reply) == meant
 
 
-async def test_a_desk_that_never_finishes_is_given_four_seconds_and_no_more() -> None:
+async def test_a_desk_that_never_finishes_is_given_its_seconds_and_no_more() -> None:
     started = asyncio.get_running_loop().time()
     said = await asyncio.gather(said_by(never), said_by(drips))
     assert list(said) == [Silence("timeout"), Silence("timeout")]
