@@ -1,8 +1,12 @@
-"""Deadlines: the monotonic clock in memory and wall time in the store; the earlier wakes the machine."""
+"""Deadlines: what this process has set passes by its own monotonic clock; what it finds in the store, by wall time.
+
+A wall clock that is wrong, or is put right, in the middle of a claim must not end it while a person phones.
+"""
 
 import asyncio
 import heapq
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
@@ -21,7 +25,9 @@ from shared.kernel.store import Store
 POLL = 1.0
 """Seconds between looks into the store, for deadlines another process set."""
 
-SLEEP_AT_MOST = 0.25
+AGAIN = 0.1
+"""Seconds until a deadline is looked at again that passed while its machine was being woken."""
+
 AT_ONCE = 200
 
 log = structlog.get_logger()
@@ -38,6 +44,7 @@ class Timers:
         self._heap: list[tuple[float, int, str, Address, str, datetime]] = []
         self._due: dict[tuple[str, Address], datetime] = {}
         self._order = count()
+        self._earlier = asyncio.Event()
         self._waking: set[tuple[str, Address]] = set()
 
     def know(self, keeper: Keeper[Any]) -> None:
@@ -62,21 +69,29 @@ class Timers:
             self._push(asyncio.get_running_loop().time() + delay, name, address, city, due)
 
     def _push(self, at: float, name: str, address: Address, city: str, due: datetime) -> None:
+        if not self._heap or at < self._heap[0][0]:
+            self._earlier.set()
         heapq.heappush(self._heap, (at, next(self._order), name, address, city, due))
 
     async def run(self) -> None:
         """Wake what is due, for ever."""
-        looked = 0.0
+        clock = asyncio.get_running_loop().time
+        look_at = clock()
         async with asyncio.TaskGroup() as wakings:
             while True:
-                moment = asyncio.get_running_loop().time()
-                for name, address, city, due in self._passed(moment):
+                self._earlier.clear()
+                for name, address, city, due in self._passed(clock()):
                     self._start(wakings, name, address, city, due)
-                if moment - looked >= POLL:
-                    looked = moment
+                if clock() >= look_at:
+                    look_at = clock() + POLL
                     await self._look(wakings)
-                until = self._heap[0][0] - asyncio.get_running_loop().time() if self._heap else SLEEP_AT_MOST
-                await asyncio.sleep(min(max(until, 0.005), SLEEP_AT_MOST))
+                await self._rest(min(look_at, self._heap[0][0]) if self._heap else look_at)
+
+    async def _rest(self, until: float) -> None:
+        """Wait for that moment of the loop's clock, or for a deadline before all others."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await self._earlier.wait()
 
     def _passed(self, moment: float) -> list[tuple[str, Address, str, datetime]]:
         passed = []
@@ -105,16 +120,23 @@ class Timers:
             self._find(wakings, name, Address(instance, home), city, due)
 
     def _find(self, wakings: asyncio.TaskGroup, name: str, address: Address, city: str, due: datetime) -> None:
-        """Wake what is due by the wall clock; what another process set for before the next look, at its moment."""
+        """Wake what another process or an earlier life has set, at its moment."""
+        known = self._due.get((name, address))
+        if known is not None and milliseconds(known) == milliseconds(due):
+            return
         if due <= self._now():
             self._start(wakings, name, address, city, due)
-        elif (name, address) not in self._due and name in self._keepers:
+        elif known is None and name in self._keepers:
             self.wake(self._keepers[name], address, city, due)
 
     def _start(self, wakings: asyncio.TaskGroup, name: str, address: Address, city: str, due: datetime) -> None:
-        if (name, address) not in self._waking and name in self._keepers:
-            self._waking.add((name, address))
-            wakings.create_task(self._wake(self._keepers[name], address, city, due))
+        if name not in self._keepers:
+            return
+        if (name, address) in self._waking:
+            self._push(asyncio.get_running_loop().time() + AGAIN, name, address, city, due)
+            return
+        self._waking.add((name, address))
+        wakings.create_task(self._wake(self._keepers[name], address, city, due))
 
     async def _wake(self, keeper: Keeper[Any], address: Address, city: str, due: datetime) -> None:
         case = UUID(address.instance.split("/", 1)[0])

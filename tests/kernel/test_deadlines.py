@@ -15,6 +15,7 @@ from shared.kernel import clock
 from shared.kernel.service import running
 from shared.kernel.settings import Settings
 from tests.kernel.scene import CITY, about, add, alive, header, ready, said, until
+from tests.kernel.tally import service
 from tests.kernel.tally.service import Waited, build
 
 
@@ -85,9 +86,10 @@ async def test_a_wall_clock_that_jumps_back_an_hour_does_not_delay_it(
 
 
 @pytest.mark.parametrize("jump", [timedelta(minutes=10), timedelta(hours=1)])
-async def test_a_wall_clock_that_jumps_ahead_fires_early_rather_than_late(
-    settings: Settings, client: httpx.AsyncClient, jump: timedelta
+async def test_a_wall_clock_that_jumps_ahead_does_not_fire_it_early(
+    settings: Settings, client: httpx.AsyncClient, jump: timedelta, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(service, "PATIENCE", timedelta(seconds=2))
     case, ahead = uuid4(), timedelta()
 
     def jumping() -> datetime:
@@ -97,7 +99,25 @@ async def test_a_wall_clock_that_jumps_ahead_fires_early_rather_than_late(
         await ready(client)
         await add(client, case, 1, "one")
         ahead = jump
-        await fired_once(client, case, within=2)
+        await asyncio.sleep(1.4)
+        assert await waited(client, case) == 0
+        await fired_once(client, case, within=1.5)
+
+
+async def test_a_deadline_found_in_the_store_passes_by_wall_time(
+    settings: Settings, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "PATIENCE", timedelta(minutes=1))
+    case, ahead = uuid4(), timedelta()
+    async with running(build, settings, lambda: clock.now() + timedelta(hours=1)):
+        await ready(client)
+        await add(client, case, 1, "one")
+    async with running(build, settings, lambda: clock.now() + ahead):
+        await ready(client)
+        await asyncio.sleep(1.2)
+        assert await waited(client, case) == 0
+        ahead = timedelta(hours=1, minutes=2)
+        await fired_once(client, case, within=2.5)
 
 
 async def test_a_deadline_set_after_a_jump_back_is_as_long_as_any_and_survives_the_jump_forth(
