@@ -218,7 +218,7 @@ class Hedge:
     async def _tell_late(self, way: _Way, store: Store, client: httpx.AsyncClient) -> None:
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK):
+                async with asyncio.timeout(LOOK if self.doubted else None):
                     await way.fresh.wait()
             way.fresh.clear()
             if not self.doubted:

@@ -259,7 +259,8 @@ class Relay:
         while True:
             behind = any(shard.behind and shard.leased for shard in self._shards.values())
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._doubted.wait(), 0.1 if behind else SWEEP)
+                async with asyncio.timeout(0.1 if behind else SWEEP):
+                    await self._doubted.wait()
             self._doubted.clear()
             mine = self.mine()
             if self._producer is not None and mine:
