@@ -329,12 +329,10 @@ class Listener:
     def _ready(self) -> dict[TopicPartition, list[Record]]:
         if self._kafka.way.away:
             return {}
-        logs = self._kafka.logs
-        return {
-            each: logs[each.topic][each.partition][position : position + 500]
-            for each, position in self._positions.items()
-            if each not in self._paused and len(logs[each.topic][each.partition]) > position
-        }
+        positions, logs = self._positions, self._kafka.logs
+        ahead = ((each, logs[each[0]][each[1]], at) for each, at in positions.items())
+        found = {each: log[at : at + 500] for each, log, at in ahead if len(log) > at}
+        return {each: records for each, records in found.items() if each not in self._paused} if found else found
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Raises what the real one raises when the group has moved on, or nobody answers."""

@@ -90,7 +90,8 @@ def unaccepted(seen: Seen) -> Iterator[Finding]:
 def late(world: World, seen: Seen) -> Iterator[Finding]:
     """A desk that nothing ails has it at once; in five seconds while one thing of ours is slow or away."""
     ours = [fault for fault in world.plan.faults if fault.whom not in world.desks]
-    if any(fault.kind not in SHRUGGED_OFF for fault in ours) or len(ours) > 1:
+    refused = any(fault.kind == "clock jumps" and fault.whom == "responder_adapter" for fault in ours)  # its signatures
+    if refused or any(fault.kind not in SHRUGGED_OFF for fault in ours) or len(ours) > 1:
         return
     ailing = {fault.whom for fault in world.plan.faults}
     bound = 5.0 if ours else 2.0

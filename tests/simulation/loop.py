@@ -89,11 +89,19 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if not self._ready:
             self._pass_time()
         for _ in range(len(self._ready)):
-            handle = self._ready.popleft()
-            if not handle._cancelled:
-                life = handle._context.get(LIFE)  # type: ignore[attr-defined]
-                if life is None or self._lives(life, handle):
-                    handle._run()
+            step: Any = self._ready.popleft()
+            if not step._cancelled:
+                life = step._context.get(LIFE)
+                if life is None or self._lives(life, step):
+                    step._context.run(step._callback, *step._args)
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        """As every loop has it."""
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None

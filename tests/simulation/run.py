@@ -7,10 +7,12 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import structlog
 
+from shared.kernel import keeper
 from tests.simulation.checker import check
 from tests.simulation.city import DESKS
 from tests.simulation.plan import draw
@@ -30,6 +32,7 @@ def prepare() -> None:
     logging.disable()
     warnings.simplefilter("ignore", RuntimeWarning)  # of what was in the middle of something when its run ended
     postpone()
+    keeper.TypeAdapter = cache(keeper.TypeAdapter)  # type: ignore[attr-defined, assignment]
     gc.disable()
     play(draw(0, DESKS))
     forget()

@@ -248,6 +248,8 @@ def _freeze(world: World, fault: Fault) -> Callable[[], None] | None:
     life.after(int(fault.much), life.freeze)
 
     def thaw() -> None:
+        if life.strike == life.freeze:
+            life.strikes_at = None  # it may not have taken so many steps yet
         world.loop.thaw(life)
         for name, group in world.kafka.groups.items():
             if fault.lasts > SESSION and any(member.life is life for member in group.members):
