@@ -76,7 +76,7 @@ class Bus:
             max_poll_interval_ms=30_000,
             max_poll_records=500,
             retry_backoff_ms=200,
-            metadata_max_age_ms=10_000,
+            metadata_max_age_ms=1000,
         )
         bear_closing(consumer._client)
         return consumer

@@ -32,7 +32,7 @@ from shared.kernel.watchdog import Watchdog
 AT_ONCE = 1000
 """Records in work at the most; beyond it fetching pauses, polling goes on."""
 
-COMMIT_EVERY = 0.5
+COMMIT_EVERY = 0.2
 COMMITTED_WITHIN = 5.0
 RETRY_AT_MOST = 5.0
 DRAIN_WITHIN = 2.0

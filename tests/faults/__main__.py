@@ -27,7 +27,7 @@ from tests.faults import (
     report,
 )
 from tests.faults.fault import Fault, Outcome
-from tests.faults.play import play
+from tests.faults.play import Turn, play
 
 FAULTS: tuple[Fault, ...] = (
     *f01_kill.FAULTS,
@@ -54,17 +54,20 @@ def chosen(only: str | None) -> list[Fault]:
 
 
 async def played(faults: list[Fault], seed: int, state: Path) -> list[Outcome]:
-    outcomes: list[Outcome] = []
     began = time.monotonic()
 
     def tell(words: str) -> None:
         sys.stdout.write(f"{time.monotonic() - began:6.1f}  {words}\n")
         sys.stdout.flush()
 
-    for shape in dict.fromkeys(fault.shape for fault in faults):
-        mine = [fault for fault in faults if fault.shape == shape]
-        outcomes += await play(state / shape.name.replace(" ", "-"), shape, mine, seed, tell)
-    return outcomes
+    turn, playing = Turn(), []
+    async with asyncio.TaskGroup() as stages:
+        for shape in dict.fromkeys(fault.shape for fault in faults):
+            mine, home = [fault for fault in faults if fault.shape == shape], state / shape.name.replace(" ", "-")
+            playing.append(stages.create_task(play(home, mine, seed, tell, turn)))
+            await turn.over.wait()
+            turn = turn.next()
+    return [outcome for stage in playing for outcome in stage.result()]
 
 
 def main() -> int:

@@ -26,7 +26,7 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("folder", type=Path)
     arguments.add_argument("--fault", help="only the calls of this fault")
-    arguments.add_argument("--bounds", type=json.loads, default={}, help="JSON: alarm, delivery, accept_p99 …")
+    arguments.add_argument("--bounds", type=json.loads, default={}, help="JSON: alarm, delivery …")
     chosen = arguments.parse_args()
     folder = Folder(chosen.folder)
     verdict = judge(folder.of(chosen.fault) if chosen.fault else folder.read(), bounds(chosen.bounds))

@@ -5,13 +5,12 @@ import signal
 import time
 
 from tests.faults.fault import Fault, Scene
-from tests.faults.invariants import Bounds, p99
+from tests.faults.invariants import Bounds
 from tests.faults.shapes import THREE_BROKERS
 
 BROKERS = ("kafka", "kafka_2", "kafka_3")
 FROZEN = 8.0
 DOWN = 7.0
-ACCEPTED_WITHIN = 0.3
 """Seconds."""
 
 
@@ -48,9 +47,7 @@ async def down(scene: Scene, *brokers: str) -> None:
         scene.stage.running.kill(broker)
     began = time.time()
     await asyncio.sleep(DOWN)
-    replies = scene.stage.folder.of(scene.stage.fault).replies
-    taken = [one.took for one in replies if one.sent > began and 200 <= one.status < 300]
-    scene.probe("2xx p99 while it is down", p99(taken), ACCEPTED_WITHIN)
+    scene.accepted(began, "it is down")
     for broker in brokers:
         scene.stage.gates.open(broker)
     await scene.up(*brokers)

@@ -8,7 +8,7 @@ from tests.faults.invariants import Bounds
 from tests.faults.shapes import TWO_ADAPTERS
 
 ROUNDS = 1
-FROZEN = 12.0
+FROZEN, AWAKE = 10.0, 3.0
 """Seconds; the group's session lasts 6, a lease 3."""
 
 
@@ -18,7 +18,7 @@ async def frozen(scene: Scene) -> None:
         scene.stage.plant("responder_adapter", "post.before", nth, signal.SIGSTOP)
         await asyncio.sleep(FROZEN)
         scene.stage.signal("responder_adapter", signal.SIGCONT)
-        await asyncio.sleep(5)
+        await asyncio.sleep(AWAKE)
     scene.note(f"{ROUNDS} times frozen for {FROZEN:.0f} s right before a POST")
 
 

@@ -8,11 +8,14 @@ from typing import Any
 
 import httpx
 
-from tests.faults.invariants import Bounds
+from tests.faults.invariants import Bounds, p99
 from tests.faults.logs import Log
 from tests.faults.programs import Shape
 from tests.faults.seats import Seats
 from tests.faults.stage import Stage
+
+ACCEPTED_WITHIN = 0.3
+"""Seconds, for 99 of 100, with all of Kafka silent."""
 
 Note = Callable[[str], None]
 
@@ -37,6 +40,12 @@ class Scene:
     def probe(self, what: str, took: float | None, asked: float) -> None:
         """Have the checker judge something that lasted, or came, so many seconds; None: it never came."""
         self.probes.write("probe", probe=what, took=took, asked=asked)
+
+    def accepted(self, since: float, state: str) -> None:
+        """Have the checker judge how long seats have waited for their 2xx since that Unix second, while it is so."""
+        replies = self.stage.folder.of(self.stage.fault).replies
+        taken = [one.took for one in replies if one.sent > since and 200 <= one.status < 300]
+        self.probe(f"2xx p99 while {state}", p99(taken), ACCEPTED_WITHIN)
 
     async def behave(self, desk: str, **told: object) -> None:
         """Tell a desk how to behave from now on."""

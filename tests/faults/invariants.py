@@ -21,7 +21,6 @@ class Bounds:
 
     alarm: float = 30.0
     delivery: float | None = None
-    accept_p99: float | None = None
     drained: float | None = 60.0
     exempt: frozenset[str] = frozenset()
     quiet: bool = False
@@ -71,7 +70,6 @@ def judge(seen: Seen, bounds: Bounds = Bounds()) -> Verdict:
         phantoms(seen),
         half_done(seen),
         two_answers(seen),
-        slow_doors(seen, bounds),
         not_healed(seen),
         false_rings(seen) if bounds.quiet else (),
     )
@@ -148,14 +146,6 @@ def two_answers(seen: Seen) -> Iterator[Finding]:
         for key, answers in said.items()
         if answers - {min(answers)}
     )
-
-
-def slow_doors(seen: Seen, bounds: Bounds) -> Iterator[Finding]:
-    """The bound of this fault on a seat's wait for its 2xx."""
-    took = p99(reply.took for reply in seen.replies if 200 <= reply.status < 300)
-    if bounds.accept_p99 is not None and (took is None or took > bounds.accept_p99):
-        words = "nothing was accepted" if took is None else f"p99 of acceptance {took * 1000:.0f} ms"
-        yield Finding("acceptance", "", f"{words}, asked {bounds.accept_p99 * 1000:.0f} ms")
 
 
 def not_healed(seen: Seen) -> Iterator[Finding]:

@@ -5,9 +5,9 @@ import json
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -18,11 +18,10 @@ from tests.faults.fault import Fault, Outcome, Scene
 from tests.faults.hotline import Hotline
 from tests.faults.invariants import Bounds
 from tests.faults.logs import ALARMS, CLIENT, PROBES, Log
-from tests.faults.programs import Shape
 from tests.faults.seats import Seats, watching
 from tests.faults.stage import Stage, stage
 
-BEFORE, AFTER = 1.0, 1.0
+BEFORE, AFTER = 0.5, 1.0
 """Seconds of undisturbed load before a fault and after it."""
 
 KNOWN_WITHIN = 35.0
@@ -31,11 +30,28 @@ KNOWN_WITHIN = 35.0
 Tell = Callable[[str], None]
 
 
-async def play(state: Path, shape: Shape, faults: Iterable[Fault], seed: int, tell: Tell) -> list[Outcome]:
-    """The faults on one system; then, once more over all of them, whether anything was lost, doubled or made up."""
+@dataclass
+class Turn:
+    """A stage goes up, and is looked over and taken down, beside others; its faults it has to itself."""
+
+    before: asyncio.Event | None = None
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    down: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def next(self) -> "Turn":
+        return Turn(self.down)
+
+
+async def play(state: Path, faults: Sequence[Fault], seed: int, tell: Tell, turn: Turn | None = None) -> list[Outcome]:
+    """The faults on one system, which all of them need; then, once more over all of them, whether anything was lost,
+    doubled or made up."""
+    turn, shape = turn or Turn(), faults[0].shape
     async with AsyncExitStack() as stack:
+        stack.callback(turn.down.set)
         made = await stack.enter_async_context(stage(state, shape))
         tell(f"{shape.name}: up after {made.running.took:.0f} s")
+        if turn.before:
+            await turn.before.wait()
         logs = {name: Log(made.folder.seen / name, lambda: made.fault) for name in (CLIENT, ALARMS, PROBES)}
         for log in logs.values():
             stack.callback(log.close)
@@ -45,6 +61,7 @@ async def play(state: Path, shape: Shape, faults: Iterable[Fault], seed: int, te
             scene = await inflicted(made, fault, Played(logs, seats, seed, tell))
             settling.append(asyncio.create_task(settled(made, fault, scene, tell)))
         outcomes = await asyncio.gather(*settling)
+        turn.over.set()
         made.fault = ""
         await look(made, logs[PROBES])
         whole = await judged(made, None, Bounds(alarm=1e9, drained=None))

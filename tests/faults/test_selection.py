@@ -38,7 +38,7 @@ async def test_nothing_is_lost_nothing_doubled_and_nobody_left_in_silence(tmp_pa
     fault = Fault(
         "blows", "one after the other", Shape("selection", bad=BAD, compared=False), blows, bounds, rate=8, also=also
     )
-    outcomes = await play(tmp_path, fault.shape, [fault], SEED, lambda words: None)
+    outcomes = await play(tmp_path, [fault], SEED, lambda words: None)
     assert {one.name: (one.broken, one.findings[:3]) for one in outcomes if not one.held} == {}
     assert outcomes[0].figures["accepted"] == outcomes[0].figures["calls"] > 100
     assert outcomes[0].figures["true_alarms"] > 0
