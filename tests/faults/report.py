@@ -128,9 +128,8 @@ def noted(rows: Sequence[Found]) -> Iterator[str]:
     """What was noted on the way, and what else was measured."""
     yield "### Notes\n"
     for one in rows:
-        measured = [
-            f"{what}: {took(seconds, None)}" for what, seconds in one["figures"]["probes"].items() if what != "drained"
-        ]
+        probes = ((what, seconds) for what, seconds in one["figures"]["probes"].items() if what != "drained")
+        measured = [f"{what}: {'never' if seconds is None else f'{seconds:.2f} s'}" for what, seconds in probes]
         if words := "; ".join((*one["notes"], *measured)):
             yield f"- {one['name']}: {words}"
 
