@@ -124,8 +124,8 @@ def _asked(callout: CallOut, command: CallOutCommand, now: datetime) -> tuple[Ev
             return _cancel_answered(callout, command, now)
         case AttemptFailed() if callout.started_at is not None and command.token == callout.token:
             failed = _failed(callout, command.reason, now)
-            late = command.reason == LATE and not callout.asking
-            return (failed, anew(callout, now)) if late else (failed,)
+            again = command.reason == LATE and not callout.asking and callout.sends(command.token)
+            return (failed, anew(callout, now)) if again else (failed,)
     return ()
 
 

@@ -262,8 +262,7 @@ class Relay:
                 async with asyncio.timeout(0.1 if behind else SWEEP):
                     await self._doubted.wait()
             self._doubted.clear()
-            mine = self.mine()
-            if self._producer is not None and mine:
+            if self._producer is not None and (mine := self.mine()):
                 with suppress(Unavailable):
                     await self._sweep_shards(store, mine)
 
