@@ -149,7 +149,7 @@ def two_answers(seen: Seen) -> Iterator[Finding]:
 
 
 def not_healed(seen: Seen) -> Iterator[Finding]:
-    """I6, I8: what a look at the whole found after healing."""
+    """I6, I8: what a look at the whole found after healing, or a fault measured on its way."""
     for probe in seen.probes:
         if probe.took is None or probe.took > probe.asked:
             took = "never" if probe.took is None else f"{probe.took:.2f} s"

@@ -60,6 +60,7 @@ def test_a_call_whose_desks_came_once_and_in_time_has_nothing_against_it() -> No
         ("I5", replace(GOOD, replies=(*GOOD.replies, Reply("k", 201, 0.01, "s2")))),
         ("I6", replace(GOOD, probes=(Probe("drained", None, 60),))),
         ("I6", replace(GOOD, probes=(Probe("drained", 61.0, 60),))),
+        ("I6", replace(GOOD, probes=(Probe("2xx p99 while it is down", 0.31, 0.3),))),
         ("I7", replace(GOOD, rings=(Ring("one", POLICE, 1),))),
         ("I8", replace(GOOD, probes=(Probe("accounted", None, 0),))),
     ],
