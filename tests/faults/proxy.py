@@ -62,7 +62,7 @@ class Proxy:
         self._server = await asyncio.start_server(self._met, HOST, self.port, ssl=self.tls, reuse_address=True)
 
     async def shut(self) -> None:
-        """Nobody listens any more, and whoever was connected is cut off."""
+        """Nobody listens any more, and whoever was connected is cut off; who came just then, at their first block."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -124,7 +124,7 @@ class Proxy:
 
     def _spoils(self, near: asyncio.StreamWriter, *, replies: bool) -> bool:
         """Whether this block goes nowhere, and the connection with it."""
-        if self.how is Wire.RESET_AFTER_REQUEST and not replies:
+        if self.how is Wire.REFUSED or (self.how is Wire.RESET_AFTER_REQUEST and not replies):
             _reset(near)
             return True
         if self.how is Wire.CUT_BEFORE_REPLY and replies:
