@@ -21,7 +21,7 @@ FAULTS = (
         ONE_BROKER,
         spoilt(Wire.REFUSED, 8, POLICE),
         Bounds(delivery=5.0, exempt=frozenset({POLICE})),
-        rate=28,
+        rate=20,
     ),
     Fault(
         "F7b",
@@ -29,7 +29,7 @@ FAULTS = (
         ONE_BROKER,
         spoilt(Wire.REFUSED, 8, AMBULANCE),
         Bounds(delivery=5.0, exempt=frozenset({AMBULANCE})),
-        rate=28,
+        rate=20,
     ),
     Fault(
         "F7c",
@@ -37,6 +37,6 @@ FAULTS = (
         ONE_BROKER,
         spoilt(Wire.CUT_BEFORE_REPLY, 8, POLICE, AMBULANCE),
         Bounds(delivery=5.0),
-        rate=28,
+        rate=20,
     ),
 )
