@@ -331,8 +331,7 @@ class Listener:
             return {}
         positions, logs = self._positions, self._kafka.logs
         ahead = ((each, logs[each[0]][each[1]], at) for each, at in positions.items())
-        found = {each: log[at : at + 500] for each, log, at in ahead if len(log) > at}
-        return {each: records for each, records in found.items() if each not in self._paused} if found else found
+        return {each: log[at : at + 500] for each, log, at in ahead if len(log) > at and each not in self._paused}
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Raises what the real one raises when the group has moved on, or nobody answers."""

@@ -27,7 +27,7 @@ def silence(*_: object) -> str:
 
 
 def prepare() -> None:
-    """What holds for the whole program: no log, routes late, and garbage looked for between runs only."""
+    """What holds for the whole program: no log, routes late, types worked out once, garbage between runs."""
     structlog.configure(processors=[silence])
     logging.disable()
     warnings.simplefilter("ignore", RuntimeWarning)  # of what was in the middle of something when its run ended
