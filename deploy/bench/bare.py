@@ -17,8 +17,8 @@ from aiokafka.errors import KafkaError
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from shared.kernel.bus import Bus
-from shared.kernel.settings import Settings
+from shared.kernel.log.bus import Bus
+from shared.kernel.process.settings import Settings
 
 SAVED, ASSESSED, ORDERED = "bare.saved", "bare.assessed", "bare.ordered"
 TOPICS = (SAVED, ASSESSED, ORDERED)

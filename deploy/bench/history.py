@@ -17,13 +17,13 @@ from shared.contract.callouts import CallOutTaken
 from shared.contract.calls import CallEnding, FollowUp, ScreeningRecorded
 from shared.contract.event import Event, Message
 from shared.contract.terms import Confidence, Place, Rung
-from shared.kernel.keeper import NAMES, Keeper
-from shared.kernel.machine import Address, Machine
-from shared.kernel.rebuild import Keyless, Roll
-from shared.kernel.settings import Settings
-from shared.kernel.store import Store
-from shared.kernel.timers import Timers
-from shared.kernel.vault import Vault
+from shared.kernel.machine.keeper import NAMES, Keeper
+from shared.kernel.machine.machine import Address, Machine
+from shared.kernel.machine.store import Store
+from shared.kernel.machine.timers import Timers
+from shared.kernel.machine.vault import Vault
+from shared.kernel.process.settings import Settings
+from shared.kernel.rebuild.rebuild import Keyless, Roll
 
 CITY = "140700"
 BEGUN = datetime(2026, 3, 1, tzinfo=UTC)

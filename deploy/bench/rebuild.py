@@ -22,7 +22,7 @@ from deploy.local import packs, topics
 from deploy.local.kafka import kafka
 from deploy.local.ports import Ports
 from deploy.local.valkey import valkey
-from shared.kernel.settings import Settings
+from shared.kernel.process.settings import Settings
 
 CLOSED = 0.95
 """The share of incidents that are over; the others have their desks under way."""

@@ -22,13 +22,13 @@ from deploy.local import folders
 from deploy.local.packs import CITIES
 from services.auditor.account import MACHINE_WITHIN, Fate
 from services.auditor.api import AccountsView
-from services.auditor.pictures import Row
-from services.auditor.reading import Reading
+from services.auditor.kafka_reader import Reading
+from services.auditor.snapshots import Row
 from services.auditor.view import DeskLine, Line, line
 from shared.contract.city import Cities
 from shared.kernel import clock
-from shared.kernel.bus import Bus
-from shared.kernel.settings import Settings
+from shared.kernel.log.bus import Bus
+from shared.kernel.process.settings import Settings
 
 HERE = ZoneInfo("Asia/Shanghai")
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}

@@ -11,8 +11,8 @@ from deploy.cli.asked import AsJson, State
 from deploy.cli.client import console, done, printed, whereabouts
 from deploy.cli.timeline import TOPICS
 from deploy.local.trouble import Trouble
-from shared.kernel.bus import Bus
-from shared.kernel.record import headers, reading, records
+from shared.kernel.log.bus import Bus
+from shared.kernel.log.record import headers, reading, records
 
 app = typer.Typer(no_args_is_help=True, help="Records that no service could understand.")
 

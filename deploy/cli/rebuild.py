@@ -23,9 +23,9 @@ from deploy.local.ports import HOST
 from deploy.local.system import SERVICES
 from deploy.local.trouble import Trouble
 from shared.kernel import clock
-from shared.kernel.settings import Settings
-from shared.kernel.store import GENERATION
-from shared.kernel.vault import KEYS_TOPIC
+from shared.kernel.machine.store import GENERATION
+from shared.kernel.machine.vault import KEYS_TOPIC
+from shared.kernel.process.settings import Settings
 
 Reports = dict[str, dict[str, Any]]
 

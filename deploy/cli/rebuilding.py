@@ -14,12 +14,12 @@ from typing import Any
 import structlog
 import uvloop
 
-from shared.kernel.bus import Bus
-from shared.kernel.comparison import compare
-from shared.kernel.rebuild import Progress, Remains, rebuild, restore_keys
-from shared.kernel.settings import Settings
-from shared.kernel.store import Store
-from shared.kernel.vault import KEYS_TOPIC
+from shared.kernel.log.bus import Bus
+from shared.kernel.machine.store import Store
+from shared.kernel.machine.vault import KEYS_TOPIC
+from shared.kernel.process.settings import Settings
+from shared.kernel.rebuild.comparison import compare
+from shared.kernel.rebuild.rebuild import Progress, Remains, rebuild, restore_keys
 
 NAMED = 20
 """Instances and records named in a report; the others are counted."""

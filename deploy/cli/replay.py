@@ -12,12 +12,12 @@ from deploy.cli.asked import State
 from deploy.cli.client import Whereabouts, console, done, whereabouts
 from deploy.cli.dead_letters import LEARNT, OUTCOME, PREFIX, REPLAYED, DeadLetter, letters
 from deploy.local.trouble import Trouble
-from shared.kernel.bus import Bus
-from shared.kernel.cloudevent import BATCH, structured
-from shared.kernel.consumer import FOLLOWS
-from shared.kernel.record import headers
-from shared.kernel.store import Row
-from shared.kernel.web import EVENTS
+from shared.kernel.log.bus import Bus
+from shared.kernel.log.consumer import FOLLOWS
+from shared.kernel.log.record import headers
+from shared.kernel.machine.cloudevent import BATCH, structured
+from shared.kernel.machine.store import Row
+from shared.kernel.process.web import EVENTS
 
 WITHIN = 15.0
 """Seconds for one letter."""

@@ -20,8 +20,8 @@ from shared.contract.calls import CallReceived, EscalationRequested, ScreeningRe
 from shared.contract.event import Event
 from shared.contract.incidents import IncidentClosed, IncidentOpened
 from shared.kernel import clock
-from shared.kernel.bus import Bus
-from shared.kernel.record import headers
+from shared.kernel.log.bus import Bus
+from shared.kernel.log.record import headers
 
 TOPICS = tuple(sorted({kind.topic for kind in KINDS.values()}))
 CLOCKS_DIFFER_BY = 120.0

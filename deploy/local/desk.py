@@ -25,10 +25,10 @@ from deploy.local.desk_book import Book
 from deploy.local.desk_control import control_routes
 from deploy.local.desk_door import Door
 from deploy.local.desk_reports import Reporter
+from deploy.local.desk_signature import BadSecret, sign
 from deploy.local.desk_wire import Wire
 from deploy.local.ports import HOST
 from deploy.local.trouble import Trouble
-from shared.kernel.signature import BadSecret, sign
 
 
 @dataclass(frozen=True)

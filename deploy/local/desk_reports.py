@@ -8,7 +8,7 @@ from datetime import datetime
 import httpx
 
 from deploy.local.desk_book import Book, CallOut, Report
-from shared.kernel.signature import sign
+from deploy.local.desk_signature import sign
 
 FIRST_WAIT, LONGEST_WAIT = 0.25, 5.0
 DEFINITE = frozenset({409, 410, 422})

@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from deploy.local.desk_behaviour import Reply, Step, reply
 from deploy.local.desk_book import Book, CallOut, Line
 from deploy.local.desk_reports import Reporter
+from deploy.local.desk_signature import Unsigned, verify
 from shared.contract.terms import Rung, callout_key, desk_kind
-from shared.kernel.signature import Unsigned, verify
 
 LARGEST = 65_536
 """Bytes of an order; the protocol promises far less."""

@@ -10,9 +10,9 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
 from services.auditor.auditor import Auditor
-from services.auditor.pictures import Ledger
+from services.auditor.snapshots import Ledger
 from services.auditor.view import Line, line
-from shared.kernel.web import Actor
+from shared.kernel.process.web import Actor
 
 DRILL_FAILED = "drill_failed"
 

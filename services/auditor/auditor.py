@@ -11,18 +11,18 @@ from uuid import UUID
 import structlog
 
 from services.auditor import mirror
-from services.auditor.bell import Bell
+from services.auditor.clients import ADAPTER, INTAKE, Doors
 from services.auditor.compare import Finding, compare, lasting
 from services.auditor.dead_letter import DeadLetter
-from services.auditor.doors import ADAPTER, INTAKE, Doors
 from services.auditor.drill import Drill, case_of
+from services.auditor.kafka_reader import PAST, Reading
 from services.auditor.mirror import Silence
-from services.auditor.pictures import Ledger, OpenCallOut, Pictures
-from services.auditor.reading import PAST, Reading
+from services.auditor.ring import Bell
+from services.auditor.snapshots import Ledger, OpenCallOut, Pictures
 from shared.contract.city import Cities
 from shared.contract.terms import desk_id
 from shared.kernel.errors import Unavailable
-from shared.kernel.pulse import Pulse
+from shared.notify.heartbeat import Pulse
 
 MIRROR_EVERY, COMPARE_EVERY = 1.0, 5.0
 KAFKA, FRESH = "kafka", {"kafka": 12.0, INTAKE: 6.0, ADAPTER: 12.0}

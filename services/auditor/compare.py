@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from services.auditor.account import MACHINE_WITHIN, Account, Gap, gaps
-from services.auditor.pictures import AWAITED, OPEN, Ledger, OpenCallOut, Pictures, Row
+from services.auditor.snapshots import AWAITED, OPEN, Ledger, OpenCallOut, Pictures, Row
 from shared.contract.terms import desk_id
 
 UNWATCHED, UNRUNG, UNLOGGED, UNSAID, SILENT = "unwatched", "unrung", "unlogged", "unsaid", "silent"

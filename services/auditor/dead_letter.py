@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from services.auditor.words import HEARD
+from services.auditor.followed_events import HEARD
 from shared.contract.calls import EscalationRequested, ScreeningRecorded
 from shared.contract.event import Event
 from shared.contract.incidents import CallOutOrdered

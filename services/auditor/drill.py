@@ -8,8 +8,8 @@ from services.auditor.account import Account
 from services.auditor.callout import CallOut
 from shared.contract.city import Cities
 from shared.contract.terms import ECHO, desk_kind
-from shared.kernel.keeper import NAMES
-from shared.kernel.shards import shard_of
+from shared.kernel.machine.keeper import NAMES
+from shared.kernel.machine.shards import shard_of
 
 EVERY, AGAIN, WITHIN = 60.0, 10.0, 30.0
 """Seconds between drills, until the next after one that failed, and in which one must come back."""

@@ -8,7 +8,7 @@ from uuid import UUID
 from services.auditor.account import Account
 from services.auditor.callout import WATCHED, Turn
 from services.auditor.compare import POLICE
-from services.auditor.pictures import CLAIMED, OPEN, RINGING, Ledger, Row
+from services.auditor.snapshots import CLAIMED, OPEN, RINGING, Ledger, Row
 from shared.contract.city import Cities, Clocks
 from shared.contract.terms import desk_id
 

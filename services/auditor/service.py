@@ -11,16 +11,17 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-from services.auditor import api, doors
+from services.auditor import api, clients
 from services.auditor.auditor import Auditor
-from services.auditor.bell import Bell
 from services.auditor.drill import Drill, drilled
-from services.auditor.reading import Reading
-from shared.kernel import clock, door, web
-from shared.kernel.hearing import Hearing
-from shared.kernel.platform import Platform
-from shared.kernel.service import REAL, Server, as_process, serving
-from shared.kernel.settings import Settings
+from services.auditor.kafka_reader import Reading
+from services.auditor.ring import Bell
+from shared.kernel import clock
+from shared.kernel.log.router import Hearing
+from shared.kernel.process import events_endpoint, web
+from shared.kernel.process.platform import Platform
+from shared.kernel.process.service import REAL, Server, as_process, serving
+from shared.kernel.process.settings import Settings
 
 NAME = "auditor"
 
@@ -28,7 +29,7 @@ NAME = "auditor"
 def build(settings: Settings, platform: Platform = REAL, now: Callable[[], datetime] = clock.now) -> Auditor:
     """The auditor, wired and not yet running."""
     return Auditor(
-        doors=doors.connected(settings, platform.transport),
+        doors=clients.connected(settings, platform.transport),
         reading=Reading(platform.bus(settings.kafka, None)),
         bell=Bell(settings.packs, platform.tell),
         cities=settings.packs,
@@ -75,5 +76,5 @@ def _server(auditor: Auditor, settings: Settings) -> Server:
     app = web.application(NAME, settings.api_token.get_secret_value(), ready)
     app.include_router(api.routes(auditor))
     # Peers ask every door what it hears: the auditor hears nothing there, for it believes Kafka alone.
-    app.include_router(door.routes(Hearing({}), settings.peer_token.get_secret_value(), lambda _: None))
+    app.include_router(events_endpoint.routes(Hearing({}), settings.peer_token.get_secret_value(), lambda _: None))
     return serving(app, settings)

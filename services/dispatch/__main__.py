@@ -1,7 +1,7 @@
 """`python -m services.dispatch` runs the service."""
 
 from services.dispatch.service import build
-from shared.kernel.service import run
+from shared.kernel.process.service import run
 
 if __name__ == "__main__":
     run(build)

@@ -21,11 +21,11 @@ from services.dispatch.supervision import (
 from services.dispatch.view import IncidentSummary, IncidentView, summary, view
 from shared.contract.event import Command
 from shared.contract.terms import Code
-from shared.kernel import web
-from shared.kernel.keeper import Cause, Keeper
-from shared.kernel.machine import Address
-from shared.kernel.service import Kit
-from shared.kernel.web import Actor, Asked
+from shared.kernel.machine.keeper import Cause, Keeper
+from shared.kernel.machine.machine import Address
+from shared.kernel.process import web
+from shared.kernel.process.service import Kit
+from shared.kernel.process.web import Actor, Asked
 
 ONE = "/cities/{city}/incidents/{case}"
 

@@ -24,8 +24,8 @@ from shared.contract.incidents import (
     PlaceMoved,
 )
 from shared.contract.risk import RiskAssessed
-from shared.kernel.machine import Machine
-from shared.kernel.service import Kit, Service
+from shared.kernel.machine.machine import Machine
+from shared.kernel.process.service import Kit, Service
 
 
 def machine(cities: Cities) -> Machine[Incident]:

@@ -8,7 +8,7 @@ from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict
 
-from services.hotline_intake.alarm import ClaimAlarm, ReleaseAlarm, SettleAlarm
+from services.hotline_intake.alarm.decide import ClaimAlarm, ReleaseAlarm, SettleAlarm
 from services.hotline_intake.call import Escalate, OpenCall, RecordBrief, RecordPlace, RecordScreening
 from services.hotline_intake.requests import (
     CallOpening,
@@ -23,9 +23,9 @@ from shared.contract.city import Cities, City
 from shared.contract.event import Command
 from shared.contract.instruments import check, dangerous
 from shared.contract.terms import Brief, Place, desk_kind
-from shared.kernel import web
-from shared.kernel.keeper import Cause
-from shared.kernel.machine import Address
+from shared.kernel.machine.keeper import Cause
+from shared.kernel.machine.machine import Address
+from shared.kernel.process import web
 
 Seal = Callable[[str, Any], Awaitable[str]]
 """Gives a field of the case as ciphertext. Raises Unavailable where the case's key cannot be fetched."""

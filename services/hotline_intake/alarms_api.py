@@ -6,9 +6,9 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 
 from services.hotline_intake.acts import What
-from services.hotline_intake.mirror import Mirror
 from services.hotline_intake.requests import DeskNamed, Settlement
 from services.hotline_intake.seat import KEPT, PROBLEMS, Act
+from services.hotline_intake.storeless.mirror import Mirror
 from services.hotline_intake.taking import Taking
 from services.hotline_intake.views import (
     AlarmView,
@@ -19,8 +19,8 @@ from services.hotline_intake.views import (
     row_view,
 )
 from shared.contract.city import Cities
-from shared.kernel import web
-from shared.kernel.service import Kit
+from shared.kernel.process import web
+from shared.kernel.process.service import Kit
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 

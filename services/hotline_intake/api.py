@@ -11,8 +11,8 @@ from services.hotline_intake.requests import CallOpening, Case, Ending, FollowUp
 from services.hotline_intake.seat import KEPT, PROBLEMS, Act, Seat
 from services.hotline_intake.taking import Taking
 from services.hotline_intake.views import CallFile, CallView, KeptView
-from shared.kernel import web
-from shared.kernel.keeper import Keeper, Learned
+from shared.kernel.machine.keeper import Keeper, Learned
+from shared.kernel.process import web
 
 HERE = ZoneInfo("Asia/Shanghai")
 

@@ -7,9 +7,10 @@ from enum import StrEnum
 from functools import reduce
 from uuid import UUID
 
-from services.hotline_intake import alarm, ledger
-from services.hotline_intake.alarm import Answer, ClaimAlarm, Heading, ReleaseAlarm, SettleAlarm
-from services.hotline_intake.ledger import Alarm
+from services.hotline_intake.alarm import decide as alarm
+from services.hotline_intake.alarm import row
+from services.hotline_intake.alarm.decide import Answer, ClaimAlarm, Heading, ReleaseAlarm, SettleAlarm
+from services.hotline_intake.alarm.row import Alarm
 from shared.contract.calls import (
     AlarmClaimed,
     AlarmPassedOn,
@@ -230,12 +231,12 @@ def evolve(call: Call, event: Event) -> Call:
             return replace(call, ending=event.how)
         case FollowUpPlanned():
             return replace(call, follow_ups=event.follow_ups)
-    return replace(call, alarm=ledger.evolve(call.alarm, event))
+    return replace(call, alarm=row.evolve(call.alarm, event))
 
 
 def deadline(cities: Cities, call: Call) -> datetime | None:
     """When to look at the call again: only its ledger waits for anything."""
-    return ledger.deadline(call.alarm, *_policy(cities, call.city))
+    return row.deadline(call.alarm, *_policy(cities, call.city))
 
 
 def listed(call: Call) -> bool:

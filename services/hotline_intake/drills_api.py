@@ -8,9 +8,9 @@ from pydantic import AwareDatetime
 from services.hotline_intake.call import Call, Escalate
 from services.hotline_intake.requests import Case, Request
 from shared.contract.terms import ECHO
-from shared.kernel import web
-from shared.kernel.keeper import NAMES, Cause, Keeper
-from shared.kernel.service import Kit
+from shared.kernel.machine.keeper import NAMES, Cause, Keeper
+from shared.kernel.process import web
+from shared.kernel.process.service import Kit
 
 BY = "auditor"
 

@@ -14,12 +14,12 @@ from services.hotline_intake.requests import Case
 from services.hotline_intake.views import CallFile, CallView, KeptView, call_view
 from shared.contract.city import City
 from shared.contract.event import Command
-from shared.kernel import web
 from shared.kernel.clock import now
-from shared.kernel.keeper import Cause, Keeper
-from shared.kernel.machine import Address
-from shared.kernel.service import Kit
-from shared.kernel.vault import Unreadable
+from shared.kernel.machine.keeper import Cause, Keeper
+from shared.kernel.machine.machine import Address
+from shared.kernel.machine.vault import Unreadable
+from shared.kernel.process import web
+from shared.kernel.process.service import Kit
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"description": words, "content": {"application/problem+json": {"schema": {"type": "object"}}}}

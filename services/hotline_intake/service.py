@@ -3,11 +3,11 @@
 import os
 from functools import partial
 
-from services.hotline_intake import alarms_api, api, call, drills_api, facts_api, watcher
-from services.hotline_intake.acceptance import Acceptance
+from services.hotline_intake import alarms_api, api, auditor_watch, call, drills_api, facts_api
 from services.hotline_intake.call import Call
-from services.hotline_intake.mirror import Mirror
-from services.hotline_intake.outside import Notices, Outside
+from services.hotline_intake.notify import Notices, Outside
+from services.hotline_intake.storeless.acceptance import Acceptance
+from services.hotline_intake.storeless.mirror import Mirror
 from services.hotline_intake.taking import Taking
 from shared.contract.callouts import (
     CallOutAccepted,
@@ -44,9 +44,9 @@ from shared.contract.city import Cities
 from shared.contract.event import Event
 from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered, IncidentOpened, IncidentRaised
 from shared.contract.risk import RiskAssessed
-from shared.kernel.keeper import Cause, Effect
-from shared.kernel.machine import Machine, by_case
-from shared.kernel.service import Kit, Service
+from shared.kernel.machine.keeper import Cause, Effect
+from shared.kernel.machine.machine import Machine, by_case
+from shared.kernel.process.service import Kit, Service
 
 
 def machine(cities: Cities) -> Machine[Call]:
@@ -61,7 +61,7 @@ def build(kit: Kit) -> Service:
     notices = Notices(kit.cities)
     over: dict[type[Event], Effect] = dict.fromkeys((DeskConfirmed, AlarmSettled, WatchCleared), notices.over)
     calls = kit.keep(machine(kit.cities), effects={AlarmSounded: notices.ring, **over})
-    watch, mirror = watcher.Watcher(kit), Mirror(calls, kit.cities)
+    watch, mirror = auditor_watch.Watcher(kit), Mirror(calls, kit.cities)
     outside = Outside(mirror.learn, notices, kit.platform.tell, dict(os.environ))
     journal = kit.platform.journal(kit.settings.journal / (kit.settings.instance or kit.name), kit.settings.masters)
     acceptance = Acceptance(kit, calls, journal, mirror)
@@ -120,7 +120,7 @@ def build(kit: Kit) -> Service:
             alarms_api.routes(taking, kit.cities, mirror),
             alarms_api.ledger_routes(kit, mirror),
             drills_api.routes(kit, calls),
-            watcher.routes(watch),
+            auditor_watch.routes(watch),
         ),
         tasks=(outside.run, watch.run, mirror.run, acceptance.run),
         first=(acceptance.read,),

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from fastapi import Response
 from pydantic import BaseModel
 
-from services.hotline_intake.acceptance import Acceptance, Kept
 from services.hotline_intake.acts import What
 from services.hotline_intake.call import Call
 from services.hotline_intake.seat import Asking
+from services.hotline_intake.storeless.acceptance import Acceptance, Kept
 from services.hotline_intake.views import CallView, KeptView, call_view, kept_view
-from shared.kernel import web
-from shared.kernel.keeper import Learned
-from shared.kernel.service import Kit
+from shared.kernel.machine.keeper import Learned
+from shared.kernel.process import web
+from shared.kernel.process.service import Kit
 
 
 @dataclass(frozen=True)

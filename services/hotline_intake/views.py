@@ -8,9 +8,9 @@ from uuid import UUID, uuid5
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.hotline_intake.acts import Act, What
+from services.hotline_intake.alarm.desk import ALARMING, Phase
+from services.hotline_intake.alarm.row import Alarm, due_at, heard_by
 from services.hotline_intake.call import Call, Status
-from services.hotline_intake.ledger import Alarm, due_at, heard_by
-from services.hotline_intake.watch import ALARMING, Phase
 from shared.contract.calls import CallEnding, FollowUp
 from shared.contract.city import Cities, City
 from shared.contract.terms import Brief, Confidence, desk_city, desk_kind, spoken_number

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from services.responder_adapter.attempts import LATE, NO_OUTCOME, PRESUMED_DEAD
 from services.responder_adapter.recovery import RecoverCallOut, anew, next_attempt, recovered
 from services.responder_adapter.report import Said, about, check, heard
-from services.responder_adapter.sheet import PHONE, CallOut
+from services.responder_adapter.retry_schedule import LATE, NO_OUTCOME, PRESUMED_DEAD
+from services.responder_adapter.state import PHONE, CallOut
 from services.responder_adapter.status import Status
 from shared.contract.callouts import (
     CallOutCancelAsked,

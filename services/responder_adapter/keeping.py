@@ -4,11 +4,11 @@ from functools import partial
 
 from services.responder_adapter.callout import deadline, decide, listed
 from services.responder_adapter.recovery import wish
-from services.responder_adapter.sheet import CallOut, evolve
+from services.responder_adapter.state import CallOut, evolve
 from shared.contract.city import Cities
 from shared.contract.event import Message
 from shared.contract.terms import callout_key, desk_city
-from shared.kernel.machine import Address, Machine
+from shared.kernel.machine.machine import Address, Machine
 
 
 def machine(cities: Cities) -> Machine[CallOut]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from services.responder_adapter.sheet import CallOut
+from services.responder_adapter.state import CallOut
 from services.responder_adapter.status import Status
 from shared.contract.terms import Brief
 

@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
-from services.responder_adapter.attempts import INQUIRIES, NO_OUTCOME
 from services.responder_adapter.report import about
-from services.responder_adapter.sheet import CallOut
+from services.responder_adapter.retry_schedule import INQUIRIES, NO_OUTCOME
+from services.responder_adapter.state import CallOut
 from services.responder_adapter.status import Status
 from shared.contract.callouts import CallOutInquired, CallOutRecovered, CallOutRetried, CallOutUncertain
 from shared.contract.city import DeskEntry, WebhookWire

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from services.responder_adapter.sheet import PHONE, CallOut
+from services.responder_adapter.state import PHONE, CallOut
 from services.responder_adapter.status import Status
 from shared.contract.callouts import REPORTS, CallOutAssigned, Report, ReportDisputed
 from shared.contract.event import Event, Rejected

@@ -15,23 +15,23 @@ from opentelemetry import trace as otel
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 from services.responder_adapter import payload
-from services.responder_adapter.attempts import LATE, LEAVES_WITHIN
 from services.responder_adapter.callout import AttemptAnswered, AttemptFailed, CancelAnswered, entry
-from services.responder_adapter.gateways import Answer, Silence
-from services.responder_adapter.gateways.webhook import MOST_AT_ONCE, Webhook, connected
+from services.responder_adapter.disclosure import opened
 from services.responder_adapter.keeping import address_of
-from services.responder_adapter.opening import opened
-from services.responder_adapter.sheet import PHONE, CallOut
+from services.responder_adapter.retry_schedule import LATE, LEAVES_WITHIN
 from services.responder_adapter.standstill import Standstill
+from services.responder_adapter.state import PHONE, CallOut
 from services.responder_adapter.status import Status
+from services.responder_adapter.wires import Answer, Silence
+from services.responder_adapter.wires.signature import BadSecret, sign
+from services.responder_adapter.wires.webhook import MOST_AT_ONCE, Webhook, connected
 from shared.contract.city import Cities, DeskEntry, WebhookWire
 from shared.contract.event import Command, Event
 from shared.contract.terms import ECHO, Rung, desk_city, desk_kind, spoken_number
 from shared.kernel.errors import Unavailable
-from shared.kernel.keeper import NAMES, Cause, Keeper
-from shared.kernel.platform import Transport
-from shared.kernel.signature import BadSecret, sign
-from shared.kernel.vault import Vault
+from shared.kernel.machine.keeper import NAMES, Cause, Keeper
+from shared.kernel.machine.vault import Vault
+from shared.kernel.process.platform import Transport
 
 LEARN_AGAIN, LEARN_AGAIN_AT_MOST = 0.1, 2.0
 

@@ -3,11 +3,11 @@
 import os
 from functools import partial
 
-from services.responder_adapter import api, open_api, tasks_api
-from services.responder_adapter.gateways import echo
+from services.responder_adapter import desk_reports_api, open_callouts_api, tasks_api
 from services.responder_adapter.keeping import machine
 from services.responder_adapter.sender import Due, Sender, lanes, refuse_drills
 from services.responder_adapter.standstill import Standstill
+from services.responder_adapter.wires import echo
 from shared.contract.callouts import (
     REPORTS,
     CallOutCancelAsked,
@@ -27,8 +27,8 @@ from shared.contract.calls import AlarmClaimed, AlarmReleased, AlarmSettled, Cal
 from shared.contract.event import Event
 from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered
 from shared.contract.terms import ECHO
-from shared.kernel.keeper import Effect
-from shared.kernel.service import Kit, Service
+from shared.kernel.machine.keeper import Effect
+from shared.kernel.process.service import Kit, Service
 
 
 def build(kit: Kit) -> Service:
@@ -68,7 +68,11 @@ def build(kit: Kit) -> Service:
                 *REPORTS.values(),
             }
         ),
-        routes=(api.routes(kit, callouts, secrets), tasks_api.routes(kit, callouts), open_api.routes(kit, callouts)),
+        routes=(
+            desk_reports_api.routes(kit, callouts, secrets),
+            tasks_api.routes(kit, callouts),
+            open_callouts_api.routes(kit, callouts),
+        ),
         tasks=(
             standstill.run,
             partial(refuse_drills, sender, due),

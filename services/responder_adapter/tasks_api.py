@@ -9,19 +9,19 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, ConfigDict
 
+from services.responder_adapter.call_script import Line, script
 from services.responder_adapter.callout import ClaimTask, ReportRung, call_task, entry
-from services.responder_adapter.gateways.phone import Line, script
+from services.responder_adapter.disclosure import opened
 from services.responder_adapter.keeping import address_of
-from services.responder_adapter.opening import opened
 from services.responder_adapter.sender import spoken
-from services.responder_adapter.sheet import CallOut, Step
+from services.responder_adapter.state import CallOut, Step
 from services.responder_adapter.status import Status
 from shared.contract.incidents import Purpose
 from shared.contract.terms import Code, DeskId, RefNo, Rung, Tier, desk_kind
-from shared.kernel import web
-from shared.kernel.keeper import Keeper
-from shared.kernel.service import Kit
-from shared.kernel.web import Actor, Asked, NotFound
+from shared.kernel.machine.keeper import Keeper
+from shared.kernel.process import web
+from shared.kernel.process.service import Kit
+from shared.kernel.process.web import Actor, Asked, NotFound
 
 CALLOUT = "/cities/{city}/callouts/{desk}/{case}/{n}"
 N = Annotated[int, Path(ge=0, le=999)]

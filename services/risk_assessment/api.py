@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict
 from services.risk_assessment.assessment import Assessment, Rated
 from services.risk_assessment.scale import RULES, TIER_WORDS
 from shared.contract.terms import Tier
-from shared.kernel import web
-from shared.kernel.keeper import Keeper
-from shared.kernel.machine import Address
-from shared.kernel.service import Kit
-from shared.kernel.web import Actor
+from shared.kernel.machine.keeper import Keeper
+from shared.kernel.machine.machine import Address
+from shared.kernel.process import web
+from shared.kernel.process.service import Kit
+from shared.kernel.process.web import Actor
 
 
 class Reason(BaseModel):

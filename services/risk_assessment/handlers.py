@@ -6,8 +6,8 @@ from services.risk_assessment.assessment import Assess, Assessment
 from shared.contract.calls import ScreeningRecorded
 from shared.contract.instruments import Answers, UnknownAnswer, check
 from shared.kernel.errors import Malformed
-from shared.kernel.keeper import Cause, Keeper
-from shared.kernel.vault import Vault
+from shared.kernel.machine.keeper import Cause, Keeper
+from shared.kernel.machine.vault import Vault
 
 ANSWERS: TypeAdapter[dict[str, dict[str, StrictBool]]] = TypeAdapter(dict[str, dict[str, StrictBool]])
 

@@ -7,8 +7,8 @@ from services.risk_assessment.assessment import Assessment, decide, evolve
 from services.risk_assessment.handlers import on_screening_recorded
 from shared.contract.calls import CallReceived, ScreeningRecorded
 from shared.contract.risk import RiskAssessed
-from shared.kernel.machine import Machine
-from shared.kernel.service import Kit, Service
+from shared.kernel.machine.machine import Machine
+from shared.kernel.process.service import Kit, Service
 
 
 def never(assessment: Assessment) -> None:

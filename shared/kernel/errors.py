@@ -4,9 +4,9 @@ Exception
 ├── Rejected     the asker's fault: 4xx, nothing changed        (shared.contract.event)
 │   └── …        each refusal beside the code that raises it
 ├── Malformed    this record can never be understood: dead letter, with the reason
-│   └── Unreadable   a sealed field that does not open            (shared.kernel.vault)
+│   └── Unreadable   a sealed field that does not open            (shared.kernel.machine.vault)
 └── Unavailable  a store, broker or desk did not answer: try again later; 503 over HTTP
-    └── Unwritable   the journal's disk refuses                   (shared.kernel.journal)
+    └── Unwritable   the journal's disk refuses                   (shared.kernel.process.journal)
 
 Anything else ends the process, and its supervisor starts it anew; the third crash on one record dead-letters it.
 """

@@ -7,9 +7,9 @@ from uuid import UUID
 import pytest
 
 from services.hotline_intake import call as calls
-from services.hotline_intake.alarm import ClaimAlarm, ReleaseAlarm, SettleAlarm
+from services.hotline_intake.alarm.decide import ClaimAlarm, ReleaseAlarm, SettleAlarm
+from services.hotline_intake.alarm.desk import Phase
 from services.hotline_intake.call import Call, Escalate, OpenCall, RecordScreening
-from services.hotline_intake.watch import Phase
 from shared.contract.callouts import (
     CallOutAccepted,
     CallOutArrived,

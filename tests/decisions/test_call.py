@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from services.hotline_intake import follow_up
-from services.hotline_intake.alarm import ClaimAlarm, ReleaseAlarm, SettleAlarm
+from services.hotline_intake.alarm.decide import ClaimAlarm, ReleaseAlarm, SettleAlarm
+from services.hotline_intake.alarm.desk import OPEN
 from services.hotline_intake.call import (
     Call,
     EndCall,
@@ -26,7 +27,6 @@ from services.hotline_intake.call import (
     decide,
     evolve,
 )
-from services.hotline_intake.watch import OPEN
 from shared.contract.callouts import CallOutCancelled, CallOutRejected, Report
 from shared.contract.calls import (
     CallEnded,

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.responder_adapter.attempts import PRESUMED_DEAD, wait_before
 from services.responder_adapter.callout import (
     AttemptAnswered,
     AttemptFailed,
@@ -24,7 +23,8 @@ from services.responder_adapter.callout import (
 from services.responder_adapter.keeping import machine
 from services.responder_adapter.payload import PROFILES, minimum
 from services.responder_adapter.recovery import RecoverCallOut
-from services.responder_adapter.sheet import CallOut, evolve
+from services.responder_adapter.retry_schedule import PRESUMED_DEAD, wait_before
+from services.responder_adapter.state import CallOut, evolve
 from services.responder_adapter.status import ALLOWED, Status
 from shared.contract.callouts import (
     REPORTS,
@@ -45,7 +45,7 @@ from shared.contract.city import Cities, City, DeskEntry, OnCall, WebhookWire
 from shared.contract.event import DeadlinePassed, Event, Message, Rejected
 from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered, Purpose
 from shared.contract.terms import ENDED, LADDER, Brief, Rung, Situation, Tier, callout_key
-from shared.kernel.machine import Address
+from shared.kernel.machine.machine import Address
 
 CASE = UUID("0197a000-0000-7000-8000-000000000001")
 LINE = "140700"

@@ -9,12 +9,12 @@ import pytest
 
 from services.auditor import mirror
 from services.auditor.account import Account, Cry, Raised
-from services.auditor.bell import words
 from services.auditor.callout import CallOut, Ring
 from services.auditor.compare import Finding, compare, lasting
 from services.auditor.drill import Drill, case_of
 from services.auditor.mirror import Silence
-from services.auditor.pictures import Ledger, OpenCallOut, Pictures, Row, RowDesk
+from services.auditor.ring import words
+from services.auditor.snapshots import Ledger, OpenCallOut, Pictures, Row, RowDesk
 from shared.contract.city import Cities, City, DeskEntry, OnCall
 
 CASE, CITY, POLICE, ECHO = UUID("0197a000-0000-7000-8000-000000000001"), "140700", "140700-110", "140700-000"

@@ -6,10 +6,10 @@ from functools import reduce
 
 import pytest
 
-from services.responder_adapter.attempts import NOT_RECEIVED
 from services.responder_adapter.keeping import machine
 from services.responder_adapter.recovery import RecoverCallOut, wish
-from services.responder_adapter.sheet import TOKENS
+from services.responder_adapter.retry_schedule import NOT_RECEIVED
+from services.responder_adapter.state import TOKENS
 from services.responder_adapter.status import Status
 from shared.contract.callouts import (
     CallOutAccepted,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from services.hotline_intake import call as calls
-from services.hotline_intake.alarm import ClaimAlarm, ConfirmRing, ReleaseAlarm, SettleAlarm
+from services.hotline_intake.alarm.decide import ClaimAlarm, ConfirmRing, ReleaseAlarm, SettleAlarm
 from services.hotline_intake.call import Call, Escalate, OpenCall
 from shared.contract.callouts import CallOutAccepted
 from shared.contract.calls import AlarmPassedOn, AlarmRaised, AlarmReleased, AlarmSounded, DeskConfirmed

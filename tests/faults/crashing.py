@@ -22,12 +22,13 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from services.responder_adapter.gateways.webhook import Webhook
-from shared.kernel import clock, service
-from shared.kernel.hearing import Hearing
-from shared.kernel.journal import Journal
-from shared.kernel.peer import Peer
-from shared.kernel.store import Store
+from services.responder_adapter.wires.webhook import Webhook
+from shared.kernel import clock
+from shared.kernel.log.fallback.client import Peer
+from shared.kernel.log.router import Hearing
+from shared.kernel.machine.store import Store
+from shared.kernel.process import service
+from shared.kernel.process.journal import Journal
 
 TICK = 0.02
 Method = Callable[..., Any]

@@ -12,7 +12,7 @@ from shared.contract.event import Event
 from shared.contract.incidents import CallOutOrdered
 from shared.contract.risk import RiskAssessed
 from shared.contract.terms import spoken_number
-from shared.kernel.bus import MAX_EVENT, Bus
+from shared.kernel.log.bus import MAX_EVENT, Bus
 from tests.faults.fault import Fault, Scene
 from tests.faults.healing import seconds_until
 from tests.faults.invariants import Bounds

@@ -14,10 +14,10 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from deploy.local.system import SERVICES
-from services.auditor.words import TOPICS
-from shared.kernel.bus import Bus
-from shared.kernel.consumer import FOLLOWS
-from shared.kernel.record import reading
+from services.auditor.followed_events import TOPICS
+from shared.kernel.log.bus import Bus
+from shared.kernel.log.consumer import FOLLOWS
+from shared.kernel.log.record import reading
 
 LOOK_EVERY = 0.5
 HOP_WITHIN = 20.0

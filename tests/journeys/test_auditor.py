@@ -3,7 +3,7 @@
 import asyncio
 import json
 
-from services.hotline_intake.watcher import SILENT
+from services.hotline_intake.auditor_watch import SILENT
 from tests.journeys.world import World, eventually
 
 NOTICED = 60.0

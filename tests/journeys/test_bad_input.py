@@ -18,7 +18,7 @@ from uuid_utils import uuid7
 from deploy.cli.client import ADAPTER, DISPATCH, INTAKE, Refused, call_path
 from deploy.local import topics
 from deploy.local.system import SERVICES
-from shared.kernel.bus import Bus
+from shared.kernel.log.bus import Bus
 from tests.journeys.world import CITY, World
 
 KNOWN = {"city": CITY, "desk": "140700-110", "n": "1"}

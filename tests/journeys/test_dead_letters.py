@@ -6,8 +6,8 @@ from uuid_utils import uuid7
 
 from shared.contract.calls import EscalationRequested
 from shared.contract.terms import Situation
-from shared.kernel.bus import Bus
 from shared.kernel.clock import now
+from shared.kernel.log.bus import Bus
 from tests.journeys.world import CITY, World, eventually
 
 Header = tuple[str, bytes]

@@ -11,7 +11,7 @@ from deploy.cli.client import INTAKE, Client, call_path
 from deploy.local import topics
 from deploy.local.system import DESKS
 from shared.contract.terms import Brief
-from shared.kernel.bus import Bus
+from shared.kernel.log.bus import Bus
 from tests.journeys.world import CITY, Incident, World
 
 NUMBER = "13877712399"

@@ -21,7 +21,7 @@ from deploy.local.ports import free
 from deploy.local.valkey import Valkey
 from deploy.local.valkey import valkey as running_valkey
 from shared.kernel import trace
-from shared.kernel.settings import Settings
+from shared.kernel.process.settings import Settings
 
 WHOLE = {"retention.ms": "-1", "cleanup.policy": "delete"}
 TOPICS = [

@@ -13,9 +13,9 @@ import httpx
 from deploy.local.kafka import Cluster
 from deploy.local.ports import HOST, free
 from deploy.local.process import Process
-from shared.kernel.bus import Bus
 from shared.kernel.clock import now
-from shared.kernel.settings import Settings
+from shared.kernel.log.bus import Bus
+from shared.kernel.process.settings import Settings
 from tests.kernel.tally.service import Counted, Given
 
 CITY = "140700"

@@ -10,8 +10,8 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.metadata import MetadataRequest
 
-from shared.kernel.bus import Bus, broken, leave
-from shared.kernel.settings import Settings
+from shared.kernel.log.bus import Bus, broken, leave
+from shared.kernel.process.settings import Settings
 
 Closing = Callable[[Any], None]
 

@@ -7,8 +7,8 @@ import httpx
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary
 from cloudevents.core.formats.json import JSONFormat
 
-from shared.kernel.service import running
-from shared.kernel.settings import Settings
+from shared.kernel.process.service import running
+from shared.kernel.process.settings import Settings
 from tests.kernel.scene import CITY, counted, give, mouth, ready
 from tests.kernel.tally.service import Counted, build
 

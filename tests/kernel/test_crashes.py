@@ -11,8 +11,8 @@ import pytest
 from redis.asyncio import Redis
 
 from deploy.local.process import Process
-from shared.kernel.service import running
-from shared.kernel.settings import Settings
+from shared.kernel.process.service import running
+from shared.kernel.process.settings import Settings
 from tests.kernel.scene import (
     add,
     counted,

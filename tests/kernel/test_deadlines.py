@@ -12,8 +12,8 @@ import pytest
 
 from deploy.local.valkey import Valkey
 from shared.kernel import clock
-from shared.kernel.service import running
-from shared.kernel.settings import Settings
+from shared.kernel.process.service import running
+from shared.kernel.process.settings import Settings
 from tests.kernel.scene import CITY, about, add, alive, header, ready, said, until
 from tests.kernel.tally import service
 from tests.kernel.tally.service import Waited, build

@@ -16,13 +16,13 @@ from structlog.testing import capture_logs
 from deploy.local.kafka import Cluster
 from deploy.local.ports import free
 from shared.kernel.errors import Unavailable
-from shared.kernel.hedge import LASTS, LATE, LOOK, Doubt, Hedge
-from shared.kernel.keeper import Cause
-from shared.kernel.peer import Peer
-from shared.kernel.relay import Relay, at_once
-from shared.kernel.service import Kit, Process, Service, running
-from shared.kernel.settings import Settings
-from shared.kernel.store import Row, Store
+from shared.kernel.log.fallback.client import Peer
+from shared.kernel.log.fallback.delivery import LASTS, LATE, LOOK, Doubt, Hedge
+from shared.kernel.log.relay import Relay, at_once
+from shared.kernel.machine.keeper import Cause
+from shared.kernel.machine.store import Row, Store
+from shared.kernel.process.service import Kit, Process, Service, running
+from shared.kernel.process.settings import Settings
 from tests.kernel.conftest import speaking
 from tests.kernel.scene import add, alive, counted, ready, stopped, total, totals, until
 from tests.kernel.tally.service import Counted, build

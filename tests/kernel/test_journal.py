@@ -11,8 +11,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from shared.kernel import journal as journals
-from shared.kernel.journal import Journal, Unwritable
+from shared.kernel.process import journal as journals
+from shared.kernel.process.journal import Journal, Unwritable
 
 MASTERS = {1: os.urandom(32)}
 WHAT = {"words": "我现在就在桥上", "answers": {"plan": True}}
@@ -114,7 +114,8 @@ def test_a_folder_that_cannot_be_is_said_and_tried_again(tmp_path: Path) -> None
 
 def test_two_processes_cannot_share_one_folder_and_one_that_was_killed_holds_nothing(tmp_path: Path) -> None:
     line = (
-        "import sys; from pathlib import Path; from uuid import uuid4; from shared.kernel.journal import Journal\n"
+        "import sys; from pathlib import Path; from uuid import uuid4\n"
+        "from shared.kernel.process.journal import Journal\n"
         f"j = Journal(Path({str(tmp_path)!r}), {{1: {MASTERS[1]!r}}}); j.keep(uuid4(), 'words'); print(1, flush=True)\n"
         "sys.stdin.read()"
     )

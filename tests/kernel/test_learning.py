@@ -15,12 +15,12 @@ from deploy.local.ports import free
 from shared.contract.event import DeadlinePassed
 from shared.kernel.clock import now
 from shared.kernel.errors import Unavailable
-from shared.kernel.keeper import Cause, Keeper, KeyReused
-from shared.kernel.machine import Address
-from shared.kernel.service import running
-from shared.kernel.settings import Settings
-from shared.kernel.store import Row, Store
-from shared.kernel.vault import Vault
+from shared.kernel.machine.keeper import Cause, Keeper, KeyReused
+from shared.kernel.machine.machine import Address
+from shared.kernel.machine.store import Row, Store
+from shared.kernel.machine.vault import Vault
+from shared.kernel.process.service import running
+from shared.kernel.process.settings import Settings
 from tests.kernel.conftest import speaking
 from tests.kernel.scene import CITY, about, add, counted, deaf, give, header, mouth, once, ready, said, total, totals
 from tests.kernel.tally.service import MACHINE, Add, Counted, Tally, TooMuch, Waited, build, evolve

@@ -10,8 +10,8 @@ import httpx
 from shared.contract.event import Event
 from shared.kernel.clock import now
 from shared.kernel.errors import Unavailable
-from shared.kernel.service import Kit, Service, running
-from shared.kernel.settings import Settings
+from shared.kernel.process.service import Kit, Service, running
+from shared.kernel.process.settings import Settings
 from tests.kernel.scene import (
     CITY,
     Header,

@@ -14,17 +14,18 @@ from redis.asyncio import Redis
 from uuid_utils.compat import uuid7
 
 from shared.contract.event import Event
-from shared.kernel import clock, rebuild
-from shared.kernel.bus import Bus
-from shared.kernel.comparison import Comparison, compare
-from shared.kernel.fold import Said, lives
-from shared.kernel.keeper import NAMES, Cause, Keeper
-from shared.kernel.rebuild import Progress, Remains
-from shared.kernel.service import running
-from shared.kernel.settings import Settings
-from shared.kernel.shards import shard_of
-from shared.kernel.store import GENERATION, Row, Store
-from shared.kernel.vault import Vault
+from shared.kernel import clock
+from shared.kernel.log.bus import Bus
+from shared.kernel.machine.keeper import NAMES, Cause, Keeper
+from shared.kernel.machine.shards import shard_of
+from shared.kernel.machine.store import GENERATION, Row, Store
+from shared.kernel.machine.vault import Vault
+from shared.kernel.process.service import running
+from shared.kernel.process.settings import Settings
+from shared.kernel.rebuild import rebuild
+from shared.kernel.rebuild.comparison import Comparison, compare
+from shared.kernel.rebuild.fold import Said, lives
+from shared.kernel.rebuild.rebuild import Progress, Remains
 from tests.kernel.conftest import speaking
 from tests.kernel.scene import (
     CITY,

@@ -11,8 +11,8 @@ from redis.asyncio import Redis
 
 from deploy.local.kafka import Cluster
 from deploy.local.ports import free
-from shared.kernel.service import running
-from shared.kernel.settings import Settings
+from shared.kernel.process.service import running
+from shared.kernel.process.settings import Settings
 from tests.kernel.conftest import speaking
 from tests.kernel.scene import (
     CITY,

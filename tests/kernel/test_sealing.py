@@ -15,10 +15,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from redis.asyncio import Redis
 
 from deploy.local.ports import free
-from shared.kernel.service import running
-from shared.kernel.settings import Settings
-from shared.kernel.store import Store
-from shared.kernel.vault import Unreadable, Vault
+from shared.kernel.machine.store import Store
+from shared.kernel.machine.vault import Unreadable, Vault
+from shared.kernel.process.service import running
+from shared.kernel.process.settings import Settings
 from tests.kernel.conftest import speaking
 from tests.kernel.scene import CITY, about, alive, environment, give, header, mouth, process, ready, said, whole
 from tests.kernel.tally.service import Noted, build

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from deploy.local.process import Process
-from shared.kernel.settings import Settings, sentence
+from shared.kernel.process.settings import Settings, sentence
 from tests.kernel.scene import environment
 
 SECRET = "a-short-secret"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.kernel.signature import BadSecret, Unsigned, sign, verify
+from services.responder_adapter.wires.signature import BadSecret, Unsigned, sign, verify
 
 # The vector published with the Standard Webhooks libraries.
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -7,8 +7,8 @@ from typing import Any, cast
 import pytest
 
 from shared.kernel.errors import Malformed
-from shared.kernel.store import Store
-from shared.kernel.suspects import CRASHES, Suspects
+from shared.kernel.log.suspects import CRASHES, Suspects
+from shared.kernel.machine.store import Store
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from uuid import uuid4
 
 import httpx
 
-from shared.kernel.service import running
-from shared.kernel.settings import Settings
+from shared.kernel.process.service import running
+from shared.kernel.process.settings import Settings
 from tests.kernel.scene import add, counted, give, mouth, ready, totals
 from tests.kernel.tally.service import build
 

@@ -12,12 +12,12 @@ from redis.asyncio import Redis
 from deploy.local import topics
 from deploy.local.ports import free
 from deploy.local.valkey import Valkey
-from shared.kernel import verifier
-from shared.kernel.bus import Bus
-from shared.kernel.service import running
-from shared.kernel.settings import Settings
-from shared.kernel.store import Store
-from shared.kernel.verifier import Verifier, weak_topic
+from shared.kernel.log.bus import Bus
+from shared.kernel.machine.store import Store
+from shared.kernel.process import verifier
+from shared.kernel.process.service import running
+from shared.kernel.process.settings import Settings
+from shared.kernel.process.verifier import Verifier, weak_topic
 from tests.kernel.scene import add, alive, counted, ready, until
 from tests.kernel.tally.service import build
 

@@ -10,16 +10,16 @@ import pytest
 from aiokafka.errors import KafkaTimeoutError, OutOfOrderSequenceNumber
 
 from deploy.local.kafka import Cluster
-from shared.kernel import bus, relay, watchdog
-from shared.kernel.bus import Bus
-from shared.kernel.consumer import Consumer
-from shared.kernel.keeper import Cause
-from shared.kernel.platform import Platform
-from shared.kernel.relay import Relay
-from shared.kernel.service import running
-from shared.kernel.settings import Settings
-from shared.kernel.store import Store
-from shared.kernel.watchdog import Stuck
+from shared.kernel.log import bus, relay, watchdog
+from shared.kernel.log.bus import Bus
+from shared.kernel.log.consumer import Consumer
+from shared.kernel.log.relay import Relay
+from shared.kernel.log.watchdog import Stuck
+from shared.kernel.machine.keeper import Cause
+from shared.kernel.machine.store import Store
+from shared.kernel.process.platform import Platform
+from shared.kernel.process.service import running
+from shared.kernel.process.settings import Settings
 from tests.kernel.scene import add, counted, give, mouth, once, ready, stopped, totals
 from tests.kernel.tally.service import Given, build
 

@@ -7,8 +7,8 @@ from uuid import uuid4
 import httpx
 from redis.asyncio import Redis
 
-from shared.kernel.service import running
-from shared.kernel.settings import Settings
+from shared.kernel.process.service import running
+from shared.kernel.process.settings import Settings
 from tests.kernel.scene import CITY, alive
 from tests.kernel.tally.service import build
 

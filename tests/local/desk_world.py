@@ -20,9 +20,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from deploy.local.desk_door import Door
+from deploy.local.desk_signature import sign, verify
 from deploy.local.ports import HOST, answers, free
 from deploy.local.process import Process
-from shared.kernel.signature import sign, verify
 
 SECRET = "whsec_" + "c2ltdWxhdGVkLWRlc2stc2VjcmV0LTEyMzU2"
 TRACE = "00-0197a000000070008000000000000001-8000000000000001-01"

@@ -28,11 +28,11 @@ from shared.contract.calls import EscalationRequested
 from shared.contract.event import Event
 from shared.contract.incidents import CallOutOrdered, IncidentOpened
 from shared.contract.terms import ECHO, Situation, desk_id, spoken_number
-from shared.kernel.bus import Bus
 from shared.kernel.clock import now
-from shared.kernel.platform import Platform
-from shared.kernel.service import serving
-from shared.kernel.settings import Settings
+from shared.kernel.log.bus import Bus
+from shared.kernel.process.platform import Platform
+from shared.kernel.process.service import serving
+from shared.kernel.process.settings import Settings
 
 CITY, POLICE = "140700", "140700-110"
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from services.auditor import reading
-from services.auditor.reading import Reading
-from shared.kernel import bus
+from services.auditor import kafka_reader
+from services.auditor.kafka_reader import Reading
 from shared.kernel.clock import now
+from shared.kernel.log import bus
 from tests.kernel.scene import until
 
 
@@ -73,10 +73,10 @@ class Readers:
 
 @pytest.mark.parametrize("hangs_at", ["start", "ends", "ends again", "getmany", "position", "fetch", "stop"])
 async def test_a_reader_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch, hangs_at: str) -> None:
-    monkeypatch.setattr(reading, "STUCK_AFTER", 0.2)
-    monkeypatch.setattr(reading, "BLIND_AFTER", 1.0)
+    monkeypatch.setattr(kafka_reader, "STUCK_AFTER", 0.2)
+    monkeypatch.setattr(kafka_reader, "BLIND_AFTER", 1.0)
     monkeypatch.setattr(bus, "STOPPED_WITHIN", 0.1)
-    monkeypatch.setattr(reading, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(kafka_reader, "LOOK_EVERY", 0.05)
     found = Reading(Readers(hangs_at))
     running = asyncio.create_task(found.run(now()))
 

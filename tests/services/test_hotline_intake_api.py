@@ -23,10 +23,10 @@ from shared.contract.calls import CallEvent
 from shared.contract.event import Event
 from shared.contract.incidents import IncidentOpened
 from shared.contract.terms import Situation, Tier, spoken_number
-from shared.kernel.bus import Bus
 from shared.kernel.clock import now
-from shared.kernel.service import running
-from shared.kernel.settings import Settings
+from shared.kernel.log.bus import Bus
+from shared.kernel.process.service import running
+from shared.kernel.process.settings import Settings
 
 CITY = "140700"
 POLICE = "140700-110"

@@ -23,8 +23,8 @@ from deploy.local.valkey import Valkey
 from deploy.local.valkey import valkey as running_valkey
 from services.hotline_intake.service import build
 from shared.contract.terms import spoken_number
-from shared.kernel.service import running
-from shared.kernel.settings import Settings
+from shared.kernel.process.service import running
+from shared.kernel.process.settings import Settings
 from tests.services.test_hotline_intake_api import CITY, DANGER, PACK, POLICE
 
 Body = dict[str, Any]

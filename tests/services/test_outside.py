@@ -19,13 +19,13 @@ from deploy.local import topics
 from deploy.local.kafka import Cluster
 from deploy.local.ports import free
 from deploy.local.valkey import Valkey
-from services.hotline_intake.outside import Notices, Outside
+from services.hotline_intake.notify import Notices, Outside
 from services.hotline_intake.service import build
 from shared.contract.city import City
 from shared.contract.terms import spoken_number
-from shared.kernel.platform import Platform
-from shared.kernel.service import running
-from shared.kernel.settings import Settings
+from shared.kernel.process.platform import Platform
+from shared.kernel.process.service import running
+from shared.kernel.process.settings import Settings
 from tests.local.gateway import Gateway, gateway
 
 CITY = "140200"

@@ -23,16 +23,16 @@ from deploy.local.kafka import Cluster
 from deploy.local.ports import free
 from deploy.local.valkey import Valkey
 from services.responder_adapter.service import build
+from services.responder_adapter.wires.signature import sign
 from shared.contract.calls import AlarmClaimed, AlarmReleased, AlarmSettled
 from shared.contract.event import Event
 from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered
 from shared.contract.terms import Confidence, Place, Situation, Tier, callout_key
-from shared.kernel.bus import Bus
 from shared.kernel.clock import now
-from shared.kernel.service import Process, running
-from shared.kernel.settings import Settings
-from shared.kernel.signature import sign
-from shared.kernel.vault import Vault, key_name
+from shared.kernel.log.bus import Bus
+from shared.kernel.machine.vault import Vault, key_name
+from shared.kernel.process.service import Process, running
+from shared.kernel.process.settings import Settings
 from tests.services.desk_server import Desk, http, says, serving
 
 CITY = "140700"

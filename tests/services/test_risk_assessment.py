@@ -22,12 +22,12 @@ from services.risk_assessment.handlers import readable
 from services.risk_assessment.service import build
 from shared.contract.calls import ScreeningRecorded
 from shared.contract.terms import Situation
-from shared.kernel.bus import Bus
 from shared.kernel.clock import now
 from shared.kernel.errors import Malformed
-from shared.kernel.service import Process, running
-from shared.kernel.settings import Settings
-from shared.kernel.vault import Vault, key_name
+from shared.kernel.log.bus import Bus
+from shared.kernel.machine.vault import Vault, key_name
+from shared.kernel.process.service import Process, running
+from shared.kernel.process.settings import Settings
 
 CITY = "140700"
 PLANNED = {"acute-criteria/1": {"plan_72_hours": True}, "cssrs-screener/1": {"1": True}}

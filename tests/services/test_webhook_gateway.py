@@ -21,13 +21,13 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from deploy.local.ports import free
-from services.responder_adapter.attempts import ENDS_WITHIN, NOT_SENT
-from services.responder_adapter.gateways import Answer, Silence
-from services.responder_adapter.gateways.webhook import Webhook, connected
+from services.responder_adapter.retry_schedule import ENDS_WITHIN, NOT_SENT
+from services.responder_adapter.wires import Answer, Silence
+from services.responder_adapter.wires.signature import verify
+from services.responder_adapter.wires.webhook import Webhook, connected
 from shared.contract.city import WebhookWire
 from shared.contract.terms import Rung
 from shared.kernel import trace
-from shared.kernel.signature import verify
 from tests.services.desk_server import Desk, Reply, http, says, serving
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

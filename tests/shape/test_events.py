@@ -15,13 +15,13 @@ from pydantic import TypeAdapter
 from shared.contract import callouts, calls, incidents, risk
 from shared.contract.event import Event
 from shared.kernel.clock import now
-from shared.kernel.hearing import Handler
-from shared.kernel.machine import Machine
-from shared.kernel.service import Kit, Service
-from shared.kernel.settings import Settings
-from shared.kernel.store import Store
-from shared.kernel.timers import Timers
-from shared.kernel.vault import Vault
+from shared.kernel.log.router import Handler
+from shared.kernel.machine.machine import Machine
+from shared.kernel.machine.store import Store
+from shared.kernel.machine.timers import Timers
+from shared.kernel.machine.vault import Vault
+from shared.kernel.process.service import Kit, Service
+from shared.kernel.process.settings import Settings
 from tests.shape.source import ROOT, SERVICES
 
 WORDS = [

@@ -28,7 +28,7 @@ from tests.simulation.store import OUTSIDE
 
 PARTITIONS = 12
 SESSION, REBALANCE, PATIENCE = 6.0, 3.0, 0.15
-"""Seconds, as shared/kernel/bus.py sets them."""
+"""Seconds, as shared/kernel/log/bus.py sets them."""
 
 Header = tuple[str, bytes]
 
@@ -144,7 +144,7 @@ def _let_go(waiting: "asyncio.Future[None]") -> None:
 
 @dataclass(frozen=True)
 class Bus:
-    """What a service is given instead of `shared.kernel.bus.Bus`."""
+    """What a service is given instead of `shared.kernel.log.bus.Bus`."""
 
     kafka: Kafka
     brokers: str = "simulated"

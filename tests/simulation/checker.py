@@ -9,9 +9,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from shared.kernel.fold import Said, lives
-from shared.kernel.keeper import Keeper
-from shared.kernel.suspects import CRASHES
+from shared.kernel.log.suspects import CRASHES
+from shared.kernel.machine.keeper import Keeper
+from shared.kernel.rebuild.fold import Said, lives
 from tests.faults.invariants import SEEN_WITHIN, Bounds, Finding, Verdict, judge
 from tests.faults.seen import Car, Cry, Reply, Ring, Seen, Told
 from tests.simulation.bus import Record

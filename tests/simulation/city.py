@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from shared.kernel import outside
-from shared.kernel.settings import Settings
+from shared.kernel.process.settings import Settings
+from shared.notify import channels
 
 CITY, AREA = "140700", "0354"
 DESKS = (f"{CITY}-110", f"{CITY}-120")
@@ -38,7 +38,7 @@ def folder() -> Path:
     (made / f"{CITY}.yaml").write_text(yaml.safe_dump(pack, allow_unicode=True), encoding="utf-8")
     (made / "master.keys").write_text(f"1 {base64.b64encode(bytes(range(32))).decode()}\n")
     os.environ |= {VARIABLE: SECRET, CHANNEL: "json://simulated"}
-    outside.usable = usable
+    channels.usable = usable
     context = ssl.create_default_context()
     ssl.create_default_context = lambda *_, **__: context  # reading the certificates takes 18 ms a process
     return made

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from shared.kernel.signature import Unsigned, sign, verify
+from deploy.local.desk_signature import Unsigned, sign, verify
 
 ANSWERS = ("accept", "deliver", "reject")
 """What a desk in order does: accept in its answer, accept by a report a little later, or say no."""

@@ -7,7 +7,7 @@ from uuid import UUID
 
 @dataclass(eq=False)
 class Paper:
-    """What shared.kernel.journal.Journal promises, without a disk."""
+    """What shared.kernel.process.journal.Journal promises, without a disk."""
 
     written: dict[UUID, Any]
     usable: bool = False

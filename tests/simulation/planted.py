@@ -15,22 +15,23 @@ from uuid import uuid4, uuid5
 import services.dispatch.service
 import services.hotline_intake.service
 import services.responder_adapter.service
-from services.auditor.bell import Bell
-from services.hotline_intake import alarm
-from services.responder_adapter import callout, sender, sheet
-from services.responder_adapter.gateways import Silence
-from services.responder_adapter.gateways.webhook import Webhook
+from services.auditor.ring import Bell
+from services.hotline_intake.alarm import decide as alarm
+from services.responder_adapter import callout, sender, state
+from services.responder_adapter.wires import Silence
+from services.responder_adapter.wires.signature import sign
+from services.responder_adapter.wires.webhook import Webhook
 from shared.contract.callouts import CallOutDelivered, CallOutUnreachable
 from shared.contract.calls import AlarmClaimed, AlarmReleased
 from shared.contract.event import Event
 from shared.contract.incidents import CallOutOrdered
 from shared.contract.terms import Rung
-from shared.kernel import door, keeper, web
-from shared.kernel.consumer import Consumer
-from shared.kernel.relay import Relay
-from shared.kernel.signature import sign
-from shared.kernel.store import Store
-from shared.kernel.timers import Timers
+from shared.kernel.log.consumer import Consumer
+from shared.kernel.log.relay import Relay
+from shared.kernel.machine import keeper
+from shared.kernel.machine.store import Store
+from shared.kernel.machine.timers import Timers
+from shared.kernel.process import events_endpoint, web
 from tests.simulation.store import Valkey
 
 Patch = tuple[Any, str, Callable[[Any], Any]]
@@ -169,7 +170,7 @@ def one_at_a_time(post: Any) -> Any:
 
 def learnt_by_nobody(learn: Any) -> Any:
     async def polite(hearing: Any, batch: list[Any]) -> Any:
-        return door._Outcome([event.id for event in batch])
+        return events_endpoint._Outcome([event.id for event in batch])
 
     return polite
 
@@ -218,7 +219,7 @@ BUGS = (
         "an unreachable desk is ordered anew",
         ((services.dispatch.service, "decide", ordered_anew_when_unreachable),),
     ),
-    Bug("stops after a failure", "a failed attempt has no successor", ((sheet, "_failed", never_again),)),
+    Bug("stops after a failure", "a failed attempt has no successor", ((state, "_failed", never_again),)),
     Bug(
         "delivered is enough",
         "a machine's receipt ends the alarm",
@@ -233,7 +234,7 @@ BUGS = (
         ((services.responder_adapter.keeping, "decide", held_for_ever), (callout, "_lapses_at", NEVER)),
     ),
     Bug("one desk holds up the other", "all desks share one line", ((sender.Lane, "_post", one_at_a_time),)),
-    Bug("polite door", "a door says learnt and learns nothing", ((door, "_learn", learnt_by_nobody),)),
+    Bug("polite door", "a door says learnt and learns nothing", ((events_endpoint, "_learn", learnt_by_nobody),)),
     Bug(
         "no hold",
         "the machine goes on sending while a person phones",

@@ -12,10 +12,10 @@ import httpx
 
 from services.auditor import service as auditor
 from shared.contract.event import Event
-from shared.kernel.keeper import Keeper
-from shared.kernel.platform import Platform
-from shared.kernel.service import Build, assemble
-from shared.kernel.settings import Settings
+from shared.kernel.machine.keeper import Keeper
+from shared.kernel.process.platform import Platform
+from shared.kernel.process.service import Build, assemble
+from shared.kernel.process.settings import Settings
 from tests.simulation.loop import Life, VirtualLoop
 from tests.simulation.routes import ready
 from tests.simulation.store import OUTSIDE

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from shared.kernel import keeper
+from shared.kernel.machine import keeper
 from tests.simulation.checker import check
 from tests.simulation.city import DESKS
 from tests.simulation.plan import draw

@@ -1,7 +1,7 @@
 """A simulated Valkey: the commands that the kernel sends, the Functions of functions.lua, and every way to be silent.
 
-It stands below `shared.kernel.store.Store`, at the connection: queues, pipelines, time-outs and what a refusal means
-are the product's own. tests/simulation/contract holds the same expectations against a real Valkey.
+It stands below `shared.kernel.machine.store.Store`, at the connection: queues, pipelines, time-outs and what a refusal
+means are the product's own. tests/simulation/contract holds the same expectations against a real Valkey.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from typing import Any
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import ResponseError
 
-from shared.kernel.store import Committed, Store, _Lane
+from shared.kernel.machine.store import Committed, Store, _Lane
 from tests.simulation.loop import LIFE, Life
 
 Word = str | int | float | bytes

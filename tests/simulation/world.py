@@ -16,8 +16,8 @@ import httpx
 from aiokafka.structs import TopicPartition
 
 from shared.contract.terms import spoken_number
-from shared.kernel.platform import Platform
-from shared.kernel.settings import Settings
+from shared.kernel.process.platform import Platform
+from shared.kernel.process.settings import Settings
 from tests.simulation import bus, routes, store
 from tests.simulation.bus import SESSION
 from tests.simulation.city import AREA, DESKS, SECRET, settings

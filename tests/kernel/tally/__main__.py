@@ -3,9 +3,9 @@
 import os
 import signal
 
-from shared.kernel import relay
 from shared.kernel.errors import Unavailable
-from shared.kernel.service import Kit, Service, run
+from shared.kernel.log import relay
+from shared.kernel.process.service import Kit, Service, run
 from tests.kernel.tally.service import Given
 from tests.kernel.tally.service import build as tally
 

@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.contract.event import Command, DeadlinePassed, Event, Message, Rejected
 from shared.kernel.errors import Malformed
-from shared.kernel.keeper import Cause, Keeper
-from shared.kernel.machine import Address, Machine
-from shared.kernel.service import Kit, Service
-from shared.kernel.web import Actor, Asked
+from shared.kernel.machine.keeper import Cause, Keeper
+from shared.kernel.machine.machine import Address, Machine
+from shared.kernel.process.service import Kit, Service
+from shared.kernel.process.web import Actor, Asked
 
 PATIENCE = timedelta(seconds=0.4)
 

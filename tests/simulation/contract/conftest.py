@@ -15,9 +15,9 @@ from deploy.local import topics
 from deploy.local.kafka import Cluster
 from deploy.local.ports import free
 from deploy.local.valkey import Valkey
-from shared.kernel.bus import Bus
 from shared.kernel.clock import now
-from shared.kernel.store import Row, Store
+from shared.kernel.log.bus import Bus
+from shared.kernel.machine.store import Row, Store
 from tests.simulation import bus, store
 
 BOTH = ("real", "simulated")

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from shared.kernel.errors import Unavailable
-from shared.kernel.store import GENERATION, Commit, FunctionsLost, Row
+from shared.kernel.machine.store import GENERATION, Commit, FunctionsLost, Row
 from tests.simulation.contract.conftest import Kept
 
 NAMES = ("{s01}:x:m:1:a", "{s01}:x:outbox", "{s01}:x:due", "{s01}:x:m:1:listed", "{s01}:key:a", GENERATION)

@@ -1,0 +1,104 @@
+"""Watches the watcher: people are told outside when the auditor's heartbeat has been missing for half a minute."""
+
+import asyncio
+import os
+from dataclasses import dataclass, field
+
+import httpx
+import structlog
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict
+
+from shared.kernel.process.service import Kit
+from shared.kernel.process.web import Actor
+from shared.notify.channels import addresses
+from shared.notify.heartbeat import Pulse
+
+AUDITOR = "auditor"
+LOOK_EVERY, WITHIN = 5.0, 2.0
+"""Seconds."""
+
+SILENT = "【警医】系统告警：核对程序无有效心跳，请立即检查 system alarm: no good heartbeat of the auditor"
+
+log = structlog.get_logger()
+
+
+class Beat(BaseModel):
+    """What the auditor's heartbeat says that people want to know."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    findings: dict[str, int]
+
+
+class Watched(BaseModel):
+    """How the auditor stands, as intake sees it. `silent_s`: since its last good beat; `findings` are its own words."""
+
+    model_config = ConfigDict(frozen=True)
+
+    agrees: bool
+    lost: bool
+    silent_s: float
+    findings: dict[str, int]
+
+
+@dataclass(eq=False)
+class Watcher:
+    """Asks the auditor every 5 s. Without a door of that name nobody is watched."""
+
+    kit: Kit
+    findings: dict[str, int] = field(default_factory=dict)
+    pulse: Pulse | None = None
+
+    async def run(self) -> None:
+        """Watch for ever."""
+        url = self.kit.settings.doors.get(AUDITOR)
+        if url is None:
+            return
+        self.pulse = Pulse(_clock())
+        async with httpx.AsyncClient(
+            transport=self.kit.platform.transport(trust_env=False), timeout=WITHIN, trust_env=False
+        ) as http:
+            while True:
+                await self._look(http, f"{url}/heartbeat", self.pulse)
+                await asyncio.sleep(LOOK_EVERY)
+
+    def view(self) -> Watched:
+        """How it stands now."""
+        if self.pulse is None:
+            return Watched(agrees=False, lost=False, silent_s=0, findings={})
+        silent = self.pulse.silent(_clock())
+        fresh = self.pulse.good is not None and silent < 2 * LOOK_EVERY
+        return Watched(agrees=fresh, lost=self.pulse.lost(_clock()), silent_s=round(silent, 1), findings=self.findings)
+
+    async def _look(self, http: httpx.AsyncClient, url: str, pulse: Pulse) -> None:
+        try:
+            answer = await http.get(url)
+            self.findings = Beat.model_validate_json(answer.content).findings
+            if answer.status_code == httpx.codes.OK and pulse.beat(_clock()):
+                log.info("auditor_beats_again")
+        except (httpx.HTTPError, ValueError):
+            self.findings = {}
+        if pulse.tells(_clock()):
+            taken = await self.kit.platform.tell(self._everybody(), SILENT)
+            log.error("auditor_silent", seconds=round(pulse.silent(_clock())), taken=taken, signal="alarm")
+
+    def _everybody(self) -> tuple[str, ...]:
+        chains = (city.chain for city in self.kit.cities.values())
+        return tuple(sorted({url for chain in chains for url in addresses(chain, os.environ)}))
+
+
+def routes(watcher: Watcher) -> APIRouter:
+    """One look at the watch."""
+    router = APIRouter(tags=["alarms 人工告警"])
+
+    @router.get("/watch", summary="Whether the auditor beats 核对程序是否在岗")
+    async def watch(_: Actor) -> Watched:
+        """How the auditor's heartbeat stands, as this intake sees it."""
+        return watcher.view()
+
+    return router
+
+
+def _clock() -> float:
+    return asyncio.get_running_loop().time()

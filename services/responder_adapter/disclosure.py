@@ -1,0 +1,50 @@
+"""What one desk may be told, opened for the moment it is said."""
+
+from dataclasses import dataclass, field
+
+import structlog
+from pydantic import ValidationError
+
+from services.responder_adapter import payload
+from services.responder_adapter.state import CallOut
+from shared.contract.terms import Brief
+from shared.kernel.errors import Malformed
+from shared.kernel.machine.vault import Vault
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Told:
+    """In plain: the fields of the brief that this kind of desk may see, and the address."""
+
+    brief: dict[str, str] = field(default_factory=dict, repr=False)
+    place: str | None = field(default=None, repr=False)
+
+
+async def opened(vault: Vault, callout: CallOut, *, medical: bool) -> Told:
+    """The call-out's brief and place; what cannot be read is left out, for help does not wait. Raises Unavailable."""
+    return Told(await _brief(vault, callout, medical=medical), await _place(vault, callout))
+
+
+async def _brief(vault: Vault, callout: CallOut, *, medical: bool) -> dict[str, str]:
+    sealed = callout.situation.brief
+    if sealed is None or callout.case is None:
+        return {}
+    try:
+        plain = await vault.unseal(callout.case, "brief", sealed, city=callout.city)
+        return payload.minimum(Brief.model_validate(plain), medical=medical)
+    except (Malformed, ValidationError):
+        log.warning("brief_unreadable", key=callout.key)
+        return {}
+
+
+async def _place(vault: Vault, callout: CallOut) -> str | None:
+    sealed = callout.situation.place.text
+    if sealed is None or callout.case is None:
+        return None
+    try:
+        return str(await vault.unseal(callout.case, "place", sealed, city=callout.city))
+    except Malformed:
+        log.warning("place_unreadable", key=callout.key)
+        return None

@@ -1,0 +1,55 @@
+"""What the auditor compares with: the call-outs that nobody at their desks has yet."""
+
+import asyncio
+from datetime import datetime
+from itertools import chain
+from uuid import UUID
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict
+
+from services.responder_adapter.state import CallOut
+from services.responder_adapter.status import Status
+from shared.contract.terms import DeskId
+from shared.kernel.machine.keeper import Keeper
+from shared.kernel.process import web
+from shared.kernel.process.service import Kit
+
+
+class OpenCallOut(BaseModel):
+    """One call-out; `since` is when the adapter took the order."""
+
+    model_config = ConfigDict(frozen=True)
+
+    case: UUID
+    city: str
+    desk: DeskId
+    n: int
+    wire: str | None
+    status: Status
+    since: datetime | None
+
+
+def routes(kit: Kit, callouts: Keeper[CallOut]) -> APIRouter:
+    """One door, for the peer token; drills are not shown."""
+    router = APIRouter(dependencies=[web.peer(kit.settings.peer_token.get_secret_value())], include_in_schema=False)
+
+    @router.get("/callouts")
+    async def every() -> list[OpenCallOut]:
+        kept = await asyncio.gather(*(callouts.listed(home) for home in kit.cities))
+        return [_open(one) for one in chain.from_iterable(kept) if one.status in {Status.OPEN, Status.HELD}]
+
+    return router
+
+
+def _open(callout: CallOut) -> OpenCallOut:
+    assert callout.case is not None
+    return OpenCallOut(
+        case=callout.case,
+        city=callout.city,
+        desk=callout.desk,
+        n=callout.n,
+        wire=callout.wire,
+        status=callout.status,
+        since=callout.taken_at,
+    )

@@ -1,0 +1,190 @@
+"""A desk with its own system: signed JSON by POST, and what its answer means.
+
+The desk answers 2xx with {"status": "delivered"}, {"status": "accepted", "event_no", "officer"?},
+{"status": "rejected", "code"} or, to a cancellation, {"status": "cancelled"}, also where it never had the order.
+`webhook-id` is the call-out key on every attempt (`key/cancel` for a cancellation, which is another message): the
+same id again, the same answer. To `call_out.status` (`key/status/<number>`, each asked once) it answers what it has
+answered to the order, or {"status": "unknown"}, and does nothing else.
+"""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import httpx
+from opentelemetry import trace as otel
+from opentelemetry.trace import SpanKind, StatusCode
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from services.responder_adapter.payload import CANCEL, STATUS
+from services.responder_adapter.retry_schedule import ENDS_WITHIN, NOT_RECEIVED
+from services.responder_adapter.wires import Answer, Silence
+from services.responder_adapter.wires.signature import sign
+from shared.contract.city import WebhookWire
+from shared.contract.terms import Code, RefNo, Rung
+from shared.kernel import trace
+from shared.kernel.process.platform import Transport
+
+TIMEOUTS = {"connect": 1.0, "read": 3.0, "write": 3.0, "pool": 0.5}
+MOST_AT_ONCE = 20
+MOST_BYTES = 65_536
+
+
+class _Delivered(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    status: Literal["delivered"]
+
+
+class _Accepted(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    status: Literal["accepted"]
+    event_no: RefNo
+    officer: RefNo | None = None
+
+
+class _Rejected(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    status: Literal["rejected"]
+    code: Code
+
+
+class _Cancelled(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    status: Literal["cancelled"]
+
+
+class _Unknown(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    status: Literal["unknown"]
+
+
+_ANSWER: TypeAdapter[_Delivered | _Accepted | _Rejected | _Cancelled | _Unknown] = TypeAdapter(
+    Annotated[_Delivered | _Accepted | _Rejected | _Cancelled | _Unknown, Field(discriminator="status")]
+)
+
+REASONS: tuple[tuple[type[Exception], str], ...] = (
+    (httpx.ConnectTimeout, "connect_timeout"),
+    (httpx.PoolTimeout, "busy"),
+    (httpx.TimeoutException, "timeout"),
+    (TimeoutError, "timeout"),
+    (httpx.ConnectError, "refused"),
+    (httpx.RemoteProtocolError, "cut"),
+    (httpx.TransportError, "reset"),
+)
+"""Why nothing definite came, nearest first. Besides: bad_certificate, bad_answer, too_large, redirected, http_NNN."""
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """The wire to one desk. `transport` pools its connections; it is no httpx client, because a redirect, a cookie or a
+    proxy from the environment must never come into play. Measured: 0.7 ms of CPU a POST, 0.1 of it ours."""
+
+    desk: str
+    url: httpx.URL
+    secret: str
+    transport: httpx.AsyncBaseTransport
+
+    async def send(self, message: Mapping[str, Any], now: datetime) -> Answer | Silence:
+        """POST `message` once; at most 3.5 s. Never raises for what a desk or a network does."""
+        span_attributes: dict[str, str | int] = {
+            "http.request.method": "POST",
+            "server.address": self.url.host,
+            "server.port": self.url.port or (443 if self.url.scheme == "https" else 80),
+            "jingyi.desk": self.desk,
+            "jingyi.message": message["type"],
+            "jingyi.attempt": message["attempt"],
+        }
+        within = otel.get_current_span().get_span_context()
+        with trace.span("POST", within, SpanKind.CLIENT, span_attributes) as span:
+            said = await self._post(self._request(message, now))
+            if isinstance(said, Silence):
+                span.set_status(StatusCode.ERROR, said.reason)
+                span.set_attribute("error.type", said.reason)
+            else:
+                span.set_attribute("jingyi.answer", said.rung)
+            return said
+
+    def _request(self, message: Mapping[str, Any], now: datetime) -> httpx.Request:
+        body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+        webhook_id = message["key"] + {CANCEL: "/cancel", STATUS: f"/status/{message.get('question')}"}.get(
+            message["type"], ""
+        )
+        timestamp = int(now.timestamp())
+        headers = {
+            "content-type": "application/json",
+            "accept-encoding": "identity",
+            "webhook-id": webhook_id,
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": sign(self.secret, webhook_id, timestamp, body),
+            "traceparent": trace.parent(),
+        }
+        return httpx.Request("POST", self.url, headers=headers, content=body, extensions={"timeout": TIMEOUTS})
+
+    async def _post(self, request: httpx.Request) -> Answer | Silence:
+        try:
+            async with asyncio.timeout(ENDS_WITHIN):
+                response = await self.transport.handle_async_request(request)
+                try:
+                    return await _understood(response)
+                finally:
+                    await response.aclose()
+        except (httpx.TransportError, TimeoutError) as failure:
+            return Silence(_reason(failure))
+
+
+@asynccontextmanager
+async def connected(
+    desk: str,
+    wire: WebhookWire,
+    secret: str,
+    context: ssl.SSLContext,
+    made: Transport = httpx.AsyncHTTPTransport,
+) -> AsyncIterator[Webhook]:
+    """The wire to a desk, with a pool of its own."""
+    limits = httpx.Limits(max_connections=MOST_AT_ONCE, max_keepalive_connections=MOST_AT_ONCE, keepalive_expiry=30)
+    async with made(verify=context, trust_env=False, limits=limits) as transport:
+        yield Webhook(desk, httpx.URL(str(wire.url)), secret, transport)
+
+
+async def _understood(response: httpx.Response) -> Answer | Silence:
+    if 300 <= response.status_code < 400:
+        return Silence("redirected")
+    if not 200 <= response.status_code < 300:
+        return Silence(f"http_{response.status_code}")
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    body = b""
+    async for part in response.stream:
+        body += part
+        if len(body) > MOST_BYTES:
+            return Silence("too_large")
+    try:
+        said = _ANSWER.validate_json(body)
+    except ValidationError:
+        return Silence("bad_answer")
+    match said:
+        case _Accepted():
+            return Answer(Rung.ACCEPTED, said.officer, said.event_no)
+        case _Rejected():
+            return Answer(Rung.REJECTED, code=said.code)
+        case _Unknown():
+            return Silence(NOT_RECEIVED)
+    return Answer(Rung(said.status))
+
+
+def _reason(failure: Exception) -> str:
+    if isinstance(failure, httpx.ConnectError) and _in_chain(failure, ssl.SSLError):
+        return "bad_certificate"
+    return next(reason for kind, reason in REASONS if isinstance(failure, kind))
+
+
+def _in_chain(failure: BaseException | None, kind: type[BaseException]) -> bool:
+    while failure is not None:
+        if isinstance(failure, kind):
+            return True
+        failure = failure.__cause__ or failure.__context__
+    return False

@@ -1,0 +1,1 @@
+"""The log of record: from the outbox to Kafka, and from Kafka to handlers."""

@@ -1,0 +1,287 @@
+"""Kafka → handlers: one subject in order, different subjects side by side, offsets committed after what they stand for.
+
+What a handler raises decides: Malformed → dead letter; Unavailable → again, with back-off; anything else ends the
+process, and a record that was in work at three ends is dead-lettered (suspects.py). Records of types nobody here waits
+for are passed over unread.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from aiokafka import ConsumerRebalanceListener
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from opentelemetry.trace import SpanKind
+
+from shared.contract.event import Event
+from shared.kernel import trace
+from shared.kernel.errors import Malformed, Unavailable
+from shared.kernel.log.bus import MAX_EVENT, Bus, leave
+from shared.kernel.log.record import header
+from shared.kernel.log.relay import Relay
+from shared.kernel.log.router import Handler, Hearing
+from shared.kernel.log.suspects import Suspects
+from shared.kernel.log.watchdog import Watchdog
+from shared.kernel.machine.cloudevent import Told
+from shared.kernel.machine.store import Store
+
+AT_ONCE = 1000
+"""Records in work at the most; beyond it fetching pauses, polling goes on."""
+
+COMMIT_EVERY = 0.2
+COMMITTED_WITHIN = 5.0
+RETRY_AT_MOST = 5.0
+DRAIN_WITHIN = 2.0
+"""Seconds."""
+
+CAREFUL = 2 * AT_ONCE
+"""Records of a partition to hear with care at the most; more were never in work at once."""
+
+ROOM = 2048
+"""Bytes kept free in a dead letter for its reason and the framing."""
+
+UNREADABLE = "\ufffd"
+"""What stands for bytes that are not UTF-8."""
+
+FOLLOWS = ".follows"
+
+log = structlog.get_logger()
+
+
+@dataclass
+class _Partition:
+    """What of one partition is in work; an offset may be committed when everything before it is done."""
+
+    careful_until: int = 0
+    open: deque[int] = field(default_factory=deque)
+    done: set[int] = field(default_factory=set)
+    next: int | None = None
+
+    def finish(self, offset: int) -> None:
+        self.done.add(offset)
+        while self.open and self.open[0] in self.done:
+            self.next = self.open.popleft() + 1
+            self.done.discard(self.next - 1)
+
+
+class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Hears, for one service, the events of the types in `handlers`; a group `….follows` hears them in batches."""
+
+    def __init__(
+        self, group: str, bus: Bus, handlers: Mapping[type[Event], Handler], store: Store, relay: Relay
+    ) -> None:
+        self._group = group
+        self._bus = bus
+        self._hearing = Hearing(handlers)
+        self._suspects = Suspects(group, store)
+        self._relay = relay
+        self._partitions: dict[Any, _Partition] = {}
+        self._lanes: dict[tuple[bytes, str | None], deque[Any]] = {}
+        self._walking: set[asyncio.Task[None]] = set()
+        self._in_work = 0
+        self._stopping = False
+        self._again: int | None = None
+        self._idle = asyncio.Event()
+        self._watchdog = Watchdog(group)
+        self.joined = self.unreachable = False
+
+    async def run(self) -> None:
+        """Hear for ever; returns only after `stop`."""
+        async with asyncio.TaskGroup() as lanes:
+            while not self._stopping:
+                kafka = self._bus.consumer(self._group, patient=self._group.endswith(FOLLOWS))
+                try:
+                    await kafka.start()
+                except (KafkaError, OSError) as silence:
+                    log.warning("kafka_unreachable", brokers=self._bus.brokers, error=type(silence).__name__)
+                    self.unreachable = True
+                    await leave(kafka)
+                    await asyncio.sleep(1)
+                    continue
+                self.unreachable = False
+                kafka.subscribe(self._hearing.topics, listener=self)
+                await self._hear(kafka, lanes)
+            for lane in self._walking:
+                lane.cancel()
+
+    def stop(self) -> None:
+        """Take nothing new, finish what is in work, commit, leave the group."""
+        self._stopping = True
+
+    def hear_again(self, since: int) -> None:
+        """Hear once more what was said from that Unix millisecond on; what was learnt of it is known and passes."""
+        self._again = since
+
+    async def on_partitions_revoked(self, revoked: Any) -> None:
+        """Finish what was taken from them; offsets not committed by then are heard again elsewhere."""
+        await self._drained()
+        for partition in revoked:
+            self._partitions.pop(partition, None)
+        if not self._in_work:
+            await self._suspects.left(revoked)
+
+    async def on_partitions_assigned(self, assigned: Any) -> None:
+        """Now hearing."""
+        await self._suspects.met(assigned)
+        self.joined = True
+
+    async def _hear(self, kafka: Any, lanes: asyncio.TaskGroup) -> None:
+        self._watchdog.polled()
+        beside = (self._commit_offsets(kafka), self._watchdog.watch(kafka, lambda: not self._in_work))
+        tasks = [lanes.create_task(work) for work in beside]
+        try:
+            while not self._stopping:
+                if self._again is not None:
+                    await self._go_back(kafka, self._again)
+                if self._in_work >= AT_ONCE:
+                    kafka.pause(*kafka.assignment())
+                elif kafka.paused():
+                    kafka.resume(*kafka.paused())
+                batches = await kafka.getmany(timeout_ms=500)
+                self._watchdog.polled()
+                # After an absence much lies there at once: what was said first is learnt first, across topics too.
+                for partition, records in sorted(batches.items(), key=lambda batch: batch[1][0].timestamp):
+                    if partition not in self._partitions:
+                        until = self._suspects.until(partition, kafka.highwater(partition) or 0)
+                        self._partitions[partition] = _Partition(min(until, records[0].offset + CAREFUL))
+                    self._take(self._partitions[partition], records, lanes)
+        finally:
+            for task in tasks:
+                task.cancel()
+            if self._stopping:
+                await self._drained()
+                await self._commit_once(kafka)
+                if not self._in_work:
+                    await self._suspects.left(kafka.assignment())
+            await leave(kafka)
+
+    async def _go_back(self, kafka: Any, since: int) -> None:
+        with suppress(KafkaError, IllegalStateError):
+            found = await kafka.offsets_for_times(dict.fromkeys(kafka.assignment(), since))
+            for partition, then in found.items():
+                if then is not None and then.offset < await kafka.position(partition):
+                    kafka.seek(partition, then.offset)
+                    self._partitions.pop(partition, None)
+            self._again = None
+
+    def _take(self, work: _Partition, records: list[Any], lanes: asyncio.TaskGroup) -> None:
+        for record in records:
+            work.open.append(record.offset)
+            kind = header(record, "ce_type")
+            if kind and not self._hearing.knows(kind) and UNREADABLE not in kind:
+                work.finish(record.offset)
+                continue
+            self._in_work += 1
+            self._idle.clear()
+            about = record.key, header(record, "ce_subject")
+            lane = self._lanes.get(about)
+            if lane is None:
+                self._lanes[about] = deque([(work, record)])
+                walking = lanes.create_task(self._walk(about))
+                self._walking.add(walking)
+                walking.add_done_callback(self._walking.discard)
+            else:
+                lane.append((work, record))
+
+    async def _walk(self, about: tuple[bytes, str | None]) -> None:
+        """The records about one subject, one after the other."""
+        lane = self._lanes[about]
+        while lane:
+            work, record = lane[0]
+            handle = self._learn if record.offset >= work.careful_until else self._learn_alone
+            await self._handle(record, handle)
+            lane.popleft()
+            work.finish(record.offset)
+            self._in_work -= 1
+        del self._lanes[about]
+        if not self._in_work:
+            self._idle.set()
+
+    async def _handle(self, record: Any, learn: Callable[[Any], Awaitable[None]]) -> None:
+        pause = 0.1
+        within = trace.read(header(record, "traceparent"))
+        while True:
+            with trace.span(f"process {record.topic}", within, SpanKind.CONSUMER, self._attributes(record)):
+                try:
+                    return await learn(record)
+                except Malformed as poison:
+                    await self._dead_letter(record, poison.reason)
+                    return None
+                except Unavailable as silence:
+                    log.warning("waiting", topic=record.topic, offset=record.offset, error=str(silence))
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, RETRY_AT_MOST)
+
+    async def _learn_alone(self, record: Any) -> None:
+        async with self._suspects.accused(record):
+            await self._learn(record)
+
+    async def _learn(self, record: Any) -> None:
+        named = (header(record, "ce_type") or "", header(record, "ce_id") or "")
+        drill = header(record, "ce_drill") == "true"
+        await self._hearing.learn(Told(*named, record.key, record.value or b"", drill))
+
+    async def _dead_letter(self, record: Any, reason: str) -> None:
+        """Put the record aside with its reason, and go on only when the broker has it.
+
+        One too large to carry its reason is named by its origin alone, where it stays for ever.
+        """
+        where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        log.error("dead_letter", **where, reason=reason, signal="warning")
+        parts = (record.key, record.value, *(text for header in record.headers for text in header))
+        whole = sum(len(part or b"") for part in parts)
+        fits = whole <= MAX_EVENT - ROOM
+        headers = [
+            *((name, text) for name, text in record.headers if fits and name != "traceparent"),
+            ("traceparent", trace.parent().encode()),
+            ("dead_letter_reason", reason.encode()),
+            ("dead_letter_service", self._group.encode()),
+            ("dead_letter_origin", f"{record.topic}/{record.partition}/{record.offset}".encode()),
+        ]
+        pause = 0.1
+        while True:
+            with suppress(Unavailable):
+                key, value = (record.key, record.value or b"") if fits else (None, b"")
+                return await self._relay.publish(f"{record.topic}.dlq", key, value, headers)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, RETRY_AT_MOST)
+
+    async def _commit_offsets(self, kafka: Any) -> None:
+        while True:
+            await asyncio.sleep(COMMIT_EVERY)
+            await self._commit_once(kafka)
+
+    async def _commit_once(self, kafka: Any) -> None:
+        ready = {partition: work.next for partition, work in self._partitions.items() if work.next is not None}
+        if not ready:
+            self._watchdog.committed()
+            return
+        with suppress(CommitFailedError, IllegalStateError, KafkaError, TimeoutError):
+            async with asyncio.timeout(COMMITTED_WITHIN):
+                await kafka.commit(ready)
+            self._watchdog.committed()
+            for partition, offset in ready.items():
+                work = self._partitions.get(partition)
+                if work and work.next == offset:
+                    work.next = None
+
+    async def _drained(self) -> None:
+        if self._in_work:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_WITHIN):
+                    await self._idle.wait()
+
+    def _attributes(self, record: Any) -> dict[str, str | int]:
+        return {
+            "messaging.system": "kafka",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": record.topic,
+            "messaging.destination.partition.id": str(record.partition),
+            "messaging.kafka.offset": record.offset,
+            "messaging.consumer.group.name": self._group,
+            "messaging.message.id": header(record, "ce_id") or "",
+        }

@@ -1,0 +1,1 @@
+"""What Kafka is late with, told at the hearers' own endpoints."""

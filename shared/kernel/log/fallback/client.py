@@ -1,0 +1,114 @@
+"""Another service's door, seen from outside: which events it hears, and telling it some of them."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TypeVar
+
+import httpx
+import structlog
+from opentelemetry.trace import Span, SpanKind, StatusCode
+from pydantic import BaseModel
+
+from shared.kernel import trace
+from shared.kernel.errors import Unavailable
+from shared.kernel.machine.cloudevent import BATCH, structured
+from shared.kernel.machine.store import Row
+from shared.kernel.process.web import EVENTS, MAX_BATCH
+
+AT_ONCE = 50
+"""Rows of a batch at the most."""
+
+WITHIN = 4.0
+"""Seconds for an answer: a door learns, and its store may take three to be called silent."""
+
+A = TypeVar("A", bound=BaseModel)
+
+log = structlog.get_logger()
+
+
+class _Hears(BaseModel):
+    hears: frozenset[str]
+
+
+class _Outcome(BaseModel):
+    learnt: list[str]
+    refused: dict[str, str]
+
+
+class Peer:
+    """One peer. `hears` is None until it has said; `away` after it did not answer, until it does."""
+
+    def __init__(self, name: str, url: str, token: str) -> None:
+        self.name = name
+        self.hears: frozenset[str] | None = None
+        self.away = False
+        self._url = url.rstrip("/") + EVENTS
+        self._bearer = {"authorization": f"Bearer {token}"}
+
+    async def ask(self, client: httpx.AsyncClient) -> None:
+        """Learn which types it hears. Raises Unavailable."""
+        request = client.build_request("GET", self._url, headers=self._bearer)
+        self.hears = (await self._answer(request, client, _Hears)).hears
+        self.away = False
+
+    async def tell(
+        self, client: httpx.AsyncClient, rows: Sequence[Row], doubt: float | None
+    ) -> tuple[Sequence[Row], set[str]]:
+        """Tell it the first of these rows, as many as one batch holds: those told, and the event ids it is done with.
+
+        It is done with what it learnt and with what it can never learn. `doubt` is the seconds since somebody last saw
+        Kafka late, None if it is not doubted. Raises Unavailable: nothing is known of any of them.
+        """
+        spans = [_span(row) for row in rows[:AT_ONCE]]
+        batch, told = _batch(rows, spans)
+        doubted = {} if doubt is None else {"jingyi-doubt": f"{doubt:.3f}"}
+        headers = {**self._bearer, "content-type": BATCH, **doubted}
+        done: set[str] = set()
+        try:
+            request = client.build_request("POST", self._url, headers=headers, content=batch)
+            answer = await self._answer(request, client, _Outcome)
+            done = {*answer.learnt, *answer.refused}
+            if answer.refused:
+                log.warning("event_refused", signal="warning", door=self.name, refused=answer.refused)
+        finally:
+            for row, span in zip(rows, spans, strict=False):
+                if row.headers["ce_id"] not in done:
+                    span.set_status(StatusCode.ERROR, "not_learnt")
+                span.end()
+        return rows[:told], done
+
+    async def _answer(self, request: httpx.Request, client: httpx.AsyncClient, kind: type[A]) -> A:
+        try:
+            async with asyncio.timeout(WITHIN):
+                answer = (await client.send(request)).raise_for_status()
+            said = kind.model_validate_json(answer.content)
+        except (httpx.HTTPError, TimeoutError, ValueError) as silence:
+            if not self.away and self.hears is not None:
+                log.warning("door_away", signal="warning", door=self.name, error=type(silence).__name__)
+            self.away = True
+            raise Unavailable(f"The door of {self.name} does not answer: {type(silence).__name__}.") from silence
+        else:
+            return said
+
+
+def _span(row: Row) -> Span:
+    attributes: dict[str, str | int] = {
+        "messaging.operation.type": "send",
+        "messaging.destination.name": row.topic,
+        "messaging.message.id": row.headers["ce_id"],
+    }
+    within = trace.read(row.headers.get("traceparent"))
+    return trace.start(f"hedge {row.topic}", within, SpanKind.PRODUCER, attributes)
+
+
+def _batch(rows: Sequence[Row], spans: Sequence[Span]) -> tuple[bytes, int]:
+    """A JSON list of the first rows, as long as a door takes it, and how many they are: one at least."""
+    told: list[bytes] = []
+    length = 2
+    for row, span in zip(rows, spans, strict=False):
+        event = structured(row, trace.written(span.get_span_context()))
+        length += len(event) + 1
+        if told and length > MAX_BATCH:
+            break
+        told.append(event)
+    return b"[" + b",".join(told) + b"]", len(told)

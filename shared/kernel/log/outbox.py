@@ -1,0 +1,40 @@
+"""One shard of a service's outbox as its relay knows it: what waits in the store, and what is on its way to Kafka."""
+
+from dataclasses import dataclass, field
+
+from shared.kernel.machine.store import Row
+
+
+@dataclass(eq=False)
+class Shard:
+    """Rows on their way. While it is `behind`, older rows wait in the outbox and fresh ones are `held`."""
+
+    tag: str
+    service: str
+    leased: bool = False
+    behind: bool = True
+    doubts: int = 0
+    held: list[tuple[bytes, Row]] = field(default_factory=list)
+    sending: dict[bytes, float] = field(default_factory=dict)
+    acknowledged: list[bytes] = field(default_factory=list)
+
+    @property
+    def outbox(self) -> str:
+        """The store's name for its rows."""
+        return f"{self.tag}:{self.service}:outbox"
+
+    @property
+    def lease(self) -> str:
+        """The store's name for who sends them."""
+        return f"{self.tag}:{self.service}:lease"
+
+    def fall_behind(self) -> None:
+        """Read the outbox in its order before anything else goes; a reading already under way is not enough."""
+        self.behind = True
+        self.doubts += 1
+
+
+def place(row_id: bytes) -> tuple[int, int]:
+    """Where a row stands in its outbox: milliseconds of the store's clock, and a count within them."""
+    milliseconds, _, sequence = row_id.partition(b"-")
+    return int(milliseconds), int(sequence)

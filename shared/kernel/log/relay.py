@@ -1,0 +1,300 @@
+"""Outbox → Kafka: what was committed is sent in commit order and deleted after the broker's acknowledgement.
+
+A lease holder hands rows over in memory as they commit and reads the outbox only for rows older than a second: those
+another process committed, and those whose sending failed. A row without an acknowledgement for ten seconds has an
+unknown outcome: the producer is abandoned (its records may still arrive; consumers know them by their ids) and
+everything unacknowledged is sent again in order.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from aiokafka.errors import KafkaError
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+
+from shared.kernel import trace
+from shared.kernel.errors import Unavailable
+from shared.kernel.log.bus import Bus, let_go
+from shared.kernel.log.outbox import Shard, place
+from shared.kernel.machine.store import Row, Store
+from shared.kernel.machine.vault import KEYS_TOPIC
+
+LEASE, SWEEP = 3.0, 1.0
+ACKNOWLEDGED_WITHIN, SENT_WITHIN = 10.0, 5.0
+DELETE_EVERY = 0.05
+"""Seconds."""
+
+AT_ONCE = 1000  # rows read from an outbox at a time
+
+LATELY, REMEMBERED = 5.0, 500
+"""Seconds, and rows at the most, for which what Kafka took is remembered: it may fall silent before anybody heard."""
+
+log = structlog.get_logger()
+
+
+async def at_once(_: Row) -> None:
+    """Nothing has to be told elsewhere before this row."""
+
+
+class Relay:
+    """Sends one service's committed events."""
+
+    def __init__(self, service: str, life: str, bus: Bus, tags: Iterable[str], instance: str | None = None) -> None:
+        self._service = service
+        self._life, self._instance = life, instance
+        self._bus = bus
+        self._shards = {tag: Shard(tag, self._service) for tag in tags}
+        self._rows: deque[tuple[Shard, bytes, Row]] = deque()
+        self._wanted, self._deletable = asyncio.Event(), asyncio.Event()
+        self._taken = deque[tuple[float, Row]](maxlen=REMEMBERED)
+        self._producer: Any = None
+        self._broken, self._doubted, self.gate = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.first: Callable[[Row], Awaitable[None]] = at_once
+
+    def offer(self, tag: str, ids: tuple[bytes, ...], rows: tuple[Row, ...], follows_others: bool = False) -> None:
+        """Take freshly committed rows, in commit order; the sweep finds those that cannot go now, or not yet."""
+        shard = self._shards.setdefault(tag, Shard(tag, self._service))
+        if not rows or not shard.leased or self._producer is None:
+            return
+        if follows_others:
+            shard.fall_behind()
+            self._doubted.set()
+        if shard.behind:
+            shard.held.extend(zip(ids, rows, strict=True))
+        else:
+            self._enqueue(shard, ids, rows)
+
+    @property
+    def connected(self) -> bool:
+        """Whether Kafka took or could take records just now."""
+        return self._producer is not None and not self.oldest()
+
+    def oldest(self) -> float:
+        """Seconds the oldest handed-over row has waited for its acknowledgement, 0 if none waits over 2 s."""
+        started = [min(shard.sending.values()) for shard in self._shards.values() if shard.sending]
+        waited = asyncio.get_running_loop().time() - min(started) if started else 0.0
+        return waited if waited > 2 else 0.0
+
+    def leased(self) -> list[str]:
+        """The tags of the shards whose lease this process holds."""
+        return [shard.tag for shard in self.mine()]
+
+    def mine(self) -> list[Shard]:
+        """The shards whose lease this process holds."""
+        return [shard for shard in self._shards.values() if shard.leased]
+
+    def taken(self) -> list[Row]:
+        """What Kafka acknowledged in the last seconds, oldest first."""
+        since = asyncio.get_running_loop().time() - LATELY
+        return [row for at, row in self._taken if at > since]
+
+    async def publish(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]
+    ) -> None:
+        """Send one record that is in no outbox and wait for its acknowledgement. Raises Unavailable."""
+        if self._producer is None:
+            raise Unavailable("Kafka is not connected.")
+        try:
+            async with asyncio.timeout(ACKNOWLEDGED_WITHIN):
+                await (await self._producer.send(topic, value=value, key=key, headers=headers))
+        except (KafkaError, TimeoutError) as silence:
+            raise Unavailable(f"Kafka does not take a record for {topic}: {type(silence).__name__}.") from silence
+
+    async def run(self, store: Store) -> None:
+        """Lease, for deadlines need it too; once the gate is open send, sweep and delete; all for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_leases(store))
+            await self.gate.wait()
+            tasks.create_task(self._keep_connected())
+            tasks.create_task(self._send())
+            tasks.create_task(self._sweep(store))
+            tasks.create_task(self._delete(store))
+
+    async def drain(self, within: float) -> None:
+        """Wait until all that lies in our outboxes is acknowledged, at most `within` seconds.
+
+        They are read once more: who was stopped in the middle of a commit never handed its rows over.
+        """
+        mine = self.mine() if self._producer is not None else []
+        for shard in mine:
+            shard.fall_behind()
+        self._doubted.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while any(shard.behind or shard.sending or shard.acknowledged for shard in mine):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+
+    async def close(self, store: Store) -> None:
+        """Give the leases back and let the producer go."""
+        with suppress(Unavailable):
+            await store.ask_all([("DEL", shard.lease) for shard in self.mine()])
+        await self._abandon()
+
+    def _enqueue(self, shard: Shard, ids: tuple[bytes, ...], rows: tuple[Row, ...]) -> None:
+        moment = asyncio.get_running_loop().time()
+        for row_id, row in zip(ids, rows, strict=True):
+            shard.sending[row_id] = moment
+            self._rows.append((shard, row_id, row))
+        self._wanted.set()
+
+    async def _send(self) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            while self._rows and self._producer is not None and not self._broken.is_set():
+                shard, row_id, row = self._rows.popleft()
+                await self._send_one(shard, row_id, row)
+
+    async def _send_one(self, shard: Shard, row_id: bytes, row: Row) -> None:
+        span = trace.start(
+            f"send {row.topic}",
+            trace.read(row.headers.get("traceparent")),
+            SpanKind.PRODUCER,
+            {"messaging.system": "kafka", "messaging.operation.type": "send", "messaging.destination.name": row.topic},
+        )
+        headers = {**row.headers, "traceparent": trace.written(span.get_span_context())}
+        await self.first(row)
+        producer = self._producer
+        try:
+            # A producer stopped meanwhile may never answer, and nothing after this row would leave again.
+            async with asyncio.timeout(SENT_WITHIN):
+                acknowledged = await producer.send(
+                    row.topic,
+                    value=row.value,
+                    key=row.key.encode(),
+                    headers=[(name, text.encode()) for name, text in headers.items()],
+                )
+                if row.topic == KEYS_TOPIC:
+                    await asyncio.shield(acknowledged)
+        except (KafkaError, TimeoutError) as failure:
+            self._failed(producer, shard, span, failure)
+        else:
+            acknowledged.add_done_callback(lambda done: self._answered(producer, shard, (row_id, row), span, done))
+
+    def _answered(
+        self, producer: Any, shard: Shard, sent: tuple[bytes, Row], span: Span, done: "asyncio.Future[Any]"
+    ) -> None:
+        failure = asyncio.CancelledError() if done.cancelled() else done.exception()
+        if failure is not None:
+            self._failed(producer, shard, span, failure)
+            return
+        row_id, row = sent
+        shard.sending.pop(row_id, None)
+        shard.acknowledged.append(row_id)
+        self._taken.append((asyncio.get_running_loop().time(), row))
+        self._deletable.set()
+        span.end()
+
+    def _failed(self, producer: Any, shard: Shard, span: Span, failure: BaseException) -> None:
+        span.set_status(Status(StatusCode.ERROR, type(failure).__name__))
+        span.end()
+        if producer is self._producer:
+            shard.fall_behind()
+            self._broken.set()
+
+    async def _keep_connected(self) -> None:
+        """Hold a working producer; after any failure, or ten silent seconds, build a new one and send anew."""
+        while True:
+            fresh = self._bus.producer()
+            try:
+                async with asyncio.timeout(ACKNOWLEDGED_WITHIN):
+                    await fresh.start()
+            except asyncio.CancelledError:
+                await let_go(fresh)
+                raise
+            except (KafkaError, OSError) as silence:
+                log.warning("kafka_unreachable", brokers=self._bus.brokers, error=type(silence).__name__)
+                await let_go(fresh)
+                await asyncio.sleep(1)
+                continue
+            self._broken.clear()
+            self._producer = fresh
+            self._wanted.set()
+            await self._until_broken()
+            log.warning("producer_rebuilt", unacknowledged=sum(len(s.sending) for s in self._shards.values()))
+            await self._abandon()
+
+    async def _until_broken(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SWEEP):
+                    await self._broken.wait()
+                    return
+            if self.oldest() > ACKNOWLEDGED_WITHIN:
+                return
+
+    async def _abandon(self) -> None:
+        """Forget what was in flight: the outbox still has it, and the sweep sends it again in order."""
+        old, self._producer = self._producer, None
+        self._rows.clear()
+        for shard in self._shards.values():
+            shard.sending.clear()
+            shard.held.clear()
+            shard.fall_behind()
+        if old is not None:
+            await let_go(old)
+
+    async def _keep_leases(self, store: Store) -> None:
+        us: tuple[str | int, ...] = (self._life, int(LEASE * 1000))
+        called = us if self._instance is None else (*us, self._instance)
+        while True:
+            try:
+                held = await store.ask_all([("FCALL", "lease", 1, s.lease, *called) for s in self._shards.values()])
+                called = us
+            except Unavailable:
+                held = [0] * len(self._shards)
+            for shard, ours in zip(list(self._shards.values()), held, strict=False):
+                if not ours or not shard.leased:
+                    shard.held.clear()
+                    shard.fall_behind()
+                shard.leased = bool(ours)
+            await asyncio.sleep(LEASE / 3)
+
+    async def _sweep(self, store: Store) -> None:
+        """Send what lies in the outboxes since more than a second, oldest first, until a shard has no such row."""
+        while True:
+            behind = any(shard.behind and shard.leased for shard in self._shards.values())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.1 if behind else SWEEP):
+                    await self._doubted.wait()
+            self._doubted.clear()
+            if self._producer is not None and (mine := self.mine()):
+                with suppress(Unavailable):
+                    await self._sweep_shards(store, mine)
+
+    async def _sweep_shards(self, store: Store, mine: list[Shard]) -> None:
+        seconds, micros = await store.ask("TIME")
+        now = int(seconds) * 1000 + int(micros) // 1000
+        known = [({*shard.sending, *shard.acknowledged}, shard.doubts) for shard in mine]
+        replies = await store.ask_all(
+            [("XRANGE", s.outbox, "-", "+" if s.behind else now - 1000, "COUNT", AT_ONCE) for s in mine]
+        )
+        for shard, entries, (before, doubts) in zip(mine, replies, known, strict=True):
+            missed = [(i, row) for i, row in entries if i not in before and i not in shard.sending]
+            if missed:
+                self._enqueue(shard, tuple(i for i, _ in missed), tuple(Row.read(fields) for _, fields in missed))
+            if entries and shard.behind:
+                shard.held = [held for held in shard.held if place(held[0]) > place(entries[-1][0])]
+            if shard.behind and shard.doubts == doubts and len(entries) < AT_ONCE:
+                self._catch_up(shard)
+
+    def _catch_up(self, shard: Shard) -> None:
+        """The outbox is read to its end: what committed since follows from memory, and from now on at once."""
+        fresh, shard.held, shard.behind = shard.held, [], False
+        self._enqueue(shard, tuple(i for i, _ in fresh), tuple(row for _, row in fresh))
+
+    async def _delete(self, store: Store) -> None:
+        while True:
+            await self._deletable.wait()
+            await asyncio.sleep(DELETE_EVERY)
+            done = [(shard, tuple(shard.acknowledged)) for shard in self._shards.values() if shard.acknowledged]
+            with suppress(Unavailable):
+                await store.ask_all([("XDEL", shard.outbox, *ids) for shard, ids in done])
+                for shard, ids in done:
+                    del shard.acknowledged[: len(ids)]
+                if not any(shard.acknowledged for shard in self._shards.values()):
+                    self._deletable.clear()

@@ -1,0 +1,51 @@
+"""What a service understands of what it is told: from an event's type to its handler, alike from Kafka and by HTTP."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from shared.contract.event import Event
+from shared.kernel.errors import Malformed
+from shared.kernel.machine.cloudevent import Told
+from shared.kernel.machine.keeper import Cause
+
+Handler = Callable[[Any, Cause], Awaitable[object]]
+
+
+class Hearing:
+    """The events that somebody here waits for, and what each is told to."""
+
+    def __init__(self, handlers: Mapping[type[Event], Handler]) -> None:
+        self._handlers = {event.type_name(): (event, handler) for event, handler in handlers.items()}
+        self.topics = sorted({event.topic for event in handlers})
+
+    @property
+    def types(self) -> list[str]:
+        """The CloudEvents types that are waited for."""
+        return sorted(self._handlers)
+
+    def knows(self, kind: str) -> bool:
+        """Whether anybody here waits for events of this type."""
+        return kind in self._handlers
+
+    async def learn(self, told: Told) -> None:
+        """Have its handler learn one event. Raises Malformed (invalid_type, invalid_event, invalid_id, foreign_key, or
+        a handler's own reason) and whatever else the handler raises, Unavailable above all.
+        """
+        known = self._handlers.get(told.type)
+        if known is None:
+            raise Malformed("invalid_type", "ce_type is missing or unreadable")
+        kind, handler = known
+        try:
+            event = kind.model_validate_json(told.value)
+            cause = Cause(UUID(told.id), drill=told.drill)
+        except ValidationError as invalid:
+            first = invalid.errors(include_input=False, include_url=False)[0]
+            raise Malformed("invalid_event", f"{'.'.join(map(str, first['loc']))}: {first['type']}") from None
+        except ValueError:
+            raise Malformed("invalid_id", "ce_id is not a UUID") from None
+        if str(event.case).encode() != told.key:
+            raise Malformed("foreign_key", "the record's key is not the case of its event")
+        await handler(event, cause)

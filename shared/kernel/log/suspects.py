@@ -1,0 +1,106 @@
+"""Which record ends the process: after an end that was no stop, records are heard alone and counted beforehand.
+
+Costs nothing while all is well. A partition is marked while it is heard and unmarked when it is left properly; whoever
+finds the mark hears what lay there by then with care: a count is written before each record is handled and taken back
+after. One that bears a count from before is heard alone, so that a record beside the poison is accused once at the
+most; the others are heard a few at a time, for a service that was killed has a queue to work off. So an exception, a
+signal and `_exit` are seen alike.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
+
+from shared.kernel.errors import Malformed, Unavailable
+from shared.kernel.machine.store import Store
+
+CRASHES = 3
+"""Ends of the process with one record in work, after which it is put aside; nobody could count the first."""
+
+
+BESIDE = 32
+"""Records without a count that are handled side by side; as many may come to bear one for another's sake."""
+
+
+class Suspects:
+    """What one service suspects. Only `accused` raises Unavailable: without a count a suspect is not handled."""
+
+    def __init__(self, service: str, store: Store) -> None:
+        self._store = store
+        self._heard = f"{service}:heard"
+        self._counts = f"{service}:suspects"
+        self._unclean: set[Any] = set()
+        self._ends: dict[str, int] = {}
+        self._alone = asyncio.Lock()
+        self._beside = asyncio.Semaphore(BESIDE)
+
+    async def met(self, partitions: Collection[Any]) -> None:
+        """These are heard from now on."""
+        if not partitions:
+            return
+        names = [_name(partition) for partition in partitions]
+        marks = [word for name in names for word in (name, 1)]
+        with suppress(Unavailable):
+            before, _ = await self._store.ask_all([("HMGET", self._heard, *names), ("HSET", self._heard, *marks)])
+            self._unclean.update(p for p, mark in zip(partitions, before, strict=True) if mark)
+
+    async def left(self, partitions: Collection[Any]) -> None:
+        """These are heard no longer, and nothing of them is in work."""
+        if partitions:
+            self._unclean.difference_update(partitions)
+            with suppress(Unavailable):
+                await self._store.ask("HDEL", self._heard, *map(_name, partitions))
+
+    def until(self, partition: Any, newest: int) -> int:
+        """The offset up to which to take care, when the first records of a partition come; 0 if nobody fell there."""
+        unclean = partition in self._unclean
+        self._unclean.discard(partition)
+        return newest if unclean else 0
+
+    @asynccontextmanager
+    async def accused(self, record: Any) -> AsyncIterator[None]:
+        """The body handles the record; if it was accused before, no other suspect is handled meanwhile.
+
+        Raises Malformed once the process ended too often with the record in work.
+        """
+        where = f"{_name(record)}/{record.offset}"
+        if where not in self._ends:
+            self._ends[where] = int(await self._store.ask("HGET", self._counts, where) or 0)
+        async with self._kept_apart(accused=self._ends[where] > 0):
+            ends = self._ends[where] + 1
+            if ends >= CRASHES:
+                raise Malformed("crash", f"{ends} ends of the process with this record in work")
+            try:
+                await self._store.ask("HSET", self._counts, where, ends)
+                yield
+            except Unavailable:
+                await self._note("HSET", self._counts, where, ends - 1)
+                raise
+            except Malformed:
+                await self._acquit(where)
+                raise
+            await self._acquit(where)
+
+    @asynccontextmanager
+    async def _kept_apart(self, *, accused: bool) -> AsyncIterator[None]:
+        """Alone, or beside others that nobody accuses; whoever is to be alone comes in when those are through."""
+        places = BESIDE if accused else 1
+        async with AsyncExitStack() as taken:
+            async with self._alone:
+                for _ in range(places):
+                    await self._beside.acquire()
+                    taken.callback(self._beside.release)
+            yield
+
+    async def _acquit(self, where: str) -> None:
+        del self._ends[where]
+        await self._note("HDEL", self._counts, where)
+
+    async def _note(self, *command: str | int) -> None:
+        with suppress(Unavailable):
+            await self._store.ask(*command)
+
+
+def _name(place: Any) -> str:
+    return f"{place.topic}/{place.partition}"

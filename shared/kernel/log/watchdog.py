@@ -1,0 +1,101 @@
+"""Whether a consumer still hears: its library can fall silent without an error, and only a new process mends that.
+
+Time is counted in looks, not by a clock: a process that was itself frozen has not been silent. What Kafka does not
+answer proves nothing against us.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+from aiokafka.errors import IllegalStateError, KafkaError
+
+from shared.kernel.log.bus import broken
+
+LOOK = 1.0
+"""Seconds between looks."""
+
+SILENT = 20
+"""Looks without a poll that returned (aiokafka issues 773, 847, 1154), after which the process ends."""
+
+MEASURE = 5
+"""Looks between measurements of what lies there unheard."""
+
+STILL = 3
+"""Measurements, after a first, at which the same records lie there and nothing moved, or at which offsets were owed and
+none was committed though Kafka answers (a member that lost its coordinator may wait for it for ever): fifteen seconds.
+"""
+
+log = structlog.get_logger()
+
+
+class Stuck(Exception):
+    """A consumer hears nothing although there is something to hear. It ends the process; a new one hears again."""
+
+
+class Watchdog:
+    """Watches one consumer; told of each poll that returns."""
+
+    def __init__(self, group: str) -> None:
+        self._group = group
+        self._silent = self._owing = 0
+
+    def polled(self) -> None:
+        """A poll returned, or Kafka was plainly away."""
+        self._silent = 0
+
+    def committed(self) -> None:
+        """Everything that is done is committed."""
+        self._owing = 0
+
+    async def watch(self, kafka: Any, idle: Callable[[], bool]) -> None:
+        """Return never; raise Stuck once it is. `idle` says that nothing of it is in work."""
+        looks, lying = 0, dict[Any, tuple[int, int]]()
+        while True:
+            await asyncio.sleep(LOOK)
+            self._silent += 1
+            if broken(kafka):
+                self._end("brokers_not_learnt")
+            if self._silent > SILENT:
+                self._end("no_poll_returns", looks=SILENT)
+            looks += 1
+            if looks % MEASURE:
+                continue
+            ends = await _ends(kafka)
+            if ends is None:
+                lying.clear()
+                self._owing = 0
+                continue
+            self._owing += 1
+            if self._owing > STILL:
+                self._end("offsets_not_committed")
+            behind = await _behind(kafka, ends) if idle() and not kafka.paused() else {}
+            lying = {p: (at, lying[p][1] + 1 if p in lying and lying[p][0] == at else 0) for p, at in behind.items()}
+            still = [str(partition) for partition, (_, times) in lying.items() if times >= STILL]
+            if still and idle():
+                self._end("records_lie_unheard", partitions=still)
+
+    def _end(self, why: str, **more: Any) -> None:
+        log.critical("consumer_stuck", group=self._group, why=why, **more)
+        raise Stuck(why)
+
+
+async def _ends(kafka: Any) -> dict[Any, int] | None:
+    """Where each of our partitions ends; None where Kafka does not say."""
+    try:
+        async with asyncio.timeout(LOOK * MEASURE):
+            ends: dict[Any, int] = await kafka.end_offsets(kafka.assignment())
+    except (KafkaError, IllegalStateError, TimeoutError):
+        return None
+    return ends
+
+
+async def _behind(kafka: Any, ends: Mapping[Any, int]) -> dict[Any, int]:
+    """The position in each partition that has more."""
+    try:
+        async with asyncio.timeout(LOOK * MEASURE):
+            positions = {partition: await kafka.position(partition) for partition in ends}
+    except (KafkaError, IllegalStateError, TimeoutError):
+        return {}
+    return {partition: at for partition, at in positions.items() if at < ends[partition]}

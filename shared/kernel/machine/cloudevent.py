@@ -1,0 +1,66 @@
+"""An event as CloudEvents 1.0 write it: on Kafka the headers of a record, by HTTP one JSON object of a batch."""
+
+import json
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.contract.event import Event
+from shared.kernel import trace
+from shared.kernel.machine.store import Row
+
+BATCH = "application/cloudevents-batch+json"
+"""The content type of a list of structured events."""
+
+
+class Told(NamedTuple):
+    """What of an event decides who learns it and how; `key` is the case it was sent for."""
+
+    type: str
+    id: str
+    key: bytes
+    value: bytes
+    drill: bool
+
+
+class Structured(BaseModel):
+    """One event of a batch, as far as a hearer needs it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: str
+    type: str
+    partitionkey: str
+    data: Any
+    drill: bool = False
+    traceparent: str = ""
+
+    @property
+    def told(self) -> Told:
+        """The same as from Kafka."""
+        return Told(self.type, self.id, self.partitionkey.encode(), json.dumps(self.data).encode(), self.drill)
+
+
+def headers(event: Event, event_id: UUID, source: str, sequence: str) -> dict[str, str]:
+    """Everything about an event that is not its value, in the trace that is open now."""
+    return {
+        "ce_specversion": "1.0",
+        "ce_id": str(event_id),
+        "ce_source": source,
+        "ce_type": event.type_name(),
+        "ce_time": event.at.isoformat(),
+        "ce_subject": event.subject,
+        "ce_partitionkey": str(event.case),
+        "ce_city": event.city,
+        "ce_sequence": sequence,
+        "content-type": "application/json",
+        "traceparent": trace.parent(),
+    }
+
+
+def structured(row: Row, traceparent: str) -> bytes:
+    """A row as one event of a batch, told in the span of `traceparent`."""
+    attributes = {name.removeprefix("ce_"): text for name, text in row.headers.items() if name.startswith("ce_")}
+    told = json.dumps({**attributes, "datacontenttype": "application/json", "traceparent": traceparent}).encode()
+    return told[:-1] + b',"data":' + row.value + b"}"

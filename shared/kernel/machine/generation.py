@@ -1,0 +1,64 @@
+"""Whether the store is still the one it was: one that was emptied must not be filled with lives that begin anew."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+
+import structlog
+
+from shared.kernel.clock import milliseconds
+from shared.kernel.errors import Unavailable
+from shared.kernel.machine.store import GENERATION, Store
+
+LOOK_EVERY = 0.5
+"""Seconds; cases that begin between the loss and the next look are refused like those from before it."""
+
+HEARD_AGAIN = 30_000
+"""Milliseconds before the loss from which on everything is heard again once the store is rebuilt: what a service had
+learnt and not yet said is in no log. Rows wait for Kafka for milliseconds, and for seconds where it falls silent."""
+
+log = structlog.get_logger()
+
+
+class Generation:
+    """What one process has seen of its store. `forget` is told when the store has become another, and `hear_again`
+    from which Unix millisecond on."""
+
+    def __init__(
+        self, store: Store, now: Callable[[], datetime], forget: Callable[[], None], hear_again: Callable[[int], None]
+    ) -> None:
+        self._store = store
+        self._now = now
+        self._forget = forget
+        self._hear_again = hear_again
+        self._known: bytes | None = None
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            with suppress(Unavailable):
+                await self._look()
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _look(self) -> None:
+        found = await self._store.ask("GET", GENERATION)
+        if found is None:
+            if self._known is not None:  # until now nobody could begin a case in it; what is younger never lived before
+                await self._store.ask("SET", GENERATION, f"lost:{milliseconds(self._now())}", "NX")
+        elif found.startswith(b"lost:"):
+            self._lost(int(found[5:]))
+        else:
+            self._whole(found)
+
+    def _lost(self, since: int) -> None:
+        if self._store.lost_at is None:
+            log.error("store_lost", signal="warning", since_ms=since, do="jingyi rebuild")
+        self._store.lost_at = since
+
+    def _whole(self, generation: bytes) -> None:
+        if self._known not in {None, generation} or self._store.lost_at is not None:
+            log.warning("store_rebuilt", signal="warning", generation=generation.decode())
+            self._forget()
+            self._hear_again((self._store.lost_at or milliseconds(self._now())) - HEARD_AGAIN)
+        self._known, self._store.lost_at, self._store.epoch = generation, None, int(generation)

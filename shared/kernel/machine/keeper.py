@@ -1,0 +1,281 @@
+"""The one door into a machine: state, applied id, deadline, list and outbox commit together or not at all."""
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import reduce
+from typing import Any, Generic, TypeVar
+from uuid import UUID, uuid5
+
+from pydantic import TypeAdapter
+
+from shared.contract.event import Command, DeadlinePassed, Event, Message, Rejected
+from shared.kernel import trace
+from shared.kernel.clock import milliseconds
+from shared.kernel.errors import Unavailable
+from shared.kernel.machine import cloudevent
+from shared.kernel.machine.machine import Address, Machine
+from shared.kernel.machine.shards import shard_of
+from shared.kernel.machine.store import GENERATION, Commit, Row, Store
+from shared.kernel.machine.vault import Vault, key_name, key_row
+
+S = TypeVar("S")
+
+NAMES = UUID("6f1d7a52-3c0e-5d3b-9a55-123561101200")
+"""The namespace of every derived id."""
+
+UNREAD = "*"
+"""The fingerprint of a cause that was rebuilt from the log, where no body is: any body is taken for the one it had."""
+
+REMEMBERED = 20_000
+"""States kept in memory at the most; the store refuses a commit on any that is not the newest."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a message is learnt; a cause applied before changes nothing. `fingerprint` tells a new body under its id."""
+
+    id: UUID
+    fingerprint: str = ""
+    drill: bool = False
+
+
+@dataclass(frozen=True)
+class Learned(Generic[S]):
+    """What a machine is after learning; `known` if the cause had been applied before."""
+
+    state: S
+    events: tuple[Event, ...]
+    known: bool
+    drill: bool
+    version: int
+
+
+@dataclass(frozen=True)
+class _Kept(Generic[S]):
+    state: S
+    version: int = 0
+    drill: bool = False
+    ours: bool = True
+
+
+@dataclass(frozen=True)
+class _Change(Generic[S]):
+    address: Address
+    message: Message
+    cause: Cause
+    before: _Kept[S]
+    after: _Kept[S]
+    events: tuple[Event, ...]
+
+
+class KeyReused(Rejected):
+    """An Idempotency-Key that came before, with another body."""
+
+    status = 422
+
+    def __init__(self) -> None:
+        super().__init__("idempotency_key_reused", "This Idempotency-Key came before with another body. Use a new key.")
+
+
+Effect = Callable[[Any, Any, bool], None]
+"""Told (state, event, drill) right after the commit of an event; must not block."""
+
+Wake = Callable[["Keeper[Any]", Address, str, datetime | None], None]
+"""Told the deadline of an instance (of a line's city) after each change."""
+
+
+@dataclass(eq=False)
+class Keeper(Generic[S]):
+    """Keeps the instances of one machine for one service."""
+
+    service: str
+    machine: Machine[S]
+    store: Store
+    vault: Vault
+    now: Callable[[], datetime]
+    wake: Wake
+    effects: Mapping[type[Event], Effect] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.states = TypeAdapter(type(self.machine.blank))
+        self._cache: OrderedDict[Address, _Kept[S]] = OrderedDict()
+
+    async def learn(self, message: Message, cause: Cause) -> Learned[S]:
+        """Let the instance learn `message` once, however often and from wherever it comes.
+
+        Returns after the fsync. Raises Rejected (nothing written) or Unavailable (the outcome may be unknown:
+        learn again with the same cause).
+        """
+        address = _address(self.machine, message)
+        with trace.about(message.case, f"learn {self.machine.name}"):
+            outcome: Learned[S] | _Kept[S] = self._cache.get(address) or _Kept(self.machine.blank)
+            while isinstance(outcome, _Kept):
+                outcome = await self._decide(address, message, cause, outcome)
+            return outcome
+
+    async def get(self, address: Address) -> S | None:
+        """The instance as the store has it now; None if nothing is known of it."""
+        kept, _ = await self._fetch(address, None)
+        return kept.state if kept.version else None
+
+    def forget(self) -> None:
+        """Keep nothing in memory: the store is another than it was."""
+        self._cache.clear()
+
+    def latest(self, address: Address) -> S | None:
+        """The newest state this process has seen, without asking the store."""
+        kept = self._cache.get(address)
+        return kept.state if kept else None
+
+    async def listed(self, home: str) -> list[S]:
+        """The open instances whose home is this city, longest open first; drills are not among them."""
+        members: list[bytes] = await self.store.ask("ZRANGE", self.name(home, "listed"), 0, -1)
+        if not members:
+            return []
+        found = await self.store.ask_all([("HMGET", self.name(home, m.decode()), "s", "d") for m in members])
+        return [self.states.validate_json(state) for state, drill in found if state and drill != b"1"]
+
+    def due_name(self, tag: str) -> str:
+        """The store's name for this service's deadlines in one shard."""
+        return f"{tag}:{self.service}:due"
+
+    async def _decide(self, address: Address, message: Message, cause: Cause, kept: _Kept[S]) -> Learned[S] | _Kept[S]:
+        """Decide on what is kept and commit; what the store has instead, if that is newer."""
+        try:
+            events = self._decided(address, kept, message)
+        except Rejected:
+            fresh, fingerprint = await self._fetch(address, cause)
+            if fingerprint is not None:
+                return self._known(fresh, cause, fingerprint)
+            if fresh.version == kept.version:
+                raise
+            return fresh
+        if not events and not (isinstance(message, Command) and address in self._cache):
+            fresh, fingerprint = await self._fetch(address, cause)
+            if fresh.version == kept.version or fingerprint is not None:
+                return Learned(fresh.state, (), fingerprint is not None, fresh.drill, fresh.version)
+            return fresh
+        version = kept.version + bool(events)
+        drill = kept.drill if kept.version else cause.drill
+        after = _Kept(reduce(self.machine.evolve, events, kept.state), version, drill)
+        return await self._commit(_Change(address, message, cause, kept, after, events))
+
+    async def _commit(self, change: "_Change[S]") -> Learned[S] | _Kept[S]:
+        pending = self.vault.pending(change.message.case) if change.events else None
+        reply = await self.store.commit(self._prepared(change, pending))
+        match reply[0]:
+            case b"KNOWN":
+                return self._known(self._remember(change.address, reply), change.cause, reply[4].decode())
+            case b"STALE":
+                return self._remember(change.address, reply)
+            case b"KEY":
+                self.vault.forget(change.message.case)
+                raise Unavailable("The case was opened twice at the same moment. Send the request again.")
+        if pending:
+            self.vault.stored(change.message.case, pending)
+        self._applied(change)
+        return Learned(change.after.state, change.events, False, change.after.drill, change.after.version)
+
+    def _applied(self, change: "_Change[S]") -> None:
+        if not change.events:
+            return
+        self._cache[change.address] = after = change.after
+        self._cache.move_to_end(change.address)
+        if len(self._cache) > REMEMBERED:
+            self._cache.popitem(last=False)
+        self.wake(self, change.address, change.message.city, self.machine.deadline(after.state))
+        for event in change.events:
+            if effect := self.effects.get(type(event)):
+                effect(after.state, event, after.drill)
+
+    def _prepared(self, change: "_Change[S]", pending: bytes | None) -> Commit:
+        address, after, events, tag = change.address, change.after, change.events, shard_of(change.address.home)
+        deadline = self.machine.deadline(after.state)
+        rows = tuple(self._row(change, n, event) for n, event in enumerate(events))
+        if pending:
+            rows = (key_row(change.message.case, address.home, pending), *rows)
+        return Commit(
+            tag=tag,
+            keys=(
+                self.name(address.home, address.instance),
+                f"{tag}:{self.service}:outbox",
+                self.due_name(tag),
+                self.name(address.home, "listed"),
+                key_name(change.message.case, address.home),
+                GENERATION,
+            ),
+            args=(
+                change.before.version,
+                str(change.cause.id),
+                change.cause.fingerprint,
+                self.states.dump_json(after.state) if events else b"",
+                int(after.drill),
+                address.instance,
+                f"{self.machine.name}|{address.home}|{change.message.city}|{address.instance}",
+                milliseconds(deadline) if deadline else "",
+                milliseconds(events[-1].at) if events and not after.drill and self.machine.listed(after.state) else "",
+                pending or b"",
+                *(part for row in rows for part in (row.topic, row.key, json.dumps(row.headers), row.value)),
+            ),
+            rows=rows,
+            follows_others=not change.before.ours,
+        )
+
+    def _row(self, change: "_Change[S]", n: int, event: Event) -> Row:
+        told = f"{self.machine.name}|{change.address.instance}|{change.cause.id}|{n}"
+        sequence = f"{change.after.version:08d}{n:02d}"
+        headers = cloudevent.headers(event, uuid5(NAMES, told), f"/jingyi/{self.service}", sequence)
+        headers["ce_cause"] = str(change.cause.id)
+        if change.after.drill:
+            headers["ce_drill"] = "true"
+        value = event.model_dump_json(exclude_none=True).encode()
+        return Row(event.topic, str(event.case), headers, value, event.urgent)
+
+    async def _fetch(self, address: Address, cause: Cause | None) -> tuple[_Kept[S], str | None]:
+        applied = f"i:{cause.id}" if cause else "-"
+        reply = await self.store.ask("HMGET", self.name(address.home, address.instance), "v", "s", "d", applied)
+        if reply[1] is None:
+            self.store.vouch(address.instance)
+        newest = self._cache.get(address)
+        kept = self._remember(address, [b"", *(part or b"" for part in reply[:3])])
+        if newest and newest.version > kept.version > 0:
+            self._cache[address] = kept = newest
+        return kept, None if reply[3] is None else reply[3].decode()
+
+    def _remember(self, address: Address, reply: list[bytes]) -> _Kept[S]:
+        if not reply[2]:
+            self._cache.pop(address, None)
+            return _Kept(self.machine.blank)
+        kept = self._cache.get(address)
+        if kept is None or kept.version != int(reply[1]):
+            kept = _Kept(self.states.validate_json(reply[2]), int(reply[1]), reply[3] == b"1", ours=False)
+            self._cache[address] = kept
+        return kept
+
+    def _known(self, kept: _Kept[S], cause: Cause, fingerprint: str) -> Learned[S]:
+        if fingerprint not in {cause.fingerprint, UNREAD}:
+            raise KeyReused
+        return Learned(kept.state, (), True, kept.drill, kept.version)
+
+    def _decided(self, address: Address, kept: _Kept[S], message: Message) -> tuple[Event, ...]:
+        now = self.now()
+        if isinstance(message, DeadlinePassed):
+            return self.machine.decide(kept.state, message, max(now, message.due))
+        if not kept.version and isinstance(message, Event):
+            self.store.vouch(address.instance)
+            if message.at.timestamp() < self.store.epoch:
+                return self.machine.begin_again(message, now, self.store.epoch)
+        return self.machine.decide(kept.state, message, now)
+
+    def name(self, home: str, instance: str) -> str:
+        """The store's name for an instance, or for the list `listed` of a city."""
+        return f"{shard_of(home)}:{self.service}:{self.machine.name}:{home}:{instance}"
+
+
+def _address(machine: Machine[Any], message: Message) -> Address:
+    if isinstance(message, DeadlinePassed):
+        return Address(message.instance, message.home)
+    return machine.address(message)

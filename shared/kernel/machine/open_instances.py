@@ -1,0 +1,68 @@
+"""What stands in the store: the instances of a machine that wait for something or are listed, in memory as well."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from shared.kernel.machine.keeper import Keeper
+from shared.kernel.machine.machine import Address
+from shared.kernel.machine.shards import shard_of
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class Seen(Generic[S]):
+    """An instance as the store had it."""
+
+    state: S
+    drill: bool
+    version: bytes
+
+
+class Standing(Generic[S]):
+    """The standing instances of some cities. What did not move since the last reading is not fetched again."""
+
+    def __init__(self, keeper: Keeper[S], homes: Iterable[str]) -> None:
+        self._keeper = keeper
+        self._homes = sorted(homes)
+        self._tags = sorted({shard_of(home) for home in self._homes})
+        self._seen: dict[Address, Seen[S]] = {}
+
+    async def read(self, also: Iterable[Address] = ()) -> dict[Address, Seen[S]]:
+        """Every standing instance, and these, as far as the store has them. Raises Unavailable."""
+        asked = list(dict.fromkeys((*await self._found(), *also)))
+        versions = await self._fetch(asked, "v")
+        moved = [at for at, [version] in zip(asked, versions, strict=True) if version and version != self._version(at)]
+        here = {at for at, [version] in zip(asked, versions, strict=True) if version}
+        fetched = zip(moved, await self._fetch(moved, "s", "d", "v"), strict=True)
+        fresh = {at: self._read(state, drill, version) for at, (state, drill, version) in fetched if state}
+        self._seen = {at: seen for at, seen in self._seen.items() if at in here} | fresh
+        return self._seen
+
+    async def _found(self) -> list[Address]:
+        due = [("ZRANGE", self._keeper.due_name(tag), 0, -1) for tag in self._tags]
+        listed = [("ZRANGE", self._keeper.name(home, "listed"), 0, -1) for home in self._homes]
+        replies = await self._keeper.store.ask_all([*due, *listed])
+        members = (member.decode().split("|", 3) for reply in replies[: len(due)] for member in reply)
+        waiting = [Address(m[3], m[1]) for m in members if m[0] == self._keeper.machine.name and m[1] in self._homes]
+        open_ones = (
+            Address(instance.decode(), home)
+            for home, reply in zip(self._homes, replies[len(due) :], strict=True)
+            for instance in reply
+        )
+        return list(dict.fromkeys((*waiting, *open_ones)))
+
+    async def _fetch(self, addresses: list[Address], *fields: str) -> list[list[bytes | None]]:
+        if not addresses:
+            return []
+        names = (self._keeper.name(address.home, address.instance) for address in addresses)
+        replies: list[Any] = await self._keeper.store.ask_all([("HMGET", name, *fields) for name in names])
+        return replies
+
+    def _version(self, address: Address) -> bytes | None:
+        seen = self._seen.get(address)
+        return seen.version if seen else None
+
+    def _read(self, state: bytes | None, drill: bytes | None, version: bytes | None) -> Seen[S]:
+        return Seen(self._keeper.states.validate_json(state or b""), drill == b"1", version or b"")

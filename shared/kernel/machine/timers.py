@@ -1,0 +1,168 @@
+"""Deadlines: what this process has set passes by its own monotonic clock; what it finds in the store, by wall time.
+
+A wall clock that is wrong, or is put right, in the middle of a claim must not end it while a person phones.
+"""
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+from uuid import UUID, uuid5
+
+import structlog
+
+from shared.contract.event import DeadlinePassed
+from shared.kernel.clock import milliseconds
+from shared.kernel.errors import Unavailable
+from shared.kernel.machine.keeper import NAMES, Cause, Keeper, Learned
+from shared.kernel.machine.machine import Address
+from shared.kernel.machine.shards import shard_of
+from shared.kernel.machine.store import Store
+
+POLL = 1.0
+"""Seconds between looks into the store, for deadlines another process set."""
+
+AGAIN = 0.1
+"""Seconds until a deadline is looked at again that passed while its machine was being woken."""
+
+AT_ONCE = 200
+
+log = structlog.get_logger()
+
+
+class Timers:
+    """Wakes every machine of one service when its deadline has passed."""
+
+    def __init__(self, store: Store, now: Callable[[], datetime], leased: Callable[[], list[str]]) -> None:
+        self._store = store
+        self._now = now
+        self._leased = leased
+        self._keepers: dict[str, Keeper[Any]] = {}
+        self._heap: list[tuple[float, int, str, Address, str, datetime]] = []
+        self._due: dict[tuple[str, Address], datetime] = {}
+        self._order = count()
+        self._earlier = asyncio.Event()
+        self._waking: set[tuple[str, Address]] = set()
+
+    def know(self, keeper: Keeper[Any]) -> None:
+        """Serve this keeper's deadlines."""
+        self._keepers[keeper.machine.name] = keeper
+
+    def forget(self) -> None:
+        """Keep nothing in memory; the deadlines are in the store."""
+        self._due.clear()
+        self._heap.clear()
+        for keeper in self._keepers.values():
+            keeper.forget()
+
+    def wake(self, keeper: Keeper[Any], address: Address, city: str, due: datetime | None) -> None:
+        """Note the next deadline of an instance, or that it has none."""
+        name = keeper.machine.name
+        if due is None:
+            self._due.pop((name, address), None)
+        elif self._due.get((name, address)) != due:
+            self._due[name, address] = due
+            delay = max(0.0, (due - self._now()).total_seconds())
+            self._push(asyncio.get_running_loop().time() + delay, name, address, city, due)
+
+    def _push(self, at: float, name: str, address: Address, city: str, due: datetime) -> None:
+        if not self._heap or at < self._heap[0][0]:
+            self._earlier.set()
+        heapq.heappush(self._heap, (at, next(self._order), name, address, city, due))
+
+    async def run(self) -> None:
+        """Wake what is due, for ever."""
+        clock = asyncio.get_running_loop().time
+        look_at = clock()
+        async with asyncio.TaskGroup() as wakings:
+            while True:
+                self._earlier.clear()
+                for name, address, city, due in self._passed(clock()):
+                    self._start(wakings, name, address, city, due)
+                if clock() >= look_at:
+                    look_at = clock() + POLL
+                    await self._look(wakings)
+                await self._rest(min(look_at, self._heap[0][0]) if self._heap else look_at)
+
+    async def _rest(self, until: float) -> None:
+        """Wait for that moment of the loop's clock, or for a deadline before all others."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await self._earlier.wait()
+
+    def _passed(self, moment: float) -> list[tuple[str, Address, str, datetime]]:
+        passed = []
+        while self._heap and self._heap[0][0] <= moment:
+            _, _, name, address, city, due = heapq.heappop(self._heap)
+            if self._due.get((name, address)) == due:
+                passed.append((name, address, city, due))
+        return passed
+
+    async def _look(self, wakings: asyncio.TaskGroup) -> None:
+        tags = self._leased()
+        if not tags or not self._keepers:
+            return
+        keeper = next(iter(self._keepers.values()))
+        until = round((self._now().timestamp() + POLL) * 1000)
+        commands: list[tuple[str | int | float | bytes, ...]] = [
+            ("ZRANGEBYSCORE", keeper.due_name(tag), 0, until, "WITHSCORES", "LIMIT", 0, AT_ONCE) for tag in tags
+        ]
+        try:
+            replies = await self._store.ask_all(commands)
+        except Unavailable:
+            return
+        for member, score in (pair for reply in replies for pair in zip(reply[::2], reply[1::2], strict=True)):
+            name, home, city, instance = member.decode().split("|", 3)
+            due = datetime.fromtimestamp(float(score) / 1000, UTC)
+            self._find(wakings, name, Address(instance, home), city, due)
+
+    def _find(self, wakings: asyncio.TaskGroup, name: str, address: Address, city: str, due: datetime) -> None:
+        """Wake what another process or an earlier life has set, at its moment."""
+        known = self._due.get((name, address))
+        if known is not None and milliseconds(known) == milliseconds(due):
+            return
+        if due <= self._now():
+            self._start(wakings, name, address, city, due)
+        elif known is None and name in self._keepers:
+            self.wake(self._keepers[name], address, city, due)
+
+    def _start(self, wakings: asyncio.TaskGroup, name: str, address: Address, city: str, due: datetime) -> None:
+        if name not in self._keepers:
+            return
+        if (name, address) in self._waking:
+            self._push(asyncio.get_running_loop().time() + AGAIN, name, address, city, due)
+            return
+        self._waking.add((name, address))
+        wakings.create_task(self._wake(self._keepers[name], address, city, due))
+
+    async def _wake(self, keeper: Keeper[Any], address: Address, city: str, due: datetime) -> None:
+        case = UUID(address.instance.split("/", 1)[0])
+        message = DeadlinePassed(case=case, city=city, instance=address.instance, home=address.home, due=due)
+        name = f"{keeper.machine.name}|{address.instance}|{milliseconds(due)}"
+        try:
+            learned = await keeper.learn(message, Cause(uuid5(NAMES, name)))
+            if learned.known and _stands(keeper, learned, due):  # a clock that came back has set this moment anew
+                learned = await keeper.learn(message, Cause(uuid5(NAMES, f"{name}|{learned.version}")))
+            if _stands(keeper, learned, due):
+                await self._ignored(keeper, address, city)
+            elif self._due.get((keeper.machine.name, address)) == due:  # another process had woken it before us
+                del self._due[keeper.machine.name, address]
+        except Unavailable:
+            again = asyncio.get_running_loop().time() + POLL
+            self._push(again, keeper.machine.name, address, city, due)
+        finally:
+            self._waking.discard((keeper.machine.name, address))
+
+    async def _ignored(self, keeper: Keeper[Any], address: Address, city: str) -> None:
+        """A machine that does not move at its own deadline is a bug: say so, and do not spin on it."""
+        log.error("deadline_ignored", machine=keeper.machine.name, instance=address.instance)
+        member = f"{keeper.machine.name}|{address.home}|{city}|{address.instance}"
+        await self._store.ask("ZREM", keeper.due_name(shard_of(address.home)), member)
+
+
+def _stands(keeper: Keeper[Any], learned: Learned[Any], due: datetime) -> bool:
+    deadline = keeper.machine.deadline(learned.state)
+    return deadline is not None and milliseconds(deadline) == milliseconds(due)

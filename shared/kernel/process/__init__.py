@@ -1,0 +1,1 @@
+"""A service as a process: settings, HTTP, journal, what it stands on, and its orderly end."""

@@ -1,0 +1,85 @@
+"""The door of a service for its peers: `POST /events` learns what Kafka is late with, as it would from Kafka."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import structlog
+from fastapi import APIRouter, Header
+from opentelemetry.trace import SpanKind
+
+from shared.kernel import trace
+from shared.kernel.errors import Malformed, Unavailable, places
+from shared.kernel.log.router import Hearing
+from shared.kernel.machine.cloudevent import Structured
+from shared.kernel.process.web import EVENTS, peer
+
+log = structlog.get_logger()
+
+Doubted = Callable[[float], None]
+"""Told how many seconds ago a peer, or one of its peers, last saw Kafka late."""
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of a batch; an id in neither is to be told again."""
+
+    learnt: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+def routes(hearing: Hearing, token: str, doubted: Doubted) -> APIRouter:
+    """`GET` says which types are heard; `POST` takes a CloudEvents batch of them from whoever shows the peer token.
+
+    Events about one case are learnt in their order, cases side by side. A malformed one is refused with its reason; one
+    whose handler finds nobody or fails is left out of the answer, and so are those of its case behind it.
+    """
+    router = APIRouter(dependencies=[peer(token)])
+
+    @router.get(EVENTS)
+    async def hears() -> dict[str, list[str]]:
+        """The types of events that are heard here."""
+        return {"hears": hearing.types}
+
+    @router.post(EVENTS)
+    async def hear(
+        batch: list[Structured],
+        doubt: Annotated[float | None, Header(alias="jingyi-doubt", ge=0, description="Seconds")] = None,
+    ) -> dict[str, Any]:
+        """Learn a batch; what is in neither list of the answer is to be sent again."""
+        if doubt is not None:
+            doubted(doubt)
+        outcome = await _learn(hearing, batch)
+        return {"learnt": outcome.learnt, "refused": outcome.refused}
+
+    return router
+
+
+async def _learn(hearing: Hearing, batch: list[Structured]) -> _Outcome:
+    outcome, cases = _Outcome(), dict[str, list[Structured]]()
+    for event in batch:
+        cases.setdefault(event.partitionkey, []).append(event)
+    ends = await asyncio.gather(
+        *(_learn_case(hearing, events, outcome) for events in cases.values()), return_exceptions=True
+    )
+    silences = [failure for failure in ends if isinstance(failure, Unavailable)]
+    if silences:
+        log.warning("waiting", at=EVENTS, cases=len(silences), error=str(silences[0]))
+    for failure in ends:
+        if failure is not None and failure not in silences:
+            log.error("event_not_learnt", at=places(failure))
+    return outcome
+
+
+async def _learn_case(hearing: Hearing, events: list[Structured], outcome: _Outcome) -> None:
+    for event in events:
+        attributes: dict[str, str | int] = {"messaging.operation.type": "process", "messaging.message.id": event.id}
+        with trace.span(f"hear {event.type}", trace.read(event.traceparent), SpanKind.CONSUMER, attributes):
+            try:
+                await hearing.learn(event.told)
+            except Malformed as poison:
+                log.warning("event_refused", type=event.type, id=event.id, reason=poison.reason)
+                outcome.refused[event.id] = poison.reason
+            else:
+                outcome.learnt.append(event.id)

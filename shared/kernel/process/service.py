@@ -1,0 +1,277 @@
+"""One service as a process: one door (`learn`), one task group; any task that dies ends the process."""
+
+import asyncio
+import contextlib
+import gc
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import structlog
+import uvicorn
+import uvloop
+from fastapi import APIRouter, FastAPI
+from opentelemetry import trace as otel
+from pydantic import ValidationError
+
+from shared.contract.city import Cities
+from shared.contract.event import Event
+from shared.kernel import clock, trace
+from shared.kernel.errors import Unavailable, places
+from shared.kernel.log.consumer import FOLLOWS, Consumer
+from shared.kernel.log.fallback.client import Peer
+from shared.kernel.log.fallback.delivery import Hedge
+from shared.kernel.log.relay import LEASE, Relay
+from shared.kernel.log.router import Handler, Hearing
+from shared.kernel.machine.generation import Generation
+from shared.kernel.machine.keeper import Effect, Keeper
+from shared.kernel.machine.machine import Machine
+from shared.kernel.machine.shards import shard_of
+from shared.kernel.machine.store import Row, Store
+from shared.kernel.machine.timers import Timers
+from shared.kernel.machine.vault import KEYS_TOPIC, Vault
+from shared.kernel.process import events_endpoint, logs, web
+from shared.kernel.process.platform import Platform
+from shared.kernel.process.settings import Settings, sentence
+from shared.kernel.process.verifier import Verifier
+
+S = TypeVar("S")
+
+REAL = Platform()
+
+FLUSH_WITHIN = 3.0
+"""Seconds a stopping service gives its requests, and then its outbox."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Service:
+    """What one service hears, says and serves; `tasks` run as long as it does.
+
+    What it `consumes` it hears at once, what it `follows` within a fraction of a second and at a fraction of the cost;
+    a topic is heard one way or the other. What comes `first` is done before its door opens; with `alone` true, the door
+    stays open though store and Kafka are away.
+    """
+
+    name: str
+    consumes: Mapping[type[Event], Handler]
+    emits: frozenset[type[Event]]
+    routes: tuple[APIRouter, ...] = ()
+    tasks: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = ()
+    follows: Mapping[type[Event], Handler] = field(default_factory=dict)
+    first: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = ()
+    alone: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True, eq=False)
+class Kit:
+    """What a service is built with."""
+
+    name: str
+    settings: Settings
+    store: Store
+    vault: Vault
+    timers: Timers
+    now: Callable[[], datetime] = clock.now
+    platform: Platform = REAL
+
+    @property
+    def cities(self) -> Cities:
+        """City packs by division code."""
+        return self.settings.packs
+
+    def keep(self, machine: Machine[S], effects: Mapping[type[Event], Effect] | None = None) -> Keeper[S]:
+        """A keeper for this machine; `effects` are told (state, event, drill) right after an event's commit."""
+        keeper = Keeper(self.name, machine, self.store, self.vault, self.now, self.timers.wake, effects or {})
+        self.timers.know(keeper)
+        return keeper
+
+
+Build = Callable[[Kit], Service]
+
+
+@dataclass(eq=False)
+class Process:
+    """A built service and the machine around it. `stopping` is set by a signal, or by a test."""
+
+    service: Service
+    settings: Settings
+    store: Store
+    relay: Relay
+    consumers: tuple[Consumer, ...]
+    timers: Timers
+    verifier: Verifier
+    hedge: Hedge
+    generation: Generation
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def ready(self) -> tuple[int, dict[str, Any]]:
+        """200 while its door should be used; `degraded` names what is away without closing it."""
+        now = asyncio.get_running_loop().time()
+        store = now - self.store.answered_at < LEASE
+        away = [name for name, up in (("store", store), ("kafka", self.relay.connected)) if not up]
+        away += [f"door of {name}" for name in self.hedge.away]
+        away += ["what the store knew"] if self.store.lost_at else []
+        if self.stopping.is_set():
+            return 503, {"status": "stopping"}
+        joined = all(consumer.joined for consumer in self.consumers)
+        met = all(consumer.joined or consumer.unreachable for consumer in self.consumers)  # else peers' doors serve
+        if not (met and store) and not self.service.alone():
+            return 503, {"status": "degraded" if met else "starting", "away": away}
+        return 200, {
+            "status": "degraded" if away or self.verifier.weak or not joined else "ready",
+            "away": away,
+            "weak": self.verifier.weak,
+            "outbox_waits_s": round(self.relay.oldest(), 1),
+            "hedging": self.hedge.doubted,
+        }
+
+    async def run(self, server: "Server") -> None:
+        """Serve until `stopping`; then hear nothing new, answer, decide no more, send what was said, go."""
+        store, decides = self.store, (self.timers.run(), *(task() for task in self.service.tasks))
+        carries = (self.generation.run(), store.run(), self.verifier.run(store), self.relay.run(store))
+        async with asyncio.TaskGroup() as tasks:
+            carrying = [tasks.create_task(work) for work in (self._load_functions(), *carries, self.hedge.run(store))]
+            deciding = [tasks.create_task(work) for work in decides]
+            hearing = [tasks.create_task(consumer.run()) for consumer in self.consumers]
+            serving = tasks.create_task(self._serve(server))
+            await self.stopping.wait()
+            for consumer in self.consumers:
+                consumer.stop()
+            await asyncio.gather(*hearing)
+            server.should_exit = True
+            await serving
+            for task in deciding:
+                task.cancel()
+            await asyncio.wait(deciding)
+            await self.relay.drain(FLUSH_WITHIN)
+            await self.relay.close(store)
+            for task in carrying:
+                task.cancel()
+
+    async def _serve(self, server: "Server") -> None:
+        for preparation in self.service.first:
+            await preparation()
+        await server.serve()
+
+    async def _load_functions(self) -> None:
+        while True:
+            with contextlib.suppress(Unavailable):
+                return await self.store.load()
+            await asyncio.sleep(1)
+
+
+class Server(uvicorn.Server):
+    """uvicorn without signal handlers of its own: the process stops in our order."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the process."""
+        yield
+
+
+def assemble(
+    build: Build, settings: Settings, now: Callable[[], datetime] = clock.now, platform: Platform = REAL
+) -> tuple[Process, Server]:
+    """A service and everything around it, not yet running."""
+    name = build.__module__.split(".")[-2]
+    bus = platform.bus(settings.kafka, settings.instance)
+    life = f"{settings.instance or name}-{uuid4().hex[:12]}"
+    relay = Relay(name, life, bus, sorted({shard_of(city) for city in settings.packs}), settings.instance)
+    token = settings.peer_token.get_secret_value()
+    peers = [Peer(peer, url, token) for peer, url in settings.doors.items() if settings.hedge]
+    hedge = Hedge(peers, relay, platform.transport)
+
+    def committed(tag: str, ids: tuple[bytes, ...], rows: tuple[Row, ...], follows_others: bool) -> None:
+        relay.offer(tag, ids, rows, follows_others)
+        hedge.offer(rows)
+
+    store = platform.store(settings.redis_url, committed)
+    timers = Timers(store, now, relay.leased)
+    service = build(Kit(name, settings, store, Vault(settings.masters, store), timers, now, platform))
+    consumers = tuple(
+        Consumer(group, bus, handlers, store, relay)
+        for group, handlers in ((name, service.consumes), (name + FOLLOWS, service.follows))
+        if handlers
+    )
+    heard = {event.topic for event in (*service.consumes, *service.follows)}
+    topics = {*heard, *(f"{topic}.dlq" for topic in heard), *(event.topic for event in service.emits), KEYS_TOPIC}
+    verifier = Verifier(bus, topics, relay.gate)
+
+    def hear_again(since: int) -> None:
+        for consumer in consumers:
+            consumer.hear_again(since)
+
+    generation = Generation(store, now, timers.forget, hear_again)
+    process = Process(service, settings, store, relay, consumers, timers, verifier, hedge, generation)
+    app = web.application(name, settings.api_token.get_secret_value(), process.ready)
+    hearing = Hearing({**service.follows, **service.consumes})
+    for router in (*service.routes, events_endpoint.routes(hearing, token, hedge.hear)):
+        app.include_router(router)
+    return process, serving(app, settings)
+
+
+def serving(app: FastAPI, settings: Settings) -> Server:
+    """A server for the application, not yet running."""
+    quiet: dict[str, Any] = {"log_config": None, "access_log": False, "lifespan": "off", "proxy_headers": False}
+    return Server(uvicorn.Config(app, settings.host, settings.port, timeout_graceful_shutdown=3, **quiet))
+
+
+@contextlib.asynccontextmanager
+async def running(
+    build: Build, settings: Settings, now: Callable[[], datetime] = clock.now, platform: Platform = REAL
+) -> AsyncIterator[Process]:
+    """The service, serving on its port, inside this process: for tests that want a service whole."""
+    process, server = assemble(build, settings, now, platform)
+    work = asyncio.create_task(process.run(server))
+    try:
+        yield process
+    finally:
+        process.stopping.set()
+        await work
+
+
+def run(build: Build) -> None:
+    """The service as this process."""
+    as_process(build.__module__.split(".")[-2], Settings.check, partial(_until_signalled, build))
+
+
+def as_process(
+    name: str, check: Callable[[Settings], object], life: Callable[[Settings], Coroutine[Any, Any, None]]
+) -> None:
+    """Live as this process. Exits 0 after SIGTERM or SIGINT, 2 on settings that do not hold, 1 on a crash."""
+    logs.speak_json()
+    try:
+        settings = Settings()
+        check(settings)
+    except (ValidationError, ValueError) as unusable:
+        log.error("settings_do_not_hold", error=sentence(unusable, "JINGYI_"))  # noqa: TRY400 the sentence is for a person
+        sys.exit(2)
+    spans = trace.provider(name, settings.otlp)
+    otel.set_tracer_provider(spans)
+    sys.setswitchinterval(0.0005)  # the exporter's thread must not hold the loop for the default 5 ms
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(life(settings))
+    except Exception as crash:  # noqa: BLE001 the crash is the plan: say where, without what it was about
+        log.critical("crashed", at=places(crash))
+        sys.exit(1)
+    finally:
+        spans.shutdown()
+
+
+async def _until_signalled(build: Build, settings: Settings) -> None:
+    process, server = assemble(build, settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, process.stopping.set)
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)  # full collections of what lives as long as the process cost tens of ms
+    log.info("serving", service=process.service.name, port=settings.port)
+    await process.run(server)

@@ -1,0 +1,252 @@
+"""The HTTP side of a service: who asks, why once, and errors that speak (RFC 9457 problem+json)."""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any
+from uuid import UUID, uuid5
+
+from fastapi import Depends, FastAPI, Header, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from opentelemetry.trace import SpanKind
+from starlette.exceptions import HTTPException
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.contract.city import City
+from shared.contract.event import Rejected
+from shared.contract.terms import ActorId
+from shared.kernel import trace
+from shared.kernel.errors import Malformed, Unavailable
+from shared.kernel.machine.keeper import NAMES, Cause
+
+MAX_BODY, MAX_BATCH = 65_536, 1_048_576
+"""Bytes of the largest request, and of the largest batch of peers' events: at least a few of bus.MAX_EVENT."""
+
+EVENTS = "/events"
+"""Where peers tell events."""
+
+CASE = re.compile(rb"/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})(?:/|$)")
+KEY = re.compile(r"^[\x21-\x7e]{1,128}$")
+FIELD = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+SHOWN = 20
+"""Errors of one body that an answer names at the most."""
+
+
+class NotFound(Rejected):
+    """Nothing of that name here."""
+
+    status = 404
+
+
+class UnknownCity(NotFound):
+    """A city without a pack."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__("unknown_city", f"There is no city pack for {code[:6]!r}. Ask the operator to add one.")
+
+
+class Unauthorised(Rejected):
+    """A caller who did not show the token, or did not say who acts."""
+
+    status = 401
+
+
+class BadRequest(Rejected):
+    """A request that cannot be read."""
+
+    status = 400
+
+
+def city(cities: Any, code: str) -> City:
+    """The pack of a city. Raises UnknownCity."""
+    pack: City | None = cities.get(code)
+    if pack is None:
+        raise UnknownCity(code)
+    return pack
+
+
+async def _actor(
+    request: Request,
+    authorization: Annotated[str, Header(description="Bearer token of the staff API")] = "",
+    x_actor: Annotated[str, Header(description="Staff or seat number of who acts, e.g. seat-1")] = "",
+) -> str:
+    expected = f"Bearer {request.app.state.token}"
+    if not hmac.compare_digest(authorization.encode(), expected.encode()):
+        raise Unauthorised("unauthorised", "Send the staff token as `Authorization: Bearer …`.")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", x_actor):
+        raise Unauthorised("actor_needed", "Say who acts: a staff or seat number in the header X-Actor.")
+    return x_actor
+
+
+Actor = Annotated[ActorId, Depends(_actor)]
+"""The authenticated staff or seat number behind a request."""
+
+
+def peer(token: str) -> Any:
+    """What a door for our own services depends on: whoever comes shows the peer token."""
+
+    async def shown(authorization: Annotated[str, Header(description="Bearer token of our services")] = "") -> None:
+        if not hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode()):
+            raise Unauthorised("unauthorised", "Send the peer token as `Authorization: Bearer …`.")
+
+    return Depends(shown)
+
+
+async def _asked(
+    request: Request,
+    actor: Actor,
+    idempotency_key: Annotated[str, Header(description="The same key again changes nothing again")] = "",
+) -> Cause:
+    body = await request.body()
+    fingerprint = hashlib.sha256(body).hexdigest()[:16]
+    if request.method == "PUT":
+        idempotency_key = idempotency_key or fingerprint
+    if not KEY.fullmatch(idempotency_key):
+        raise BadRequest(
+            "idempotency_key_needed", "Send a new Idempotency-Key (1–128 visible characters) with each act."
+        )
+    return Cause(uuid5(NAMES, f"{actor}|{request.method}|{request.url.path}|{idempotency_key}"), fingerprint)
+
+
+Asked = Annotated[Cause, Depends(_asked)]
+"""The cause of a request: its Idempotency-Key, scoped to actor and route."""
+
+
+def problem(status: int, code: str, detail: str, **more: Any) -> JSONResponse:
+    """An RFC 9457 problem; `code` is stable, `detail` says what to do."""
+    body = {"type": f"urn:jingyi:problem:{code}", "title": code.replace("_", " "), "status": status, "code": code}
+    return JSONResponse({**body, "detail": detail, **more}, status, media_type="application/problem+json")
+
+
+async def _rejected(_: Request, refusal: Exception) -> JSONResponse:
+    if not isinstance(refusal, Rejected):
+        raise refusal
+    return problem(refusal.status, refusal.code, refusal.detail)
+
+
+async def _unavailable(_: Request, silence: Exception) -> JSONResponse:
+    answer = problem(503, "unavailable", f"{silence} Send the same request with the same Idempotency-Key again.")
+    answer.headers["retry-after"] = "1"
+    return answer
+
+
+async def _sealed(_: Request, unreadable: Exception) -> JSONResponse:
+    reason = unreadable.reason if isinstance(unreadable, Malformed) else "sealed"
+    return problem(503, reason, "What is kept of this case does not open here; the operator must bring its master key.")
+
+
+async def _invalid(_: Request, invalid: Exception) -> JSONResponse:
+    """What is wrong and where, without repeating what was sent: it may be personal."""
+    if not isinstance(invalid, RequestValidationError):
+        raise invalid
+    errors = [{"where": _where(e["loc"], e["type"]), "what": e["type"]} for e in invalid.errors()[:SHOWN]]
+    if any(error["what"] == "json_invalid" for error in errors):
+        return problem(400, "malformed_json", "The body is not JSON.")
+    named = "; ".join(f"{error['where']}: {error['what']}" for error in errors[:5])
+    return problem(422, "invalid", f"Correct these and send again: {named}.", errors=errors)
+
+
+def _where(path: Sequence[int | str], what: str) -> str:
+    known = path[:-1] if what == "extra_forbidden" else path
+    return ".".join(str(part) if isinstance(part, int) or FIELD.fullmatch(part) else "…" for part in known)
+
+
+async def _http(_: Request, refusal: Exception) -> JSONResponse:
+    if not isinstance(refusal, HTTPException):
+        raise refusal
+    code = {400: "malformed_json", 404: "no_such_path", 405: "method_not_allowed", 413: "too_large"}.get(
+        refusal.status_code, "refused"
+    )
+    answer = problem(refusal.status_code, code, str(refusal.detail))
+    answer.headers.update(refusal.headers or {})
+    return answer
+
+
+class Measured:
+    """Refuses a request that is too long: before any of it is read if it says so itself, else as it comes."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._most = {most: RequestBodyLimitMiddleware(app, max_body_size=most) for most in (MAX_BODY, MAX_BATCH)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        most = MAX_BATCH if scope.get("path") == EVENTS else MAX_BODY
+        length = dict(scope.get("headers", ())).get(b"content-length", b"0")
+        if scope["type"] == "http" and length.isdigit() and int(length) > most:
+            answer = problem(413, "too_large", f"The body has more than {most} bytes. Send less.")
+            return await answer(scope, receive, send)
+        return await self._most[most](scope, receive, send)
+
+
+class Traced:
+    """One server span a request, in the trace of the case that its path names; PUT on a call opens the trace.
+
+    Peers' events have none: each brings the span it was told in.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        path: bytes = scope.get("raw_path") or b""
+        if scope["type"] != "http" or path == EVENTS.encode() or path.startswith(b"/health/"):
+            return await self._app(scope, receive, send)
+        headers = dict(scope["headers"])
+        named = CASE.search(path)
+        case = UUID(named.group(1).decode()) if named else None
+        given = trace.read(headers.get(b"traceparent", b"").decode(errors="replace"))
+        if case and scope["method"] == "PUT":
+            with trace.opening(case):
+                started = trace.tracer().start_span("PUT", kind=SpanKind.SERVER)
+        else:
+            started = trace.start(scope["method"], trace.root(case) if case else given, SpanKind.SERVER, {})
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                started.set_attribute("http.response.status_code", message["status"])
+            await send(message)
+
+        with trace.current(started):
+            await self._app(scope, receive, sending)
+        route = getattr(scope.get("route"), "path", "unmatched")
+        started.update_name(f"{scope['method']} {route}")
+        started.set_attributes({"http.request.method": scope["method"], "http.route": route})
+        started.end()
+        return None
+
+
+def application(name: str, token: str, ready: Callable[[], Awaitable[tuple[int, dict[str, Any]]]]) -> FastAPI:
+    """An application with health, errors and limits, to which a service adds its routes."""
+    app = FastAPI(
+        title=f"Jingyi 警医 — {name}",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+        exception_handlers={
+            Rejected: _rejected,
+            Unavailable: _unavailable,
+            Malformed: _sealed,
+            RequestValidationError: _invalid,
+            HTTPException: _http,
+        },
+    )
+    app.state.token = token
+    app.add_middleware(Measured)
+    app.add_middleware(Traced)
+
+    @app.get("/health/live", include_in_schema=False)
+    async def live() -> dict[str, str]:
+        return {"status": "live"}
+
+    @app.get("/health/ready", include_in_schema=False)
+    async def readiness() -> JSONResponse:
+        status, body = await ready()
+        return JSONResponse(body, status)
+
+    return app

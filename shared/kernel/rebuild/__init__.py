@@ -1,0 +1,1 @@
+"""The same projection again from the log of record, and whether store and log agree."""

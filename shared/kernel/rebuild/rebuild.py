@@ -1,0 +1,214 @@
+"""Rebuild: after a lost store, the same projection again from the log of record. Nothing is decided, nothing is sent.
+
+Personal data stays sealed all the way: neither a master key nor a case's own key is opened.
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeVar
+from uuid import UUID, uuid5
+
+from shared.contract.event import Event
+from shared.kernel import clock
+from shared.kernel.clock import milliseconds
+from shared.kernel.log.record import header, reading, records
+from shared.kernel.machine.keeper import NAMES, UNREAD, Cause, Effect, Keeper
+from shared.kernel.machine.machine import Machine
+from shared.kernel.machine.shards import shard_of
+from shared.kernel.machine.store import Command, Store
+from shared.kernel.machine.timers import Timers
+from shared.kernel.machine.vault import KEYS_TOPIC, Vault, key_name
+from shared.kernel.process.service import Build, Kit
+from shared.kernel.process.settings import Settings
+from shared.kernel.rebuild.fold import Life, Said, lives
+from shared.kernel.rebuild.projection import Digest, Kept
+
+S = TypeVar("S")
+
+AT_ONCE = 200
+"""Instances written in one round trip."""
+
+
+@dataclass
+class Progress:
+    """How far it has come, and what was remarkable.
+
+    `unread`: records that no machine of the service can have said. `torn`: instances of which the log lacks something.
+    `there`: instances that the store had already, left as they are. `recovered`: those that were at something.
+    """
+
+    service: str
+    of: int = 0
+    records: int = 0
+    digest: Digest = field(default_factory=Digest)
+    unread: list[str] = field(default_factory=list)
+    torn: list[str] = field(default_factory=list)
+    there: list[str] = field(default_factory=list)
+    recovered: list[str] = field(default_factory=list)
+
+
+Told = Callable[[Progress], None]
+
+
+class Keyless(Settings):
+    """What a service is built with where nothing is sealed or opened."""
+
+    @cached_property
+    def masters(self) -> dict[int, bytes]:
+        """A key that nothing was ever sealed with."""
+        return {0: bytes(32)}
+
+
+@dataclass(frozen=True, eq=False)
+class Roll(Kit):
+    """A kit that remembers whom it gave a keeper."""
+
+    keepers: dict[str, Keeper[Any]] = field(default_factory=dict)
+
+    def keep(self, machine: Machine[S], effects: Mapping[type[Event], Effect] | None = None) -> Keeper[S]:
+        """A keeper whose commits have no effect."""
+        self.keepers[machine.name] = keeper = super().keep(machine)
+        return keeper
+
+
+@dataclass(frozen=True, eq=False)
+class Remains:
+    """What the log of record has of one service: the instances of its machines."""
+
+    name: str
+    keepers: Mapping[str, Keeper[Any]]
+    emits: frozenset[type[Event]]
+
+    @classmethod
+    def of(cls, build: Build, settings: Settings, store: Store) -> "Remains":
+        """Of the service that `build` makes; it is built, and does not run."""
+        name, keyless = build.__module__.split(".")[-2], Keyless(**settings.model_dump())
+        kit = Roll(name, keyless, store, Vault(keyless.masters, store), Timers(store, clock.now, list))
+        return cls(name, kit.keepers, build(kit).emits)
+
+    def name_of(self, life: Life[Any]) -> str:
+        """The store's name for this instance."""
+        return self.keepers[life.machine.name].name(life.address.home, life.address.instance)
+
+    async def lives(self, bus: Any, progress: Progress, told: Told) -> AsyncIterator[Life[Any]]:
+        """Every instance as its events tell it. Raises KafkaError."""
+        machines = [keeper.machine for keeper in self.keepers.values()]
+        async for case in self._cases(bus, progress, told):
+            for life in lives(machines, case, progress.unread):
+                if life.missing or life.impossible:
+                    progress.torn.append(life.address.instance)
+                yield life
+
+    async def _cases(self, bus: Any, progress: Progress, told: Told) -> AsyncIterator[list[Said]]:
+        """One case's events after the other; those of one partition are held in memory at a time."""
+        kinds = {event.type_name(): event for event in self.emits}
+        async with reading(bus, *sorted({event.topic for event in self.emits})) as (reader, ends):
+            progress.of = sum(ends.values())
+            for number in sorted({partition.partition for partition in ends}):
+                cases: defaultdict[bytes, list[Said]] = defaultdict(list)
+                async for record in records(reader, {p: end for p, end in ends.items() if p.partition == number}):
+                    progress.records += 1
+                    if said := _said(record, kinds):
+                        cases[record.key].append(said)
+                    else:
+                        progress.unread.append(_where(record))
+                for case in cases.values():
+                    yield case
+                told(progress)
+
+
+async def rebuild(remains: Remains, bus: Any, store: Store, epoch: int, told: Told) -> Progress:
+    """Write every instance that the store has not, and have those that were at something recover.
+
+    `epoch` must be greater than that of any rebuild before. Raises KafkaError, Unavailable.
+    """
+    progress = Progress(remains.name)
+    waiting: list[Life[Any]] = []
+    async for life in remains.lives(bus, progress, told):
+        waiting.append(life)
+        if len(waiting) >= AT_ONCE:
+            await _restore(remains, store, waiting, epoch, progress)
+            waiting.clear()
+    await _restore(remains, store, waiting, epoch, progress)
+    return progress
+
+
+async def restore_keys(bus: Any, store: Store, told: Told) -> Progress:
+    """Write every wrapped case key that the log has and the store has not; an erased one stays erased."""
+    progress = Progress(KEYS_TOPIC)
+    newest: dict[bytes, Command | None] = {}
+    async with reading(bus, KEYS_TOPIC) as (reader, ends):
+        progress.of = sum(ends.values())
+        async for record in records(reader, ends):
+            progress.records += 1
+            newest[record.key] = _key(record)
+    commands = [command for command in newest.values() if command]
+    for at in range(0, len(commands), AT_ONCE):
+        await store.ask_all(commands[at : at + AT_ONCE])
+    progress.digest.instances = len(commands)
+    told(progress)
+    return progress
+
+
+async def _restore(remains: Remains, store: Store, folded: list[Life[Any]], epoch: int, progress: Progress) -> None:
+    kept = [kept_of(remains.keepers[life.machine.name], life) for life in folded]
+    commands = [_restoring(remains, life, one) for life, one in zip(folded, kept, strict=True)]
+    written = await store.ask_all(commands) if commands else []
+    for life, one, new in zip(folded, kept, written, strict=True):
+        progress.digest.add(remains.name_of(life), one)
+        if not new:
+            progress.there.append(life.address.instance)
+        elif wish := life.machine.recover(life.state, epoch):
+            cause = Cause(uuid5(NAMES, f"recover|{life.machine.name}|{life.address.instance}|{epoch}"))
+            await remains.keepers[life.machine.name].learn(wish, cause)
+            progress.recovered.append(life.address.instance)
+
+
+def kept_of(keeper: Keeper[S], life: Life[S]) -> Kept:
+    """What the store is to keep of this instance."""
+    return Kept(life.version, keeper.states.dump_json(life.state), life.drill, life.causes)
+
+
+def _restoring(remains: Remains, life: Life[Any], kept: Kept) -> Command:
+    """The call of the Function `restore` that writes this instance as its last commit had left it."""
+    keeper, address, deadline = remains.keepers[life.machine.name], life.address, life.machine.deadline(life.state)
+    return (
+        "FCALL",
+        "restore",
+        3,
+        keeper.name(address.home, address.instance),
+        keeper.due_name(shard_of(address.home)),
+        keeper.name(address.home, "listed"),
+        kept.version,
+        kept.state,
+        int(kept.drill),
+        address.instance,
+        f"{life.machine.name}|{address.home}|{life.city}|{address.instance}",
+        milliseconds(deadline) if deadline else "",
+        milliseconds(life.listed_since) if life.listed_since else "",
+        UNREAD,
+        *kept.causes,
+    )
+
+
+def _said(record: Any, kinds: Mapping[str, type[Event]]) -> Said | None:
+    """The record as one of our events, if it calls itself one."""
+    named = dict(record.headers)
+    kind, *about = (named.get(name) or b"" for name in ("ce_type", "ce_id", "ce_cause", "ce_sequence"))
+    event = kinds.get(kind.decode(errors="replace"))
+    if event is None or record.value is None or not all(about):
+        return None
+    event_id, cause, sequence = (word.decode(errors="replace") for word in about)
+    return Said(_where(record), event, event_id, cause, sequence, named.get("ce_drill") == b"true", record.value)
+
+
+def _where(record: Any) -> str:
+    return f"{record.topic}/{record.partition}/{record.offset}"
+
+
+def _key(record: Any) -> Command | None:
+    """What keeps a wrapped case key; nothing for a tombstone."""
+    city = header(record, "ce_city")
+    return ("SET", key_name(UUID(record.key.decode()), city), record.value, "NX") if record.value and city else None
