@@ -23,7 +23,7 @@ from shared.kernel.machine.store import Store
 from shared.kernel.machine.timers import Timers
 from shared.kernel.machine.vault import Vault
 from shared.kernel.process.settings import Settings
-from shared.kernel.rebuild.rebuild import Keyless, Roll
+from shared.kernel.rebuild.rebuild import KeylessSettings, RecordingKit
 
 CITY = "140700"
 BEGUN = datetime(2026, 3, 1, tzinfo=UTC)
@@ -92,9 +92,9 @@ class Cast:
     def __init__(self, settings: Settings) -> None:
         self._machines: dict[str, tuple[str, Machine[Any]]] = {}
         self._hearers: dict[type[Event], list[str]] = {}
-        keyless, store = Keyless(**dict(settings)), Store(settings.redis_url, lambda *_: None)
+        keyless, store = KeylessSettings(**dict(settings)), Store(settings.redis_url, lambda *_: None)
         for name in SERVICES:
-            kit = Roll(name, keyless, store, Vault(keyless.masters, store), Timers(store, lambda: BEGUN, list))
+            kit = RecordingKit(name, keyless, store, Vault(keyless.masters, store), Timers(store, lambda: BEGUN, list))
             service = import_module(f"services.{name}.service").build(kit)
             self._machines |= {keeper.machine.name: (name, keeper.machine) for keeper in kit.keepers.values()}
             for event, handler in {**service.consumes, **service.follows}.items():

@@ -22,9 +22,9 @@ from deploy.local import folders
 from deploy.local.packs import CITIES
 from services.auditor.account import MACHINE_WITHIN, Fate
 from services.auditor.api import AccountsView
-from services.auditor.kafka_reader import Reading
-from services.auditor.snapshots import Row
-from services.auditor.view import DeskLine, Line, line
+from services.auditor.kafka_reader import KafkaReader
+from services.auditor.snapshots import LedgerRow
+from services.auditor.view import DeskLine, EscalationLine, escalation_line
 from shared.contract.city import Cities
 from shared.kernel import clock
 from shared.kernel.log.bus import Bus
@@ -43,7 +43,7 @@ LEGEND = "秒数自呼救起 seconds since help was called for: 送达 delivered
 class Audit:
     """What was found. `silent` names the sources that did not answer."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[EscalationLine, ...]
     drills: int
     silent: tuple[str, ...]
 
@@ -95,7 +95,9 @@ async def audited(where: Whereabouts, packs: Cities, start: datetime, actor: str
     now = clock.now()
     accounts = tuple(logged.accounts.values()) if logged else ()
     known = {
-        one.case: one for account in accounts if not account.drill and (one := line(account, packs, now)) is not None
+        one.case: one
+        for account in accounts
+        if not account.drill and (one := escalation_line(account, packs, now)) is not None
     }
     if remembered:
         known = {one.case: one for one in remembered.lines if logged is None and one.raised_at >= start} | known
@@ -106,8 +108,8 @@ async def audited(where: Whereabouts, packs: Cities, start: datetime, actor: str
     return Audit(tuple(sorted(known.values(), key=_raised)), drills, tuple(silent))
 
 
-async def _logged(kafka: str, start: datetime) -> Reading | None:
-    reading = Reading(Bus(kafka))
+async def _logged(kafka: str, start: datetime) -> KafkaReader | None:
+    reading = KafkaReader(Bus(kafka))
     try:
         async with asyncio.timeout(KAFKA_WITHIN):
             await reading.once(start)
@@ -126,12 +128,12 @@ async def _remembered(where: Whereabouts, actor: str) -> AccountsView | None:
         return None
 
 
-def _of_row(row: Row, now: datetime) -> Line:
+def _of_row(row: LedgerRow, now: datetime) -> EscalationLine:
     """A row of the ledger that Kafka has nothing of: a person was told, or its machine is late."""
     armed = row.armed_at or now
     late = Fate.UNACCOUNTED if armed + MACHINE_WITHIN <= now else Fate.UNDER_WAY
     fate = Fate.WITH_PEOPLE if row.rings else late
-    return Line(case=row.case, city=row.city, spoken_number=row.spoken_number, raised_at=armed, fate=fate)
+    return EscalationLine(case=row.case, city=row.city, spoken_number=row.spoken_number, raised_at=armed, fate=fate)
 
 
 def show(found: Audit, since: str) -> None:
@@ -146,7 +148,7 @@ def show(found: Audit, since: str) -> None:
     console.print(total(found, since), style="red" if found.unaccounted or found.silent else "green")
 
 
-def written(one: Line) -> Iterable[tuple[str, str]]:
+def written(one: EscalationLine) -> Iterable[tuple[str, str]]:
     """One escalation: when, which, why, its fate; and a line for each of its desks."""
     bad = one.fate is Fate.UNACCOUNTED
     why = TIERS[one.tier] if one.tier else Words("", "")
@@ -159,7 +161,7 @@ def written(one: Line) -> Iterable[tuple[str, str]]:
         yield f"  {_desk(called, one)}", ""
 
 
-def _desk(called: DeskLine, one: Line) -> str:
+def _desk(called: DeskLine, one: EscalationLine) -> str:
     turn = TURNS[called.turn] if called.acts else coded("warn")
     times = (
         ("送达", called.delivered_at),
@@ -190,5 +192,5 @@ def show_json(found: Audit) -> None:
     printed({"lines": lines, "drills": found.drills, "silent": found.silent, "unaccounted": found.unaccounted})
 
 
-def _raised(one: Line) -> datetime:
+def _raised(one: EscalationLine) -> datetime:
     return one.raised_at

@@ -12,7 +12,7 @@ from deploy.cli.client import console, done, printed, whereabouts
 from deploy.cli.timeline import TOPICS
 from deploy.local.trouble import Trouble
 from shared.kernel.log.bus import Bus
-from shared.kernel.log.record import headers, reading, records
+from shared.kernel.log.record import header_texts, open_reader, read_records
 
 app = typer.Typer(no_args_is_help=True, help="Records that no service could understand.")
 
@@ -56,7 +56,7 @@ def listed(as_json: AsJson = False, state: State = None) -> None:
     found = done(letters(whereabouts(state).kafka))
     if as_json:
         return printed(
-            [{k: str(v) for k, v in asdict(letter).items() if k not in {"headers", "value"}} for letter in found]
+            [{k: str(v) for k, v in asdict(letter).items() if k not in {"header_texts", "value"}} for letter in found]
         )
     if not found:
         console.print("没有死信 There are no dead letters.", style="green")
@@ -93,8 +93,8 @@ def show(
 async def letters(kafka: str) -> list[DeadLetter]:
     """What lies in the dead-letter topics now. Trouble if Kafka does not answer."""
     try:
-        async with reading(Bus(kafka), *(f"{topic}.dlq" for topic in TOPICS)) as (reader, ends):
-            found = [letter(record) async for record in records(reader, ends)]
+        async with open_reader(Bus(kafka), *(f"{topic}.dlq" for topic in TOPICS)) as (reader, ends):
+            found = [letter(record) async for record in read_records(reader, ends)]
     except KafkaError as silence:
         raise Trouble(f"Kafka at {kafka} does not answer ({type(silence).__name__}); see `jingyi status`.") from None
     notes = [one.headers for one in sorted(found, key=lambda one: one.at) if REPLAYED in one.headers]
@@ -105,7 +105,7 @@ async def letters(kafka: str) -> list[DeadLetter]:
 
 def letter(record: Any) -> DeadLetter:
     """A record of a dead-letter topic, read as far as it can be."""
-    named = headers(record)
+    named = header_texts(record)
     return DeadLetter(
         where=f"{record.topic}/{record.partition}/{record.offset}",
         at=datetime.fromtimestamp(record.timestamp / 1000, UTC),

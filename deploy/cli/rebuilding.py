@@ -18,8 +18,8 @@ from shared.kernel.log.bus import Bus
 from shared.kernel.machine.store import Store
 from shared.kernel.machine.vault import KEYS_TOPIC
 from shared.kernel.process.settings import Settings
-from shared.kernel.rebuild.comparison import compare
-from shared.kernel.rebuild.rebuild import Progress, Remains, rebuild, restore_keys
+from shared.kernel.rebuild.comparison import compare_with_log
+from shared.kernel.rebuild.rebuild import RebuildProgress, ServiceLog, rebuild, restore_keys
 
 NAMED = 20
 """Instances and records named in a report; the others are counted."""
@@ -33,10 +33,10 @@ async def work(service: str, mode: str, epoch: int, settings: Settings) -> dict[
         await store.load()
         if service == KEYS_TOPIC:
             return {**report(await restore_keys(bus, store, told)), "hash": ""} if mode == "rebuild" else {}
-        remains = Remains.of(import_module(f"services.{service}.service").build, settings, store)
+        remains = ServiceLog.of(import_module(f"services.{service}.service").build, settings, store)
         if mode == "rebuild":
             return report(await rebuild(remains, bus, store, epoch, told))
-        found = await compare(remains, bus, store, told)
+        found = await compare_with_log(remains, bus, store, told)
         differing = dict(list(found.differing.items())[:NAMED])
         seen = {"store": str(found.store), "equal": found.equal, "differ": len(found.differing), "differing": differing}
         return {**report(found.progress), **seen}
@@ -45,11 +45,11 @@ async def work(service: str, mode: str, epoch: int, settings: Settings) -> dict[
         await asyncio.wait([serving])
 
 
-def told(progress: Progress) -> None:
+def told(progress: RebuildProgress) -> None:
     say(records=progress.records, of=progress.of, instances=progress.digest.instances)
 
 
-def report(progress: Progress) -> dict[str, Any]:
+def report(progress: RebuildProgress) -> dict[str, Any]:
     """The progress at its end, its lists counted and their first members named."""
     lists = {name: found for name, found in asdict(progress).items() if isinstance(found, list)}
     return {

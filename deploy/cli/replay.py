@@ -14,9 +14,9 @@ from deploy.cli.dead_letters import LEARNT, OUTCOME, PREFIX, REPLAYED, DeadLette
 from deploy.local.trouble import Trouble
 from shared.kernel.log.bus import Bus
 from shared.kernel.log.consumer import FOLLOWS
-from shared.kernel.log.record import headers
-from shared.kernel.machine.cloudevent import BATCH, structured
-from shared.kernel.machine.store import Row
+from shared.kernel.log.record import header_texts
+from shared.kernel.machine.cloudevent import BATCH, structured_event
+from shared.kernel.machine.store import OutboxRow
 from shared.kernel.process.web import EVENTS
 
 WITHIN = 15.0
@@ -71,8 +71,8 @@ async def _told(system: Whereabouts, bus: Bus, http: httpx.AsyncClient, letter: 
     service = letter.service.removesuffix(FOLLOWS)
     named, value = (letter.headers, letter.value) if "ce_type" in letter.headers else await _origin(bus, letter)
     own = {name: text for name, text in named.items() if not name.startswith(PREFIX)}
-    row = Row(letter.origin.split("/")[0], letter.case, {"ce_partitionkey": letter.case, **own}, value.encode())
-    event = structured(row, own.get("traceparent", ""))
+    row = OutboxRow(letter.origin.split("/")[0], letter.case, {"ce_partitionkey": letter.case, **own}, value.encode())
+    event = structured_event(row, own.get("traceparent", ""))
     try:
         named = json.loads(event)["id"]
     except (ValueError, KeyError):
@@ -110,4 +110,4 @@ async def _origin(bus: Bus, letter: DeadLetter) -> tuple[dict[str, str], str]:
     except KafkaError as silence:
         raise Trouble(f"{letter.origin} cannot be read: {type(silence).__name__}.") from None
     key, value = ((part or b"").decode(errors="replace") for part in (record.key, record.value))
-    return {"ce_partitionkey": key, **headers(record)}, value
+    return {"ce_partitionkey": key, **header_texts(record)}, value

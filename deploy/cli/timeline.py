@@ -21,7 +21,7 @@ from shared.contract.event import Event
 from shared.contract.incidents import IncidentClosed, IncidentOpened
 from shared.kernel import clock
 from shared.kernel.log.bus import Bus
-from shared.kernel.log.record import headers
+from shared.kernel.log.record import header_texts
 
 TOPICS = tuple(sorted({kind.topic for kind in KINDS.values()}))
 CLOCKS_DIFFER_BY = 120.0
@@ -170,7 +170,7 @@ async def _in_order(reader: Any, case: UUID) -> AsyncIterator[Said]:
 
 def read(record: Any) -> Said | None:
     """The event in a record; None for a type this version does not know, or a record that is none."""
-    named = headers(record)
+    named = header_texts(record)
     kind = KINDS.get(named.get("ce_type", ""))
     if kind is None:
         return None

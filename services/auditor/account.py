@@ -7,7 +7,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from services.auditor import callout
-from services.auditor.callout import HUMAN, MACHINE, WATCHED, CallOut, Ring, Turn
+from services.auditor.callout import HUMAN, MACHINE, WATCHED, AuditedCallOut, Ring, Turn
 from shared.contract.callouts import CallOutEvent
 from shared.contract.calls import (
     AlarmClaimed,
@@ -48,7 +48,7 @@ class Cry(StrEnum):
     BY_HAND = "by_hand"
 
 
-class Missing(StrEnum):
+class MissingRung(StrEnum):
     """The machine rung that is not there."""
 
     UNASSESSED = "unassessed"
@@ -58,10 +58,10 @@ class Missing(StrEnum):
 
 
 @dataclass(frozen=True)
-class Gap:
+class OwedRung:
     """One machine rung that is owed, by whom for which desk, and since when. No desk: nobody was called out at all."""
 
-    missing: Missing
+    missing: MissingRung
     since: datetime
     desk: str | None = None
     n: int = 0
@@ -87,7 +87,7 @@ class Account:
     raised: Mapping[UUID, Raised] = field(default_factory=dict)
     answered: frozenset[UUID] = frozenset()
     expected: Mapping[str, datetime] = field(default_factory=dict)
-    callouts: Mapping[tuple[str, int], CallOut] = field(default_factory=dict)
+    callouts: Mapping[tuple[str, int], AuditedCallOut] = field(default_factory=dict)
     rings: Mapping[str, Ring] = field(default_factory=dict)
     closed_at: datetime | None = None
     last_at: datetime | None = None
@@ -104,9 +104,9 @@ class Account:
         return tuple(cry for name, cry in self.raised.items() if name not in self.answered)
 
     @property
-    def latest(self) -> tuple[CallOut, ...]:
+    def latest(self) -> tuple[AuditedCallOut, ...]:
         """The newest call-out of each desk."""
-        newest: dict[str, CallOut] = {}
+        newest: dict[str, AuditedCallOut] = {}
         for (desk, n), one in sorted(self.callouts.items()):
             newest[desk] = one if n or desk not in newest else newest[desk]
         return tuple(newest.values())
@@ -138,7 +138,7 @@ def evolve(account: Account, event: Event, event_id: str, cause: UUID | None) ->
         case IncidentOpened() | IncidentRaised() | IncidentClosed():
             return _dispatched(account, event, cause)
         case DeskEvent() | CallOutEvent():
-            one = account.callouts.get((event.desk, event.n)) or CallOut(event.desk, event.n)
+            one = account.callouts.get((event.desk, event.n)) or AuditedCallOut(event.desk, event.n)
             return replace(account, callouts={**account.callouts, (event.desk, event.n): callout.evolve(one, event)})
     return _rung(account, event)
 
@@ -189,27 +189,31 @@ def _rung(account: Account, event: Event) -> Account:
     return replace(account, rings=rings)
 
 
-def gaps(account: Account) -> tuple[Gap, ...]:
+def owed_rungs(account: Account) -> tuple[OwedRung, ...]:
     """The machine rungs that are owed now, however short. A cry that made something ring is a person's turn."""
     cries = tuple(cry for cry in account.unanswered if not account.told(cry))
-    named = {Cry.DANGER: Missing.UNASSESSED, Cry.ASSESSED: Missing.UNORDERED, Cry.BY_HAND: Missing.UNORDERED}
+    named = {
+        Cry.DANGER: MissingRung.UNASSESSED,
+        Cry.ASSESSED: MissingRung.UNORDERED,
+        Cry.BY_HAND: MissingRung.UNORDERED,
+    }
     ordered = {desk for desk, _ in account.callouts}
     unordered = (
-        Gap(Missing.UNORDERED, at, desk)
+        OwedRung(MissingRung.UNORDERED, at, desk)
         for desk, at in account.expected.items()
         if desk not in ordered and desk not in account.rings
     )
     sent = (
-        Gap(Missing.UNDELIVERED if one.taken_at else Missing.UNTAKEN, one.ordered_at, one.desk, one.n)
+        OwedRung(MissingRung.UNDELIVERED if one.taken_at else MissingRung.UNTAKEN, one.ordered_at, one.desk, one.n)
         for one in account.latest
         if one.ordered_at is not None and one.acts and one.turn(account.rings.get(one.desk)) in MACHINE
     )
-    return (*(Gap(named[cry.cry], cry.at) for cry in cries), *unordered, *sent)
+    return (*(OwedRung(named[cry.cry], cry.at) for cry in cries), *unordered, *sent)
 
 
-def fate(account: Account, now: datetime) -> Fate:
+def fate_of(account: Account, now: datetime) -> Fate:
     """What became of the escalation."""
-    owed = gaps(account)
+    owed = owed_rungs(account)
     if any(gap.since + MACHINE_WITHIN <= now for gap in owed):
         return Fate.UNACCOUNTED
     if owed:

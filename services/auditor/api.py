@@ -10,8 +10,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
 from services.auditor.auditor import Auditor
-from services.auditor.snapshots import Ledger
-from services.auditor.view import Line, line
+from services.auditor.snapshots import LedgerSnapshot
+from services.auditor.view import EscalationLine, escalation_line
 from shared.kernel.process.web import Actor
 
 DRILL_FAILED = "drill_failed"
@@ -33,8 +33,8 @@ class AccountsView(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    lines: tuple[Line, ...]
-    ledger: Ledger
+    lines: tuple[EscalationLine, ...]
+    ledger: LedgerSnapshot
     findings: tuple[FindingView, ...]
     silent: tuple[str, ...]
     drills: int
@@ -47,14 +47,14 @@ def routes(auditor: Auditor) -> APIRouter:
     @router.get("/heartbeat", summary="核对心跳 · 200 while everything agrees")
     async def heartbeat() -> JSONResponse:
         """503 with what differs, counted by kind and without a case. Warnings do not stop it."""
-        return JSONResponse(beat(auditor), 200 if auditor.agrees else 503)
+        return JSONResponse(heartbeat_body(auditor), 200 if auditor.agrees else 503)
 
     @router.get("/accounts", summary="核对账 · What became of every escalation of the last day")
     async def accounts(_: Actor) -> AccountsView:
         """From memory: also while Kafka is away. An account that waits for nobody is kept for an hour."""
         now = auditor.now()
         every = auditor.reading.accounts.values()
-        lines = (line(account, auditor.cities, now) for account in every if not account.drill)
+        lines = (escalation_line(account, auditor.cities, now) for account in every if not account.drill)
         return AccountsView(
             lines=tuple(sorted(filter(None, lines), key=_raised)),
             ledger=auditor.ledger,
@@ -66,7 +66,7 @@ def routes(auditor: Auditor) -> APIRouter:
     return router
 
 
-def beat(auditor: Auditor) -> dict[str, Any]:
+def heartbeat_body(auditor: Auditor) -> dict[str, Any]:
     """The heartbeat: how many of each kind of finding, how long ago each city's drill came back, in seconds."""
     at = asyncio.get_running_loop().time()
     kinds = [finding.what if finding.case else f"{finding.what}:{finding.desk}" for finding in auditor.findings]
@@ -82,5 +82,5 @@ def beat(auditor: Auditor) -> dict[str, Any]:
     }
 
 
-def _raised(one: Line) -> datetime:
+def _raised(one: EscalationLine) -> datetime:
     return one.raised_at

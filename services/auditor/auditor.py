@@ -11,18 +11,18 @@ from uuid import UUID
 import structlog
 
 from services.auditor import mirror
-from services.auditor.clients import ADAPTER, INTAKE, Doors
-from services.auditor.compare import Finding, compare, lasting
+from services.auditor.clients import ADAPTER, INTAKE, PeerClients
+from services.auditor.compare import Finding, compare_snapshots, lasting_findings
 from services.auditor.dead_letter import DeadLetter
-from services.auditor.drill import Drill, case_of
-from services.auditor.kafka_reader import PAST, Reading
-from services.auditor.mirror import Silence
-from services.auditor.ring import Bell
-from services.auditor.snapshots import Ledger, OpenCallOut, Pictures
+from services.auditor.drill import Drill, drill_case
+from services.auditor.kafka_reader import PAST, KafkaReader
+from services.auditor.mirror import UnansweredDesk
+from services.auditor.ring import AuditorRing
+from services.auditor.snapshots import LedgerSnapshot, OpenCallOut, Snapshots
 from shared.contract.city import Cities
 from shared.contract.terms import desk_id
 from shared.kernel.errors import Unavailable
-from shared.notify.heartbeat import Pulse
+from shared.notify.heartbeat import HeartbeatMonitor
 
 MIRROR_EVERY, COMPARE_EVERY = 1.0, 5.0
 KAFKA, FRESH = "kafka", {"kafka": 12.0, INTAKE: 6.0, ADAPTER: 12.0}
@@ -42,13 +42,13 @@ class Auditor:
     `answered` has the moment of each source's last good answer, by the monotonic clock.
     """
 
-    doors: Doors
-    reading: Reading
-    bell: Bell
+    doors: PeerClients
+    reading: KafkaReader
+    bell: AuditorRing
     cities: Cities
     now: Callable[[], datetime]
     drills: dict[str, Drill]
-    ledger: Ledger = field(default_factory=Ledger)
+    ledger: LedgerSnapshot = field(default_factory=LedgerSnapshot)
     callouts: tuple[OpenCallOut, ...] = ()
     answered: dict[str, float] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
@@ -78,16 +78,18 @@ class Auditor:
 
     async def _mirror(self) -> None:
         """Keep the ledger in memory; while intake is dead, ring from it."""
-        pulse = Pulse(_clock())
+        pulse = HeartbeatMonitor(_clock())
         while True:
             begun = _clock()
             with suppress(Unavailable):
-                self.ledger = mirror.merged(self.ledger, await self.doors.ledger())
+                self.ledger = mirror.merge_ledgers(self.ledger, await self.doors.ledger())
                 self.answered[INTAKE] = _clock()
                 if pulse.beat(_clock()):
                     log.info("intake_answers_again")
             if not self._fresh(INTAKE) and (pulse.good is not None or pulse.lost(begun)):
-                await self.bell.ring(mirror.overdue(self.ledger, self.reading.accounts, self.cities, self.now()), begun)
+                await self.bell.ring(
+                    mirror.overdue_desks(self.ledger, self.reading.accounts, self.cities, self.now()), begun
+                )
             if pulse.tells(_clock()):
                 log.error("intake_silent", seconds=round(pulse.silent(_clock())), signal="alarm")
                 await self.bell.say("【警医】系统告警：热线受理不应答，请立即检查 system alarm: intake does not answer")
@@ -100,20 +102,20 @@ class Auditor:
                 self.callouts = await self.doors.callouts()
                 self.answered[ADAPTER] = _clock()
             now = self.now()
-            self._noticed, findings = lasting(compare(self._pictures(now), now), self._noticed, now)
+            self._noticed, findings = lasting_findings(compare_snapshots(self._pictures(now), now), self._noticed, now)
             self._say_what_changed(findings)
             self.findings, self.compared_at = findings, _clock()
             self.reading.forget(now)
             if self._fresh(INTAKE):  # while intake is dead the mirror rings
                 await self.bell.ring(self._alarms(now), _clock())
 
-    def _pictures(self, now: datetime) -> Pictures:
+    def _pictures(self, now: datetime) -> Snapshots:
         if self.reading.whole_at is not None:
             self.answered[KAFKA] = self.reading.whole_at
         fresh = {source for source in FRESH if self._fresh(source)}
         self.silent = {source: self.silent.get(source, now) for source in FRESH if source not in fresh}
         self._whole_since = (self._whole_since or now) if KAFKA in fresh else None
-        return Pictures(
+        return Snapshots(
             accounts=self.reading.accounts if KAFKA in fresh else None,
             ledger=self.ledger if INTAKE in fresh else None,
             callouts=self.callouts if ADAPTER in fresh else None,
@@ -124,13 +126,13 @@ class Auditor:
     def _fresh(self, source: str) -> bool:
         return _clock() - self.answered.get(source, float("-inf")) < FRESH[source]
 
-    def _alarms(self, now: datetime) -> Iterable[Silence]:
+    def _alarms(self, now: datetime) -> Iterable[UnansweredDesk]:
         for one in self.findings:
             if one.alarm and one.case is not None:
-                yield Silence(one.case, one.city, one.phone)
+                yield UnansweredDesk(one.case, one.city, one.phone)
         for letter in self.dead_letters:
             if letter.danger and letter.case and now - letter.at < DEAD_LETTER_RINGS and not self._resolved(letter):
-                yield Silence(letter.case, letter.city, desk_id(letter.city, "110"))
+                yield UnansweredDesk(letter.case, letter.city, desk_id(letter.city, "110"))
 
     def _resolved(self, letter: DeadLetter) -> bool:
         account = self.reading.accounts.get(letter.case) if letter.case else None
@@ -163,7 +165,7 @@ class Auditor:
         if not drill.due(_clock()) or not (ready or drill.sent is not None):
             return drill
         now = self.now()
-        case = case_of(drill.city, now, drill.given_up)
+        case = drill_case(drill.city, now, drill.given_up)
         started = drill.start(case, self._account(case), _clock())
         try:
             await self.doors.drill(drill.city, case, now)

@@ -56,7 +56,7 @@ class Ring:
 
 
 @dataclass(frozen=True)
-class CallOut:
+class AuditedCallOut:
     """`case/desk/n` as far as Kafka tells. Topics come in any order: each field stands as soon as it was said."""
 
     desk: str
@@ -100,7 +100,7 @@ class CallOut:
         return Turn.REQUESTED if self.delivered_at is None else Turn.DELIVERED
 
 
-def evolve(callout: CallOut, event: Event) -> CallOut:
+def evolve(callout: AuditedCallOut, event: Event) -> AuditedCallOut:
     """The call-out after `event`, whichever service said it."""
     match event:
         case CallOutOrdered():
@@ -114,7 +114,7 @@ def evolve(callout: CallOut, event: Event) -> CallOut:
     return callout
 
 
-def _sent(callout: CallOut, event: CallOutEvent) -> CallOut:
+def _sent(callout: AuditedCallOut, event: CallOutEvent) -> AuditedCallOut:
     match event:
         case CallOutTaken():
             return replace(callout, taken_at=callout.taken_at or event.at, wire=event.wire)
@@ -127,7 +127,7 @@ def _sent(callout: CallOut, event: CallOutEvent) -> CallOut:
     return callout
 
 
-def _reported(callout: CallOut, report: Report) -> CallOut:
+def _reported(callout: AuditedCallOut, report: Report) -> AuditedCallOut:
     reached = replace(callout, delivered_at=callout.delivered_at or report.at, held_by=None)
     if isinstance(report, CallOutAccepted):
         reached = replace(reached, event_no=callout.event_no or report.event_no, by=report.by)

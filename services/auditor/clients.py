@@ -8,7 +8,7 @@ from uuid import UUID
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from services.auditor.snapshots import Ledger, OpenCallOut
+from services.auditor.snapshots import LedgerSnapshot, OpenCallOut
 from shared.kernel.errors import Unavailable
 from shared.kernel.process.platform import Transport
 from shared.kernel.process.settings import Settings
@@ -21,16 +21,16 @@ CALLOUTS = TypeAdapter(tuple[OpenCallOut, ...])
 
 
 @dataclass(frozen=True, eq=False)
-class Doors:
+class PeerClients:
     """Every method raises Unavailable when nobody answers, or not as agreed."""
 
     settings: Settings
     http: httpx.AsyncClient
 
-    async def ledger(self) -> Ledger:
+    async def ledger(self) -> LedgerSnapshot:
         """Every standing row of intake's ledger."""
         try:
-            return Ledger.model_validate(await self._ask("GET", INTAKE, "/ledger"))
+            return LedgerSnapshot.model_validate(await self._ask("GET", INTAKE, "/ledger"))
         except ValidationError as unknown:
             raise Unavailable("Intake's ledger is not as agreed.") from unknown
 
@@ -58,7 +58,7 @@ class Doors:
             raise Unavailable(f"{service} does not answer: {type(silence).__name__}.") from silence
 
 
-def connected(settings: Settings, transport: Transport) -> Doors:
+def connect_peers(settings: Settings, transport: Transport) -> PeerClients:
     """The doors, over connections that the platform makes."""
     http = httpx.AsyncClient(transport=transport(trust_env=False, retries=0), timeout=WITHIN, trust_env=False)
-    return Doors(settings, http)
+    return PeerClients(settings, http)

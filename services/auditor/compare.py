@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from services.auditor.account import MACHINE_WITHIN, Account, Gap, gaps
-from services.auditor.snapshots import AWAITED, OPEN, Ledger, OpenCallOut, Pictures, Row
+from services.auditor.account import MACHINE_WITHIN, Account, OwedRung, owed_rungs
+from services.auditor.snapshots import AWAITED, OPEN, LedgerRow, LedgerSnapshot, OpenCallOut, Snapshots
 from shared.contract.terms import desk_id
 
 UNWATCHED, UNRUNG, UNLOGGED, UNSAID, SILENT = "unwatched", "unrung", "unlogged", "unsaid", "silent"
@@ -40,7 +40,7 @@ class Finding:
         return self.desk or desk_id(self.city, POLICE)
 
 
-def compare(pictures: Pictures, now: datetime) -> tuple[Finding, ...]:
+def compare_snapshots(pictures: Snapshots, now: datetime) -> tuple[Finding, ...]:
     """Every difference at this moment, drills left out; only pictures that are up to date speak."""
     return (
         *(Finding(SILENT, since, desk=source) for source, since in pictures.silent.items()),
@@ -51,7 +51,7 @@ def compare(pictures: Pictures, now: datetime) -> tuple[Finding, ...]:
     )
 
 
-def lasting(
+def lasting_findings(
     found: Iterable[Finding], noticed: Mapping[tuple[str, UUID | None, str | None], datetime], now: datetime
 ) -> tuple[dict[tuple[str, UUID | None, str | None], datetime], tuple[Finding, ...]]:
     """When each difference began, and those that have lasted longer than the machine may take."""
@@ -59,22 +59,22 @@ def lasting(
     return began, tuple(one for one in found if began[one.key] + MACHINE_WITHIN <= now)
 
 
-def _accounts(pictures: Pictures) -> tuple[Account, ...]:
+def _accounts(pictures: Snapshots) -> tuple[Account, ...]:
     return tuple(one for one in (pictures.accounts or {}).values() if not one.drill)
 
 
-def _missing(pictures: Pictures, now: datetime) -> Iterator[Finding]:
+def _missing(pictures: Snapshots, now: datetime) -> Iterator[Finding]:
     rows = _rows(pictures.ledger)
     for account in _accounts(pictures):
         row = rows.get(account.case)
-        for gap in gaps(account):
+        for gap in owed_rungs(account):
             if not _with_people(row, gap) and not _phoned(pictures.callouts, account, gap):
                 since = max(gap.since, pictures.whole_since)
                 alone = pictures.ledger is not None and not _will_ring(row, now)
                 yield Finding(gap.missing, since, account.case, account.city, gap.desk, alone)
 
 
-def _with_people(row: Row | None, gap: Gap) -> bool:
+def _with_people(row: LedgerRow | None, gap: OwedRung) -> bool:
     """Whether the ledger, which may be ahead of Kafka, knows that a person was told or has it."""
     if row is None:
         return False
@@ -82,18 +82,18 @@ def _with_people(row: Row | None, gap: Gap) -> bool:
     return row.rings if gap.desk is None else phase is not None and phase != AWAITED
 
 
-def _phoned(callouts: tuple[OpenCallOut, ...] | None, account: Account, gap: Gap) -> bool:
+def _phoned(callouts: tuple[OpenCallOut, ...] | None, account: Account, gap: OwedRung) -> bool:
     mine = (one for one in callouts or () if (one.case, one.desk, one.n) == (account.case, gap.desk, gap.n))
     return any(one.wire == "phone" for one in mine)
 
 
-def _will_ring(row: Row | None, now: datetime) -> bool:
+def _will_ring(row: LedgerRow | None, now: datetime) -> bool:
     """Whether the ledger has a moment to come, or rings already."""
     moments = () if row is None else (row.due_at, *(one.due_at for one in row.desks if one.phase in OPEN))
     return (row is not None and row.rings) or any(moment and moment + LATE > now for moment in moments)
 
 
-def _unwatched(pictures: Pictures) -> Iterator[Finding]:
+def _unwatched(pictures: Snapshots) -> Iterator[Finding]:
     if pictures.ledger is None or pictures.accounts is None:
         return
     rows = _rows(pictures.ledger)
@@ -102,7 +102,7 @@ def _unwatched(pictures: Pictures) -> Iterator[Finding]:
             yield Finding(UNWATCHED, None, account.case, account.city, alarm=True)
 
 
-def _unrung(ledger: Ledger | None, now: datetime) -> Iterator[Finding]:
+def _unrung(ledger: LedgerSnapshot | None, now: datetime) -> Iterator[Finding]:
     for row in () if ledger is None or ledger.from_memory else ledger.rows:
         if row.drill:
             continue
@@ -113,7 +113,7 @@ def _unrung(ledger: Ledger | None, now: datetime) -> Iterator[Finding]:
             yield Finding(UNRUNG, row.due_at, row.case, row.city, alarm=True)
 
 
-def _not_in_kafka(pictures: Pictures) -> Iterator[Finding]:
+def _not_in_kafka(pictures: Snapshots) -> Iterator[Finding]:
     if pictures.accounts is None:
         return
     for row in _rows(pictures.ledger).values():
@@ -125,5 +125,5 @@ def _not_in_kafka(pictures: Pictures) -> Iterator[Finding]:
             yield Finding(UNSAID, None, one.case, one.city, one.desk)
 
 
-def _rows(ledger: Ledger | None) -> dict[UUID, Row]:
+def _rows(ledger: LedgerSnapshot | None) -> dict[UUID, LedgerRow]:
     return {row.case: row for row in ledger.rows} if ledger else {}

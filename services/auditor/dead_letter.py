@@ -33,7 +33,7 @@ class DeadLetter:
     event_id: UUID | None = None
 
 
-def put_aside(record: Any, headers: Mapping[str, str]) -> DeadLetter:
+def read_dead_letter(record: Any, headers: Mapping[str, str]) -> DeadLetter:
     """A record of a dead-letter topic, read as far as it can be."""
     kind = headers.get("ce_type", "")
     return DeadLetter(
@@ -42,14 +42,14 @@ def put_aside(record: Any, headers: Mapping[str, str]) -> DeadLetter:
         kind=kind.rpartition(".")[2] or "?",
         reason=headers.get("dead_letter_reason", "?"),
         service=headers.get("dead_letter_service", "?"),
-        danger=dangerous(HEARD.get(kind), record.value) and headers.get("ce_drill") != "true",
+        danger=may_be_danger(HEARD.get(kind), record.value) and headers.get("ce_drill") != "true",
         city=headers.get("ce_city", ""),
         case=_uuid((record.key or b"").decode(errors="replace")),
         event_id=_uuid(headers.get("ce_id", "")),
     )
 
 
-def dangerous(kind: type[Event] | None, value: bytes | None) -> bool:
+def may_be_danger(kind: type[Event] | None, value: bytes | None) -> bool:
     """Whether it may call for help: what cannot be read may."""
     if kind not in DANGER:
         return False

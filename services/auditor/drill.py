@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID, uuid5
 
 from services.auditor.account import Account
-from services.auditor.callout import CallOut
+from services.auditor.callout import AuditedCallOut
 from shared.contract.city import Cities
 from shared.contract.terms import ECHO, desk_kind
 from shared.kernel.machine.keeper import NAMES
@@ -17,12 +17,12 @@ EVERY, AGAIN, WITHIN = 60.0, 10.0, 30.0
 HOUR = 3600
 
 
-def drilled(cities: Cities) -> dict[str, str]:
+def drilled_cities(cities: Cities) -> dict[str, str]:
     """One city for each shard that has one."""
     return {shard_of(code): code for code in sorted(cities, reverse=True)}
 
 
-def case_of(city: str, at: datetime, round_: int) -> UUID:
+def drill_case(city: str, at: datetime, round_: int) -> UUID:
     """The drill case of this city and hour, a UUIDv7 like any other. `round_` counts those that had to be given up."""
     hour = int(at.timestamp()) // HOUR * HOUR
     random = uuid5(NAMES, f"drill|{city}|{hour}|{round_}").int & ((1 << 74) - 1)
@@ -74,7 +74,7 @@ class Drill:
         return replace(self, case=None, failed=True, given_up=self.given_up + stuck)
 
 
-def _echoes(account: Account | None) -> list[CallOut]:
+def _echoes(account: Account | None) -> list[AuditedCallOut]:
     return [one for one in (account.callouts.values() if account else ()) if desk_kind(one.desk) == ECHO]
 
 

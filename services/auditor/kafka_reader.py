@@ -14,10 +14,10 @@ from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
 from services.auditor.account import Account, evolve
-from services.auditor.dead_letter import DeadLetter, put_aside
+from services.auditor.dead_letter import DeadLetter, read_dead_letter
 from services.auditor.followed_events import HEARD, TOPICS
-from shared.kernel.log.bus import leave
-from shared.kernel.log.record import headers
+from shared.kernel.log.bus import stop_consumer
+from shared.kernel.log.record import header_texts
 
 PAST = timedelta(hours=24)
 """How far back it reads at its start. An escalation that is older and still open has been told to people long ago."""
@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 
 @dataclass(eq=False)
-class Reading:
+class KafkaReader:
     """What Kafka tells. `whole_at` is when it was last read to its end, by the monotonic clock."""
 
     bus: Any
@@ -75,7 +75,7 @@ class Reading:
         except (KafkaError, OSError) as silence:  # a timeout is one of these
             log.warning("kafka_unreachable", error=type(silence).__name__)
         finally:
-            await leave(reader)
+            await stop_consumer(reader)
 
     async def once(self, since: datetime) -> None:
         """Read everything that was said since then, up to now. Raises KafkaError, OSError."""
@@ -133,13 +133,13 @@ class Reading:
         return all([await reader.position(one) >= end for one, end in ends.items()])
 
     def _take(self, record: Any) -> None:
-        named = headers(record)
+        named = header_texts(record)
         if told := named.get("dead_letter_replayed"):
             if named.get("dead_letter_outcome") == "learnt":
                 self.dead = [letter for letter in self.dead if letter.where != told]
             return
         if record.topic.endswith(".dlq"):
-            self.dead = [*self.dead, put_aside(record, named)][-DEAD_LETTERS:]
+            self.dead = [*self.dead, read_dead_letter(record, named)][-DEAD_LETTERS:]
             return
         kind = HEARD.get(named.get("ce_type", ""))
         if kind is None:

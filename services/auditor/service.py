@@ -13,14 +13,14 @@ from typing import Any
 
 from services.auditor import api, clients
 from services.auditor.auditor import Auditor
-from services.auditor.drill import Drill, drilled
-from services.auditor.kafka_reader import Reading
-from services.auditor.ring import Bell
+from services.auditor.drill import Drill, drilled_cities
+from services.auditor.kafka_reader import KafkaReader
+from services.auditor.ring import AuditorRing
 from shared.kernel import clock
-from shared.kernel.log.router import Hearing
+from shared.kernel.log.router import EventRouter
 from shared.kernel.process import events_endpoint, web
 from shared.kernel.process.platform import Platform
-from shared.kernel.process.service import REAL, Server, as_process, serving
+from shared.kernel.process.service import REAL, HttpServer, http_server, run_process
 from shared.kernel.process.settings import Settings
 
 NAME = "auditor"
@@ -29,12 +29,12 @@ NAME = "auditor"
 def build(settings: Settings, platform: Platform = REAL, now: Callable[[], datetime] = clock.now) -> Auditor:
     """The auditor, wired and not yet running."""
     return Auditor(
-        doors=clients.connected(settings, platform.transport),
-        reading=Reading(platform.bus(settings.kafka, None)),
-        bell=Bell(settings.packs, platform.tell),
+        doors=clients.connect_peers(settings, platform.transport),
+        reading=KafkaReader(platform.bus(settings.kafka, None)),
+        bell=AuditorRing(settings.packs, platform.tell),
         cities=settings.packs,
         now=now,
-        drills={shard: Drill(city) for shard, city in drilled(settings.packs).items()},
+        drills={shard: Drill(city) for shard, city in drilled_cities(settings.packs).items()},
     )
 
 
@@ -58,7 +58,7 @@ async def running(
 
 def run() -> None:
     """The auditor as this process. Exits as every service does."""
-    as_process(NAME, lambda settings: settings.packs, _until_signalled)
+    run_process(NAME, lambda settings: settings.packs, _until_signalled)
 
 
 async def _until_signalled(settings: Settings) -> None:
@@ -69,12 +69,12 @@ async def _until_signalled(settings: Settings) -> None:
         await stopping.wait()
 
 
-def _server(auditor: Auditor, settings: Settings) -> Server:
+def _server(auditor: Auditor, settings: Settings) -> HttpServer:
     async def ready() -> tuple[int, dict[str, Any]]:
         return 200, {"status": "ready" if auditor.agrees else "degraded"}
 
     app = web.application(NAME, settings.api_token.get_secret_value(), ready)
     app.include_router(api.routes(auditor))
     # Peers ask every door what it hears: the auditor hears nothing there, for it believes Kafka alone.
-    app.include_router(events_endpoint.routes(Hearing({}), settings.peer_token.get_secret_value(), lambda _: None))
-    return serving(app, settings)
+    app.include_router(events_endpoint.routes(EventRouter({}), settings.peer_token.get_secret_value(), lambda _: None))
+    return http_server(app, settings)

@@ -14,13 +14,13 @@ OPEN = frozenset({AWAITED, RINGING, CLAIMED})
 """Phases of a desk in the ledger in which nobody is known to come from it."""
 
 
-class Said(BaseModel):
+class PeerAnswer(BaseModel):
     """An answer of another service; what it says beyond this is not ours to know."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class RowDesk(Said):
+class LedgerDesk(PeerAnswer):
     """One desk of a ledger row. `due_at` is when its silence is an alarm, or its claim lapses."""
 
     desk: str
@@ -29,7 +29,7 @@ class RowDesk(Said):
     due_at: datetime | None = None
 
 
-class Row(Said):
+class LedgerRow(PeerAnswer):
     """One standing row of the ledger. `due_at` is the row's own moment while a cry for help has had no answer."""
 
     case: UUID
@@ -38,7 +38,7 @@ class Row(Said):
     drill: bool = False
     armed_at: datetime | None = None
     due_at: datetime | None = None
-    desks: tuple[RowDesk, ...] = ()
+    desks: tuple[LedgerDesk, ...] = ()
 
     def phase(self, desk: str | None) -> str | None:
         """How far the ledger is with that desk."""
@@ -50,14 +50,14 @@ class Row(Said):
         return any(one.phase in {RINGING, CLAIMED} for one in self.desks)
 
 
-class Ledger(Said):
+class LedgerSnapshot(PeerAnswer):
     """Every standing row; `from_memory` while intake's store does not answer."""
 
-    rows: tuple[Row, ...] = ()
+    rows: tuple[LedgerRow, ...] = ()
     from_memory: bool = False
 
 
-class OpenCallOut(Said):
+class OpenCallOut(PeerAnswer):
     """A call-out that nobody at the desk has yet, as the adapter keeps it."""
 
     case: UUID
@@ -69,14 +69,14 @@ class OpenCallOut(Said):
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Snapshots:
     """Three views of the same people. None: that one is out of date, and nothing may be concluded from it.
 
     `whole_since` is when Kafka was last read to its end again after a silence: what it lacks counts from then on.
     """
 
     accounts: Mapping[UUID, Account] | None
-    ledger: Ledger | None
+    ledger: LedgerSnapshot | None
     callouts: tuple[OpenCallOut, ...] | None
     whole_since: datetime
     silent: Mapping[str, datetime] = field(default_factory=dict)

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-from services.auditor.account import Account, Fate, fate
-from services.auditor.callout import CallOut, Ring, Turn
+from services.auditor.account import Account, Fate, fate_of
+from services.auditor.callout import AuditedCallOut, Ring, Turn
 from shared.contract.city import Cities
 from shared.contract.terms import spoken_number
 
@@ -32,7 +32,7 @@ class DeskLine(BaseModel):
     code: str | None = None
 
 
-class Line(BaseModel):
+class EscalationLine(BaseModel):
     """One escalation."""
 
     model_config = ConfigDict(frozen=True)
@@ -47,26 +47,26 @@ class Line(BaseModel):
     desks: tuple[DeskLine, ...] = ()
 
 
-def line(account: Account, cities: Cities, now: datetime) -> Line | None:
+def escalation_line(account: Account, cities: Cities, now: datetime) -> EscalationLine | None:
     """The account as a line; None where nobody ever called for help."""
     if account.raised_at is None:
         return None
     pack = cities.get(account.city)
     called = [_desk(one, account.rings.get(one.desk)) for one in account.callouts.values()]
     alone = {desk: ring for desk, ring in account.rings.items() if all(key[0] != desk for key in account.callouts)}
-    return Line(
+    return EscalationLine(
         case=account.case,
         city=account.city,
         spoken_number=spoken_number(pack.area_code if pack else account.city, account.case),
         raised_at=account.raised_at,
         tier=account.tier,
         by=account.by,
-        fate=fate(account, now),
+        fate=fate_of(account, now),
         desks=tuple(sorted((*called, *(_ringing(*one) for one in alone.items())), key=lambda one: (one.desk, one.n))),
     )
 
 
-def _desk(one: CallOut, ring: Ring | None) -> DeskLine:
+def _desk(one: AuditedCallOut, ring: Ring | None) -> DeskLine:
     return DeskLine(
         desk=one.desk,
         n=one.n,

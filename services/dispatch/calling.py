@@ -6,32 +6,32 @@ from datetime import datetime, timedelta
 from services.dispatch import playbook
 from services.dispatch.incident import Incident
 from services.dispatch.leg import Leg
-from services.dispatch.playbook import Callee
+from services.dispatch.playbook import CalledDesk
 from shared.contract.city import Cities
 from shared.contract.event import Event
 from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered, Purpose
 from shared.contract.terms import ACCEPTED, ENDED, Rung, desk_kind
 
 
-def city_of(cities: Cities, incident: Incident) -> playbook.Where:
+def target_city(cities: Cities, incident: Incident) -> playbook.TargetCity:
     """The city whose desks this incident calls out now."""
-    return playbook.where(cities, incident.city, incident.read_back)
+    return playbook.choose_city(cities, incident.city, incident.read_back)
 
 
-def act(cities: Cities, incident: Incident, callee: Callee, now: datetime) -> CallOutOrdered:
+def order_to_act(cities: Cities, incident: Incident, callee: CalledDesk, now: datetime) -> CallOutOrdered:
     """The next call-out of that desk: `n` is one more than its last, or 1."""
     last = incident.last(callee.desk)
     within = playbook.accept_within(cities, callee.desk, incident.city)
     return _ordered(incident, callee, now, within).model_copy(update={"n": last.n + 1 if last else 1})
 
 
-def warn(cities: Cities, incident: Incident, callee: Callee, now: datetime) -> CallOutOrdered:
+def order_to_warn(cities: Cities, incident: Incident, callee: CalledDesk, now: datetime) -> CallOutOrdered:
     """A warning by voice, which has a phone call's time whatever wire the desk has."""
-    within = playbook.clocks(cities, callee.desk, incident.city).claim
+    within = playbook.desk_clocks(cities, callee.desk, incident.city).claim
     return _ordered(incident, callee, now, within).model_copy(update={"purpose": Purpose.WARN})
 
 
-def _ordered(incident: Incident, callee: Callee, now: datetime, within: float) -> CallOutOrdered:
+def _ordered(incident: Incident, callee: CalledDesk, now: datetime, within: float) -> CallOutOrdered:
     assert incident.case is not None
     return CallOutOrdered(
         case=incident.case,
@@ -47,7 +47,7 @@ def _ordered(incident: Incident, callee: Callee, now: datetime, within: float) -
     )
 
 
-def orders(
+def missing_orders(
     cities: Cities, incident: Incident, kinds: Iterable[str], now: datetime, again: frozenset[Rung]
 ) -> tuple[CallOutOrdered, ...]:
     """Who is called out so that a desk of each kind is at work where the person is.
@@ -61,25 +61,25 @@ def orders(
 def _order(
     cities: Cities, incident: Incident, kind: str, now: datetime, again: frozenset[Rung]
 ) -> CallOutOrdered | None:
-    here = city_of(cities, incident)
-    callee = playbook.callee(cities, here, kind)
+    here = target_city(cities, incident)
+    callee = playbook.choose_desk(cities, here, kind)
     if kind in playbook.NEEDS_PLACE and not incident.placed:
         called = incident.of_kind(kind) or incident.leg(callee.desk, 0)
-        return None if called else warn(cities, incident, callee, now)
+        return None if called else order_to_warn(cities, incident, callee, now)
     if any(leg.kind == kind and not incident.left_behind(leg, here.city) for leg in incident.at_work):
         return None
     last = incident.last(callee.desk)
-    return act(cities, incident, callee, now) if last is None or last.rung in again else None
+    return order_to_act(cities, incident, callee, now) if last is None or last.rung in again else None
 
 
 def where_it_is_now(cities: Cities, incident: Incident, now: datetime) -> tuple[Event, ...]:
     """After a new place: desks that now have somewhere to go, and, where the person is in another city, its desks."""
-    here = city_of(cities, incident)
+    here = target_city(cities, incident)
     moved = incident.moved_at == now and incident.read_back is not None and incident.read_back.city == here.city
     # A warning is given once for all: it still asks for its kind when the incident has been opened again.
     latest = {leg.kind: leg for leg in incident.legs if leg in incident.current or not leg.acts}
     kinds = (kind for kind, leg in latest.items() if not _done(incident, leg))
-    return orders(cities, incident, kinds, now, ENDED if moved else frozenset())
+    return missing_orders(cities, incident, kinds, now, ENDED if moved else frozenset())
 
 
 def _done(incident: Incident, last: Leg) -> bool:
@@ -95,12 +95,12 @@ def _outdated(incident: Incident, leg: Leg) -> bool:
     return leg.cancel_at is not None and any(moment and leg.cancel_at < moment for moment in moments)
 
 
-def released(cities: Cities, incident: Incident, now: datetime) -> tuple[CallOutCancelRequested, ...]:
+def release_left_behind(cities: Cities, incident: Incident, now: datetime) -> tuple[CallOutCancelRequested, ...]:
     """Desks left behind in another city are let go once a desk of their kind here has accepted, never before."""
-    here = city_of(cities, incident)
+    here = target_city(cities, incident)
     held = {leg.kind for leg in incident.current if _holds(incident, leg, here.city)}
     return tuple(
-        cancel(incident, leg, now, reason=playbook.PLACE_MOVED, by=playbook.PLAYBOOK)
+        cancel_request(incident, leg, now, reason=playbook.PLACE_MOVED, by=playbook.PLAYBOOK)
         for leg in incident.at_work
         if leg.kind in held and leg.cancel_by is None and incident.left_behind(leg, here.city)
     )
@@ -112,14 +112,14 @@ def _holds(incident: Incident, leg: Leg, city: str) -> bool:
     )
 
 
-def called_back(cities: Cities, incident: Incident, leg: Leg, now: datetime) -> tuple[CallOutOrdered, ...]:
+def call_back(cities: Cities, incident: Incident, leg: Leg, now: datetime) -> tuple[CallOutOrdered, ...]:
     """A desk that agreed to stand down after danger or a move had asked for it anew is called out again."""
-    if leg.rung is not Rung.CANCELLED or not _outdated(incident, leg) or leg.city != city_of(cities, incident).city:
+    if leg.rung is not Rung.CANCELLED or not _outdated(incident, leg) or leg.city != target_city(cities, incident).city:
         return ()
-    return orders(cities, incident, [desk_kind(leg.desk)], now, frozenset({Rung.CANCELLED}))
+    return missing_orders(cities, incident, [desk_kind(leg.desk)], now, frozenset({Rung.CANCELLED}))
 
 
-def cancel(incident: Incident, leg: Leg, now: datetime, *, reason: str, by: str) -> CallOutCancelRequested:
+def cancel_request(incident: Incident, leg: Leg, now: datetime, *, reason: str, by: str) -> CallOutCancelRequested:
     """The request to stand down; the desk decides whether it still can."""
     assert incident.case is not None
     return CallOutCancelRequested(

@@ -31,7 +31,7 @@ OUTCOMES: Mapping[Code, Words] = {
 
 
 @dataclass(frozen=True)
-class Gap:
+class ClosingGap:
     """One thing that keeps an incident open."""
 
     code: str
@@ -39,30 +39,32 @@ class Gap:
     en: str
 
 
-def missing(incident: Incident) -> tuple[Gap, ...]:
+def closing_gaps(incident: Incident) -> tuple[ClosingGap, ...]:
     """Everything that must still happen before this incident may be closed; an outcome is named with the closing."""
     return tuple(_gaps(incident))
 
 
-def _gaps(incident: Incident) -> Iterator[Gap]:
+def _gaps(incident: Incident) -> Iterator[ClosingGap]:
     for leg in incident.at_work:
         name = f"{leg.desk}/{leg.n}"
-        yield Gap("leg_open", f"{name} 尚未结束（{leg.rung}）", f"call-out {name} has not ended (it is {leg.rung})")
+        yield ClosingGap(
+            "leg_open", f"{name} 尚未结束（{leg.rung}）", f"call-out {name} has not ended (it is {leg.rung})"
+        )
     if incident.counselling is CounsellingState.ON_LINE:
-        yield Gap("still_on_line", "来电仍在通话中", "the call is still on the line")
+        yield ClosingGap("still_on_line", "来电仍在通话中", "the call is still on the line")
     if not incident.contact and incident.absence is None:
-        yield Gap(
+        yield ClosingGap(
             "contact_open",
             "尚未确认见到本人，也未说明原因",
             "contact with the person is neither confirmed nor its absence explained",
         )
     if not incident.follow_up:
-        yield Gap("no_follow_up_plan", "尚无随访计划", "there is no follow-up plan")
+        yield ClosingGap("no_follow_up_plan", "尚无随访计划", "there is no follow-up plan")
 
 
-def unknown_outcome(outcome: str) -> Gap:
+def unknown_outcome(outcome: str) -> ClosingGap:
     """An outcome that is not in the list."""
     known = ", ".join(OUTCOMES)
-    return Gap(
+    return ClosingGap(
         "unknown_outcome", f"没有“{outcome}”这一结果，可选：{known}", f"{outcome!r} is no outcome; known: {known}"
     )

@@ -8,7 +8,7 @@ from functools import reduce
 from uuid import UUID
 
 from services.dispatch import playbook
-from services.dispatch.leg import Leg, follow, ordered
+from services.dispatch.leg import Leg, evolve_leg, leg_of_order
 from shared.contract.event import Event
 from shared.contract.incidents import (
     AbsenceExplained,
@@ -31,7 +31,7 @@ from shared.contract.terms import Confidence, Place, Rung, Situation, Tier
 NOTHING_KNOWN = Situation()
 
 
-class Status(StrEnum):
+class IncidentStatus(StrEnum):
     """未成立, 处置中, 已结案. `none` is a call about which dispatch knows something, without danger so far."""
 
     NONE = "none"
@@ -39,23 +39,27 @@ class Status(StrEnum):
     CLOSED = "closed"
 
 
-ALLOWED: Mapping[Status, Mapping[type[Event], Status]] = {
-    Status.NONE: {CallNoted: Status.NONE, LegChanged: Status.NONE, IncidentOpened: Status.OPEN},
-    Status.OPEN: {
-        IncidentRaised: Status.OPEN,
-        PlaceMoved: Status.OPEN,
-        CallOutOrdered: Status.OPEN,
-        CallOutCancelRequested: Status.OPEN,
-        LegChanged: Status.OPEN,
-        LegOverdue: Status.OPEN,
-        CounsellingChanged: Status.OPEN,
-        ContactConfirmed: Status.OPEN,
-        AbsenceExplained: Status.OPEN,
-        FollowUpNoted: Status.OPEN,
-        IncidentClosed: Status.CLOSED,
+ALLOWED: Mapping[IncidentStatus, Mapping[type[Event], IncidentStatus]] = {
+    IncidentStatus.NONE: {
+        CallNoted: IncidentStatus.NONE,
+        LegChanged: IncidentStatus.NONE,
+        IncidentOpened: IncidentStatus.OPEN,
+    },
+    IncidentStatus.OPEN: {
+        IncidentRaised: IncidentStatus.OPEN,
+        PlaceMoved: IncidentStatus.OPEN,
+        CallOutOrdered: IncidentStatus.OPEN,
+        CallOutCancelRequested: IncidentStatus.OPEN,
+        LegChanged: IncidentStatus.OPEN,
+        LegOverdue: IncidentStatus.OPEN,
+        CounsellingChanged: IncidentStatus.OPEN,
+        ContactConfirmed: IncidentStatus.OPEN,
+        AbsenceExplained: IncidentStatus.OPEN,
+        FollowUpNoted: IncidentStatus.OPEN,
+        IncidentClosed: IncidentStatus.CLOSED,
     },
     # New danger after the closing opens the same incident again: no decision of ours withholds help.
-    Status.CLOSED: {IncidentOpened: Status.OPEN},
+    IncidentStatus.CLOSED: {IncidentOpened: IncidentStatus.OPEN},
 }
 
 
@@ -69,7 +73,7 @@ class Incident:
 
     case: UUID | None = None
     city: str = ""
-    status: Status = Status.NONE
+    status: IncidentStatus = IncidentStatus.NONE
     tier: Tier | None = None
     reasons: tuple[str, ...] = ()
     situation: Situation = NOTHING_KNOWN
@@ -103,7 +107,7 @@ class Incident:
     @property
     def placed(self) -> bool:
         """Whether there is, or was, a place to send somebody to."""
-        return playbook.known(self.situation.place) or self.read_back is not None
+        return playbook.is_known(self.situation.place) or self.read_back is not None
 
     def leg(self, desk: str, n: int) -> Leg | None:
         """The leg of that call-out."""
@@ -131,7 +135,7 @@ def evolve(incident: Incident, event: Event) -> Incident:
     incident = replace(incident, status=ALLOWED[incident.status][type(event)], case=event.case, city=event.city)
     match event:
         case CallOutOrdered():
-            leg = reduce(follow, incident.said_early(event.desk, event.n), ordered(event))
+            leg = reduce(evolve_leg, incident.said_early(event.desk, event.n), leg_of_order(event))
             return replace(incident, legs=(*incident.legs, leg))
         case LegChanged() if incident.leg(event.desk, event.n) is None:
             return replace(incident, early=(*incident.early, event))
@@ -139,7 +143,7 @@ def evolve(incident: Incident, event: Event) -> Incident:
             key = (event.desk, event.n)
             return replace(
                 incident,
-                legs=tuple(follow(leg, event) if (leg.desk, leg.n) == key else leg for leg in incident.legs),
+                legs=tuple(evolve_leg(leg, event) if (leg.desk, leg.n) == key else leg for leg in incident.legs),
             )
         case CallNoted() | PlaceMoved() | CounsellingChanged() | FollowUpNoted():
             return _told(incident, event)
@@ -198,7 +202,9 @@ def _joined(incident: Incident, event: IncidentOpened | IncidentRaised) -> Incid
 
 def _placed(incident: Incident, place: Place) -> Incident:
     situation = incident.situation.model_copy(update={"place": place})
-    return replace(incident, situation=situation, read_back=place if playbook.routes(place) else incident.read_back)
+    return replace(
+        incident, situation=situation, read_back=place if playbook.routes_callouts(place) else incident.read_back
+    )
 
 
 def _counselling(incident: Incident, situation: Situation) -> CounsellingState:

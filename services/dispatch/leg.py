@@ -62,7 +62,7 @@ class Leg:
         return self.rung not in ENDED
 
 
-def ordered(event: CallOutOrdered) -> Leg:
+def leg_of_order(event: CallOutOrdered) -> Leg:
     """The leg that begins with this order."""
     return Leg(
         desk=event.desk,
@@ -75,12 +75,12 @@ def ordered(event: CallOutOrdered) -> Leg:
     )
 
 
-def rises(leg: Leg, rung: Rung) -> bool:
+def moves_up(leg: Leg, rung: Rung) -> bool:
     """Whether a report moves the leg: upwards only. A person given up as not found may still be found."""
     return LADDER[rung] > LADDER[leg.rung] or (leg.rung is Rung.NOT_FOUND and rung is Rung.CONTACT)
 
 
-def follow(leg: Leg, event: Event) -> Leg:
+def evolve_leg(leg: Leg, event: Event) -> Leg:
     """The leg after an event about it."""
     match event:
         case LegChanged():
@@ -99,7 +99,7 @@ def follow(leg: Leg, event: Event) -> Leg:
     return leg
 
 
-def owed(leg: Leg, clocks: Clocks, *, by_phone: bool) -> Iterator[tuple[Rung, datetime]]:
+def owed_rungs(leg: Leg, clocks: Clocks, *, by_phone: bool) -> Iterator[tuple[Rung, datetime]]:
     """The rungs the desk still owes, each with its moment. A desk asked to stand down owes none."""
     if not leg.open or leg.cancel_by is not None:
         return

@@ -57,12 +57,12 @@ AFTER_REJECTION: Mapping[str, Correction] = {
 }
 
 
-def correction(code: str | None) -> Correction:
+def correction_after(code: str | None) -> Correction:
     """Nothing is ordered again by itself: a desk that said no would say it again, and each `n` is a car on the road."""
     return AFTER_REJECTION.get(code or "", Correction.BY_HAND)
 
 
-def kinds(tier: Tier | None, asked: tuple[str, ...] = ()) -> tuple[str, ...]:
+def kinds_to_call(tier: Tier | None, asked: tuple[str, ...] = ()) -> tuple[str, ...]:
     """The kinds of desk to call out for `tier`; the kinds that were `asked` for come in addition.
 
     Whoever asks for the echo desk alone drills the machine: nobody else is called out.
@@ -72,18 +72,18 @@ def kinds(tier: Tier | None, asked: tuple[str, ...] = ()) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*CALLED_OUT.get(tier, CALLED_OUT[None]), *asked)))
 
 
-def known(place: Place) -> bool:
+def is_known(place: Place) -> bool:
     """Whether somebody can be sent there."""
     return place.confidence in A_PLACE
 
 
-def routes(place: Place) -> bool:
+def routes_callouts(place: Place) -> bool:
     """Whether the place chooses the city: only one read back with the caller does, never the number's home region."""
     return place.confidence is Confidence.READ_BACK and place.city is not None
 
 
 @dataclass(frozen=True)
-class Where:
+class TargetCity:
     """The city whose desks are called out; `area_code` is None where nobody knows it."""
 
     city: str
@@ -91,30 +91,30 @@ class Where:
 
 
 @dataclass(frozen=True)
-class Callee:
+class CalledDesk:
     """A desk, and the number to phone where no city pack has it."""
 
     desk: str
     number: str | None
 
 
-def where(cities: Cities, line: str, read_back: Place | None) -> Where:
+def choose_city(cities: Cities, line: str, read_back: Place | None) -> TargetCity:
     """The city of the place read back, else the line's own: a city nobody can reach helps nobody."""
     if read_back is not None and read_back.city is not None:
         pack = cities.get(read_back.city)
         area_code = pack.area_code if pack else read_back.area_code
         if area_code is not None:
-            return Where(read_back.city, area_code)
+            return TargetCity(read_back.city, area_code)
     own = cities.get(line)
-    return Where(line, own.area_code if own else None)
+    return TargetCity(line, own.area_code if own else None)
 
 
-def callee(cities: Cities, at: Where, kind: str) -> Callee:
+def choose_desk(cities: Cities, at: TargetCity, kind: str) -> CalledDesk:
     """The desk of that kind there. Without an entry in a pack it is a phone desk: area code and short number."""
     pack = cities.get(at.city)
     if pack is not None and pack.desk(kind) is not None:
-        return Callee(desk_id(at.city, kind), None)
-    return Callee(desk_id(at.city, kind), at.area_code + kind if at.area_code else None)
+        return CalledDesk(desk_id(at.city, kind), None)
+    return CalledDesk(desk_id(at.city, kind), at.area_code + kind if at.area_code else None)
 
 
 def by_phone(cities: Cities, desk: str) -> bool:
@@ -124,7 +124,7 @@ def by_phone(cities: Cities, desk: str) -> bool:
     return entry is None or entry.wire.kind == "phone"
 
 
-def clocks(cities: Cities, desk: str, line: str) -> Clocks:
+def desk_clocks(cities: Cities, desk: str, line: str) -> Clocks:
     """The times the desk's city allows; the line's own city's where that one has no pack."""
     pack = cities.get(desk_city(desk)) or cities.get(line)
     return pack.clocks if pack else Clocks()
@@ -132,5 +132,5 @@ def clocks(cities: Cities, desk: str, line: str) -> Clocks:
 
 def accept_within(cities: Cities, desk: str, line: str) -> float:
     """Seconds a desk has to accept. Nobody dials, explains and takes down two numbers in the time a console needs."""
-    allowed = clocks(cities, desk, line)
+    allowed = desk_clocks(cities, desk, line)
     return allowed.claim if by_phone(cities, desk) else allowed.accept

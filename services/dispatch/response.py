@@ -5,8 +5,8 @@ from functools import reduce
 
 from services.dispatch import calling, playbook, supervision
 from services.dispatch.danger import on_escalation_requested, on_risk_assessed
-from services.dispatch.incident import Incident, Status, evolve
-from services.dispatch.leg import Leg, owed, rises
+from services.dispatch.incident import Incident, IncidentStatus, evolve
+from services.dispatch.leg import Leg, moves_up, owed_rungs
 from shared.contract.callouts import CallOutAccepted, CallOutUnreachable, Report
 from shared.contract.calls import CallEnded, CallEnding, EscalationRequested, FollowUpPlanned, PlaceReported
 from shared.contract.city import Cities
@@ -33,21 +33,21 @@ def decide(cities: Cities, incident: Incident, message: Message, now: datetime) 
             return on_risk_assessed(cities, incident, message, now)
         case EscalationRequested():
             return on_escalation_requested(cities, incident, message, now)
-        case Report() if incident.status is not Status.CLOSED:
+        case Report() if incident.status is not IncidentStatus.CLOSED:
             return on_report(cities, incident, message, now)
-        case CallOutUnreachable() if incident.status is Status.OPEN:
+        case CallOutUnreachable() if incident.status is IncidentStatus.OPEN:
             return on_unreachable(incident, message, now)
-        case DeadlinePassed() if incident.status is Status.OPEN:
+        case DeadlinePassed() if incident.status is IncidentStatus.OPEN:
             return on_silence(cities, incident, message, now)
         case Command():
             return supervision.decide(cities, incident, message, now)
-        case PlaceReported() | CallEnded() | FollowUpPlanned() if incident.status is not Status.CLOSED:
+        case PlaceReported() | CallEnded() | FollowUpPlanned() if incident.status is not IncidentStatus.CLOSED:
             return _on_call(cities, incident, message, now)
     return ()
 
 
 def _on_call(cities: Cities, incident: Incident, message: Message, now: datetime) -> tuple[Event, ...]:
-    if incident.status is Status.NONE:
+    if incident.status is IncidentStatus.NONE:
         return before_any_danger(incident, message, now)
     match message:
         case PlaceReported():
@@ -77,7 +77,7 @@ def on_place_reported(cities: Cities, incident: Incident, message: PlaceReported
     moved = PlaceMoved(case=message.case, city=message.city, at=now, place=message.place)
     after = evolve(incident, moved)
     ordered = calling.where_it_is_now(cities, after, now)
-    return (moved, *ordered, *calling.released(cities, reduce(evolve, ordered, after), now))
+    return (moved, *ordered, *calling.release_left_behind(cities, reduce(evolve, ordered, after), now))
 
 
 def on_call_ended(incident: Incident, message: CallEnded, now: datetime) -> tuple[Event, ...]:
@@ -112,7 +112,7 @@ def on_report(cities: Cities, incident: Incident, report: Report, now: datetime)
     leg = after.leg(report.desk, report.n)
     if leg is None:
         return (changed,)
-    return (changed, *calling.released(cities, after, now), *calling.called_back(cities, after, leg, now))
+    return (changed, *calling.release_left_behind(cities, after, now), *calling.call_back(cities, after, leg, now))
 
 
 def _rung_after(incident: Incident, report: Report) -> Rung | None:
@@ -120,7 +120,7 @@ def _rung_after(incident: Incident, report: Report) -> Rung | None:
     if leg is None:
         said = incident.said_early(report.desk, report.n)
         return None if any(LADDER[early.rung] >= LADDER[report.rung] for early in said) else report.rung
-    if rises(leg, report.rung):
+    if moves_up(leg, report.rung):
         return report.rung
     # The number under which they have it may come after the first news from the road.
     return leg.rung if isinstance(report, CallOutAccepted) and leg.open and leg.event_no is None else None
@@ -149,12 +149,12 @@ def on_silence(cities: Cities, incident: Incident, message: Message, now: dateti
 
 
 def _owed(cities: Cities, incident: Incident, leg: Leg) -> list[tuple[Rung, datetime]]:
-    clocks = playbook.clocks(cities, leg.desk, incident.city)
-    return list(owed(leg, clocks, by_phone=playbook.by_phone(cities, leg.desk)))
+    clocks = playbook.desk_clocks(cities, leg.desk, incident.city)
+    return list(owed_rungs(leg, clocks, by_phone=playbook.by_phone(cities, leg.desk)))
 
 
 def deadline(cities: Cities, incident: Incident) -> datetime | None:
     """The earliest moment at which some desk will have been silent for too long."""
-    if incident.status is not Status.OPEN:
+    if incident.status is not IncidentStatus.OPEN:
         return None
     return min((due for leg in incident.current for _, due in _owed(cities, incident, leg)), default=None)

@@ -3,7 +3,7 @@
 from functools import partial
 
 from services.dispatch import api
-from services.dispatch.incident import Incident, Status, evolve
+from services.dispatch.incident import Incident, IncidentStatus, evolve
 from services.dispatch.response import deadline, decide
 from shared.contract.callouts import REPORTS, CallOutUnreachable
 from shared.contract.calls import CallEnded, EscalationRequested, FollowUpPlanned, PlaceReported
@@ -36,7 +36,7 @@ def machine(cities: Cities) -> Machine[Incident]:
         decide=partial(decide, cities),
         evolve=evolve,
         deadline=partial(deadline, cities),
-        listed=lambda incident: incident.status is Status.OPEN,
+        listed=lambda incident: incident.status is IncidentStatus.OPEN,
     )
 
 

@@ -6,9 +6,9 @@ from typing import Annotated
 from pydantic import StringConstraints
 
 from services.dispatch import calling, closing, playbook
-from services.dispatch.incident import Incident, Status
+from services.dispatch.incident import Incident, IncidentStatus
 from services.dispatch.leg import Leg
-from services.dispatch.playbook import Callee
+from services.dispatch.playbook import CalledDesk
 from shared.contract.city import Cities
 from shared.contract.event import Command, Event, Rejected
 from shared.contract.incidents import AbsenceExplained, ContactConfirmed, IncidentClosed
@@ -92,14 +92,14 @@ def decide(cities: Cities, incident: Incident, command: Command, now: datetime) 
         case ExplainAbsence():
             return explain_absence(incident, command, now)
         case CloseIncident():
-            return close(incident, command, now)
+            return close_incident(incident, command, now)
     raise TypeError(f"dispatch has no answer to {type(command).__name__}")
 
 
 def _open(incident: Incident) -> None:
-    if incident.status is Status.NONE:
+    if incident.status is IncidentStatus.NONE:
         raise NoIncident("no_incident", "There is no incident of this call. Escalate it first (F9).")
-    if incident.status is Status.CLOSED:
+    if incident.status is IncidentStatus.CLOSED:
         raise Rejected("incident_closed", "The incident is closed. New danger opens it again: escalate the call (F9).")
 
 
@@ -112,23 +112,23 @@ def order_again(cities: Cities, incident: Incident, command: OrderAgain, now: da
             "callout_still_open",
             f"Call-out {last.desk}/{last.n} is {last.rung}. Ask the desk to cancel it, or wait for its answer.",
         )
-    order = calling.act(cities, incident, callee, now)
+    order = calling.order_to_act(cities, incident, callee, now)
     return (order.model_copy(update={"by": command.by, "because": command.reason}),)
 
 
-def _callee(cities: Cities, incident: Incident, asked: str) -> Callee:
-    here = calling.city_of(cities, incident)
+def _callee(cities: Cities, incident: Incident, asked: str) -> CalledDesk:
+    here = calling.target_city(cities, incident)
     city, kind = (desk_city(asked), desk_kind(asked)) if "-" in asked else (here.city, asked)
     pack = cities.get(city)
     place = incident.situation.place
     if pack is not None:
         if kind == ECHO or pack.desk(kind) is None:
             raise UnknownDesk("unknown_desk", f"{pack.name_en} has no desk {kind}. It has {', '.join(pack.desks)}.")
-        return playbook.callee(cities, playbook.Where(city, pack.area_code), kind)
+        return playbook.choose_desk(cities, playbook.TargetCity(city, pack.area_code), kind)
     area_code = here.area_code if city == here.city else place.area_code if city == place.city else None
     if area_code is None:
         raise UnknownDesk("unknown_desk", f"Nobody knows the area code of {city}. Report the place with it first.")
-    return playbook.callee(cities, playbook.Where(city, area_code), kind)
+    return playbook.choose_desk(cities, playbook.TargetCity(city, area_code), kind)
 
 
 def cancel_call_out(incident: Incident, command: CancelCallOut, now: datetime) -> tuple[Event, ...]:
@@ -145,7 +145,7 @@ def cancel_call_out(incident: Incident, command: CancelCallOut, now: datetime) -
         raise Rejected("which_desk", f"More than one desk is called out: {', '.join(sorted(desks))}. Name one.")
     if _in_progress(incident) and not any(_covers(other, legs[0]) for other in incident.at_work):
         raise _act_in_progress()
-    return tuple(calling.cancel(incident, leg, now, reason=command.reason, by=command.by) for leg in legs)
+    return tuple(calling.cancel_request(incident, leg, now, reason=command.reason, by=command.by) for leg in legs)
 
 
 def _covers(other: Leg, leg: Leg) -> bool:
@@ -166,7 +166,7 @@ def stand_down(incident: Incident, command: StandDown, now: datetime) -> tuple[E
     legs = [leg for leg in incident.current if leg.open and leg.cancel_by is None]
     if not legs:
         raise Rejected("nothing_to_stand_down", "Every desk has ended its part or was asked to stand down already.")
-    return tuple(calling.cancel(incident, leg, now, reason=command.reason, by=command.by) for leg in legs)
+    return tuple(calling.cancel_request(incident, leg, now, reason=command.reason, by=command.by) for leg in legs)
 
 
 def _in_progress(incident: Incident) -> bool:
@@ -188,9 +188,9 @@ def explain_absence(incident: Incident, command: ExplainAbsence, now: datetime) 
     return (AbsenceExplained(case=command.case, city=command.city, at=now, reason=command.reason, by=command.by),)
 
 
-def close(incident: Incident, command: CloseIncident, now: datetime) -> tuple[Event, ...]:
+def close_incident(incident: Incident, command: CloseIncident, now: datetime) -> tuple[Event, ...]:
     """The end, or everything that is missing at once, so that nobody has to find out one by one."""
-    gaps = list(closing.missing(incident))
+    gaps = list(closing.closing_gaps(incident))
     if command.outcome not in closing.OUTCOMES:
         gaps.append(closing.unknown_outcome(command.outcome))
     if gaps:

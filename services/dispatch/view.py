@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 
 from services.dispatch import closing, playbook
-from services.dispatch.incident import Incident, Status
+from services.dispatch.incident import Incident, IncidentStatus
 from services.dispatch.leg import Leg
 from shared.contract.city import Cities
 from shared.contract.incidents import CounsellingState, Purpose
@@ -34,7 +34,7 @@ class LegView(BaseModel):
     correction: playbook.Correction | None
 
 
-class Missing(BaseModel):
+class GapView(BaseModel):
     """One thing that keeps the incident open."""
 
     model_config = ConfigDict(frozen=True)
@@ -51,7 +51,7 @@ class IncidentSummary(BaseModel):
 
     case: UUID
     spoken_number: str
-    status: Status
+    status: IncidentStatus
     tier: Tier | None
     reasons: tuple[str, ...]
     opened_at: datetime | None
@@ -70,10 +70,10 @@ class IncidentView(IncidentSummary):
     absence: str | None
     follow_up: bool
     outcome: str | None
-    missing: tuple[Missing, ...]
+    missing: tuple[GapView, ...]
 
 
-def summary(cities: Cities, incident: Incident) -> IncidentSummary:
+def incident_summary(cities: Cities, incident: Incident) -> IncidentSummary:
     """The incident in one line."""
     assert incident.case is not None
     pack = cities[incident.city]
@@ -88,12 +88,12 @@ def summary(cities: Cities, incident: Incident) -> IncidentSummary:
     )
 
 
-def view(cities: Cities, incident: Incident) -> IncidentView:
+def incident_view(cities: Cities, incident: Incident) -> IncidentView:
     """The whole incident."""
     place = incident.situation.place
-    gaps = closing.missing(incident) if incident.status is Status.OPEN else ()
+    gaps = closing.closing_gaps(incident) if incident.status is IncidentStatus.OPEN else ()
     return IncidentView(
-        **dict(summary(cities, incident)),
+        **dict(incident_summary(cities, incident)),
         place=place.confidence,
         place_city=place.city,
         legs=tuple(_leg(cities, leg) for leg in incident.legs),
@@ -103,7 +103,7 @@ def view(cities: Cities, incident: Incident) -> IncidentView:
         absence=incident.absence,
         follow_up=incident.follow_up,
         outcome=incident.outcome,
-        missing=tuple(Missing(code=gap.code, zh=gap.zh, en=gap.en) for gap in gaps),
+        missing=tuple(GapView(code=gap.code, zh=gap.zh, en=gap.en) for gap in gaps),
     )
 
 
@@ -128,5 +128,5 @@ def _leg(cities: Cities, leg: Leg) -> LegView:
         code=leg.code,
         cancel_requested=leg.cancel_reason if leg.rung not in ENDED else None,
         overdue=leg.overdue,
-        correction=playbook.correction(leg.code) if leg.rung is Rung.REJECTED else None,
+        correction=playbook.correction_after(leg.code) if leg.rung is Rung.REJECTED else None,
     )

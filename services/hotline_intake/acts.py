@@ -21,9 +21,9 @@ from services.hotline_intake.requests import (
 )
 from shared.contract.city import Cities, City
 from shared.contract.event import Command
-from shared.contract.instruments import check, dangerous
+from shared.contract.instruments import check_answers, has_danger
 from shared.contract.terms import Brief, Place, desk_kind
-from shared.kernel.machine.keeper import Cause
+from shared.kernel.machine.keeper import IdempotencyKey
 from shared.kernel.machine.machine import Address
 from shared.kernel.process import web
 
@@ -78,9 +78,9 @@ class Act(BaseModel):
     body: dict[str, Any] = {}
 
     @property
-    def cause(self) -> Cause:
+    def cause(self) -> IdempotencyKey:
         """Why it is learnt; the same for every attempt and every replay."""
-        return Cause(self.id, self.fingerprint, self.drill)
+        return IdempotencyKey(self.id, self.fingerprint, self.drill)
 
     @property
     def address(self) -> Address:
@@ -96,7 +96,7 @@ class Act(BaseModel):
     def urgent(self) -> bool:
         """Whether it is a cry for help: written down before anything else is tried, and rung if it cannot be learnt."""
         if self.what is What.SCREENING:
-            return dangerous(self.body["answers"])
+            return has_danger(self.body["answers"])
         return self.what is What.ESCALATION
 
 
@@ -107,10 +107,10 @@ async def unseen(_field: str, _value: object) -> str:
 
 def sensible(act: Act, cities: Cities) -> None:
     """Raises Rejected if the act makes no sense as it stands, whatever the call is."""
-    city = web.city(cities, act.city)
+    city = web.city_pack(cities, act.city)
     match BODIES[act.what].model_validate(act.body):
         case Screening(answers=answers):
-            check(answers)
+            check_answers(answers)
         case Escalation(desks=desks):
             _check_desks(city, desks)
         case PlaceHeard(city=str() as code, area_code=None) if code not in cities:
@@ -124,7 +124,7 @@ async def commanded(act: Act, seal: Seal, *, rang: bool) -> Command:
         case CallOpening(caller=caller):
             return OpenCall(**heading, counsellor=act.by, caller=caller and await seal("caller", caller))
         case Screening(answers=answers):
-            found = {"screening": uuid5(act.id, "screening"), "danger": dangerous(answers)}
+            found = {"screening": uuid5(act.id, "screening"), "danger": has_danger(answers)}
             return RecordScreening(**heading, **found, answers=await seal("answers", answers), by=act.by)
         case Escalation() as asked:
             reason = asked.reason and await seal("reason", asked.reason)

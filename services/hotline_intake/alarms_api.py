@@ -8,13 +8,13 @@ from fastapi import APIRouter, Response
 from services.hotline_intake.acts import What
 from services.hotline_intake.requests import DeskNamed, Settlement
 from services.hotline_intake.seat import KEPT, PROBLEMS, Act
-from services.hotline_intake.storeless.mirror import Mirror
+from services.hotline_intake.storeless.mirror import LedgerMirror
 from services.hotline_intake.taking import Taking
 from services.hotline_intake.views import (
     AlarmView,
     CallView,
     KeptView,
-    Standing,
+    LedgerSnapshot,
     alarm_views,
     row_view,
 )
@@ -25,7 +25,7 @@ from shared.kernel.process.service import Kit
 NEVER = datetime.max.replace(tzinfo=UTC)
 
 
-def routes(taking: Taking, cities: Cities, mirror: Mirror) -> APIRouter:
+def routes(taking: Taking, cities: Cities, mirror: LedgerMirror) -> APIRouter:
     """Reading the alarms, and answering them."""
     router = APIRouter(prefix="/cities/{city}/alarms", tags=["alarms 人工告警"], responses=PROBLEMS | KEPT)
 
@@ -35,7 +35,7 @@ def routes(taking: Taking, cities: Cities, mirror: Mirror) -> APIRouter:
 
         `from_memory` marks what the store does not say, or not yet.
         """
-        line = web.city(cities, city)
+        line = web.city_pack(cities, city)
         found = [
             view
             for call, from_memory in await mirror.alarming(city)
@@ -61,12 +61,14 @@ def routes(taking: Taking, cities: Cities, mirror: Mirror) -> APIRouter:
     return router
 
 
-def ledger_routes(kit: Kit, mirror: Mirror) -> APIRouter:
+def ledger_routes(kit: Kit, mirror: LedgerMirror) -> APIRouter:
     """The standing rows, for the auditor."""
-    router = APIRouter(dependencies=[web.peer(kit.settings.peer_token.get_secret_value())], include_in_schema=False)
+    router = APIRouter(
+        dependencies=[web.requires_peer_token(kit.settings.peer_token.get_secret_value())], include_in_schema=False
+    )
 
     @router.get("/ledger")
-    async def ledger() -> Standing:
+    async def ledger() -> LedgerSnapshot:
         """Every standing row of every city of this service, drills too; from memory while the store is silent."""
         if not mirror.silent:
             await mirror.look()
@@ -75,6 +77,6 @@ def ledger_routes(kit: Kit, mirror: Mirror) -> APIRouter:
             for city in kit.cities.values()
             for at, row in mirror.standing(city.code)
         ]
-        return Standing(rows=tuple(rows), from_memory=mirror.silent)
+        return LedgerSnapshot(rows=tuple(rows), from_memory=mirror.silent)
 
     return router

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.kernel.process.service import Kit
 from shared.kernel.process.web import Actor
-from shared.notify.channels import addresses
-from shared.notify.heartbeat import Pulse
+from shared.notify.channels import channel_addresses
+from shared.notify.heartbeat import HeartbeatMonitor
 
 AUDITOR = "auditor"
 LOOK_EVERY, WITHIN = 5.0, 2.0
@@ -23,7 +23,7 @@ SILENT = "【警医】系统告警：核对程序无有效心跳，请立即检�
 log = structlog.get_logger()
 
 
-class Beat(BaseModel):
+class AuditorHeartbeat(BaseModel):
     """What the auditor's heartbeat says that people want to know."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -31,7 +31,7 @@ class Beat(BaseModel):
     findings: dict[str, int]
 
 
-class Watched(BaseModel):
+class AuditorStanding(BaseModel):
     """How the auditor stands, as intake sees it. `silent_s`: since its last good beat; `findings` are its own words."""
 
     model_config = ConfigDict(frozen=True)
@@ -43,19 +43,19 @@ class Watched(BaseModel):
 
 
 @dataclass(eq=False)
-class Watcher:
+class AuditorWatch:
     """Asks the auditor every 5 s. Without a door of that name nobody is watched."""
 
     kit: Kit
     findings: dict[str, int] = field(default_factory=dict)
-    pulse: Pulse | None = None
+    pulse: HeartbeatMonitor | None = None
 
     async def run(self) -> None:
         """Watch for ever."""
         url = self.kit.settings.doors.get(AUDITOR)
         if url is None:
             return
-        self.pulse = Pulse(_clock())
+        self.pulse = HeartbeatMonitor(_clock())
         async with httpx.AsyncClient(
             transport=self.kit.platform.transport(trust_env=False), timeout=WITHIN, trust_env=False
         ) as http:
@@ -63,18 +63,20 @@ class Watcher:
                 await self._look(http, f"{url}/heartbeat", self.pulse)
                 await asyncio.sleep(LOOK_EVERY)
 
-    def view(self) -> Watched:
+    def view(self) -> AuditorStanding:
         """How it stands now."""
         if self.pulse is None:
-            return Watched(agrees=False, lost=False, silent_s=0, findings={})
+            return AuditorStanding(agrees=False, lost=False, silent_s=0, findings={})
         silent = self.pulse.silent(_clock())
         fresh = self.pulse.good is not None and silent < 2 * LOOK_EVERY
-        return Watched(agrees=fresh, lost=self.pulse.lost(_clock()), silent_s=round(silent, 1), findings=self.findings)
+        return AuditorStanding(
+            agrees=fresh, lost=self.pulse.lost(_clock()), silent_s=round(silent, 1), findings=self.findings
+        )
 
-    async def _look(self, http: httpx.AsyncClient, url: str, pulse: Pulse) -> None:
+    async def _look(self, http: httpx.AsyncClient, url: str, pulse: HeartbeatMonitor) -> None:
         try:
             answer = await http.get(url)
-            self.findings = Beat.model_validate_json(answer.content).findings
+            self.findings = AuditorHeartbeat.model_validate_json(answer.content).findings
             if answer.status_code == httpx.codes.OK and pulse.beat(_clock()):
                 log.info("auditor_beats_again")
         except (httpx.HTTPError, ValueError):
@@ -85,15 +87,15 @@ class Watcher:
 
     def _everybody(self) -> tuple[str, ...]:
         chains = (city.chain for city in self.kit.cities.values())
-        return tuple(sorted({url for chain in chains for url in addresses(chain, os.environ)}))
+        return tuple(sorted({url for chain in chains for url in channel_addresses(chain, os.environ)}))
 
 
-def routes(watcher: Watcher) -> APIRouter:
+def routes(watcher: AuditorWatch) -> APIRouter:
     """One look at the watch."""
     router = APIRouter(tags=["alarms 人工告警"])
 
     @router.get("/watch", summary="Whether the auditor beats 核对程序是否在岗")
-    async def watch(_: Actor) -> Watched:
+    async def watch(_: Actor) -> AuditorStanding:
         """How the auditor's heartbeat stands, as this intake sees it."""
         return watcher.view()
 

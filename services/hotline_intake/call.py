@@ -9,8 +9,8 @@ from uuid import UUID
 
 from services.hotline_intake.alarm import decide as alarm
 from services.hotline_intake.alarm import row
-from services.hotline_intake.alarm.decide import Answer, ClaimAlarm, Heading, ReleaseAlarm, SettleAlarm
-from services.hotline_intake.alarm.row import Alarm
+from services.hotline_intake.alarm.decide import AlarmAnswer, ClaimAlarm, EventHeading, ReleaseAlarm, SettleAlarm
+from services.hotline_intake.alarm.row import AlarmRow
 from shared.contract.calls import (
     AlarmClaimed,
     AlarmPassedOn,
@@ -65,7 +65,7 @@ class RecordScreening(Command):
     answers: Sealed
     danger: bool
     by: ActorId
-    answered: tuple[Answer, ...] | None = None
+    answered: tuple[AlarmAnswer, ...] | None = None
 
 
 class Escalate(Command):
@@ -74,7 +74,7 @@ class Escalate(Command):
     by: ActorId
     desks: tuple[DeskKind, ...] = ()
     reason: Sealed | None = None
-    answered: tuple[Answer, ...] | None = None
+    answered: tuple[AlarmAnswer, ...] | None = None
 
 
 class EndCall(Command):
@@ -100,7 +100,7 @@ class CallUnknown(Rejected):
         super().__init__("call_unknown", "Nobody opened this call. Open it with PUT first, or escalate by hand (F9).")
 
 
-class Status(StrEnum):
+class CallStatus(StrEnum):
     """Where the conversation stands."""
 
     NEW = "new"
@@ -114,15 +114,15 @@ LEDGER = (
     *(AlarmClaimed, AlarmReleased, AlarmSettled),
 )
 
-ALLOWED: Mapping[Status, Mapping[type[Event], Status]] = {
-    Status.NEW: {CallReceived: Status.OPEN, **dict.fromkeys(LEDGER, Status.NEW)},
-    Status.OPEN: {
-        CallReceived: Status.OPEN,
-        CallEnded: Status.ENDED,
-        **dict.fromkeys((*FACTS, *LEDGER), Status.OPEN),
+ALLOWED: Mapping[CallStatus, Mapping[type[Event], CallStatus]] = {
+    CallStatus.NEW: {CallReceived: CallStatus.OPEN, **dict.fromkeys(LEDGER, CallStatus.NEW)},
+    CallStatus.OPEN: {
+        CallReceived: CallStatus.OPEN,
+        CallEnded: CallStatus.ENDED,
+        **dict.fromkeys((*FACTS, *LEDGER), CallStatus.OPEN),
     },
     # Facts still come in after the line is gone, and a danger noticed late is a danger.
-    Status.ENDED: {CallReceived: Status.ENDED, **dict.fromkeys((*FACTS, *LEDGER), Status.ENDED)},
+    CallStatus.ENDED: {CallReceived: CallStatus.ENDED, **dict.fromkeys((*FACTS, *LEDGER), CallStatus.ENDED)},
 }
 """What may happen to a call."""
 
@@ -131,7 +131,7 @@ ALLOWED: Mapping[Status, Mapping[type[Event], Status]] = {
 class Call:
     """All that intake knows of one call; personal data only as ciphertext."""
 
-    status: Status = Status.NEW
+    status: CallStatus = CallStatus.NEW
     case: UUID | None = None
     city: str | None = None
     counsellor: str | None = None
@@ -140,7 +140,7 @@ class Call:
     brief: str | None = None
     ending: CallEnding | None = None
     follow_ups: tuple[FollowUp, ...] = ()
-    alarm: Alarm = field(default_factory=Alarm)
+    alarm: AlarmRow = field(default_factory=AlarmRow)
 
     @property
     def situation(self) -> Situation:
@@ -150,17 +150,17 @@ class Call:
 
 def decide(cities: Cities, call: Call, message: Message, now: datetime) -> tuple[Event, ...]:
     """What intake says on learning `message`."""
-    heading = Heading(case=message.case, city=message.city, at=now)
+    heading = EventHeading(case=message.case, city=message.city, at=now)
     match message:
         case RecordScreening(answered=tuple() as answers) | Escalate(answered=tuple() as answers):
             cried = decide(cities, call, message.model_copy(update={"answered": None}), now)
-            return (*cried, *alarm.answered(reduce(evolve, cried, call).alarm, answers, heading))
+            return (*cried, *alarm.replay_answers(reduce(evolve, cried, call).alarm, answers, heading))
         case OpenCall():
             return _open(call, message, heading)
         case Escalate():
             return _escalate(call, message, heading)
         case RecordPlace() | RecordBrief() | RecordScreening() | EndCall() | PlanFollowUp():
-            if call.status is Status.NEW or call.city != message.city:
+            if call.status is CallStatus.NEW or call.city != message.city:
                 raise CallUnknown
             return _record(call, message, heading)
         case ClaimAlarm() | ReleaseAlarm() | SettleAlarm() if call.city != message.city:
@@ -168,9 +168,9 @@ def decide(cities: Cities, call: Call, message: Message, now: datetime) -> tuple
     return alarm.decide(call.alarm, message, now, *_policy(cities, message.city))
 
 
-def _open(call: Call, command: OpenCall, heading: Heading) -> tuple[Event, ...]:
+def _open(call: Call, command: OpenCall, heading: EventHeading) -> tuple[Event, ...]:
     received = CallReceived(**heading, counsellor=command.counsellor, caller=command.caller)
-    if call.status is Status.NEW:
+    if call.status is CallStatus.NEW:
         return (received,)
     if call.counsellor != command.counsellor:
         raise Rejected("call_exists", f"This call is open with {call.counsellor}. Use a new case id for another call.")
@@ -182,8 +182,8 @@ def _open(call: Call, command: OpenCall, heading: Heading) -> tuple[Event, ...]:
     raise Rejected("call_exists", "This call is open with another caller's number. Use a new case id for another call.")
 
 
-def _escalate(call: Call, command: Escalate, heading: Heading) -> tuple[Event, ...]:
-    opening = (CallReceived(**heading, counsellor=command.by),) if call.status is Status.NEW else ()
+def _escalate(call: Call, command: Escalate, heading: EventHeading) -> tuple[Event, ...]:
+    opening = (CallReceived(**heading, counsellor=command.by),) if call.status is CallStatus.NEW else ()
     situation = evolve(call, opening[0]).situation if opening else call.situation
     asked = EscalationRequested(
         **heading, by=command.by, desks=command.desks, reason=command.reason, situation=situation
@@ -192,7 +192,7 @@ def _escalate(call: Call, command: Escalate, heading: Heading) -> tuple[Event, .
 
 
 def _record(
-    call: Call, command: RecordPlace | RecordBrief | RecordScreening | EndCall | PlanFollowUp, heading: Heading
+    call: Call, command: RecordPlace | RecordBrief | RecordScreening | EndCall | PlanFollowUp, heading: EventHeading
 ) -> tuple[Event, ...]:
     match command:
         case RecordPlace(place=place):
@@ -209,7 +209,7 @@ def _record(
             return () if follow_ups == call.follow_ups else (planned,)
 
 
-def _end(call: Call, command: EndCall, heading: Heading) -> tuple[Event, ...]:
+def _end(call: Call, command: EndCall, heading: EventHeading) -> tuple[Event, ...]:
     if call.ending is None:
         return (CallEnded(**heading, how=command.how, by=command.by),)
     if call.ending is command.how:
@@ -239,7 +239,7 @@ def deadline(cities: Cities, call: Call) -> datetime | None:
     return row.deadline(call.alarm, *_policy(cities, call.city))
 
 
-def listed(call: Call) -> bool:
+def is_alarming(call: Call) -> bool:
     """Whether the call belongs among the city's alarms."""
     return call.alarm.alarming
 

@@ -9,7 +9,7 @@ from services.hotline_intake.requests import Escalation, PlaceHeard, Screening
 from services.hotline_intake.seat import KEPT, PROBLEMS, Act
 from services.hotline_intake.taking import Taking
 from services.hotline_intake.views import CallView, KeptView, ScreeningSaved
-from shared.contract.instruments import dangerous
+from shared.contract.instruments import has_danger
 from shared.contract.terms import Brief
 
 
@@ -25,7 +25,7 @@ def routes(taking: Taking) -> APIRouter:
             return view
         return ScreeningSaved(
             screening=uuid5(act.cause.id, "screening"),
-            danger=dangerous(body.answers),
+            danger=has_danger(body.answers),
             spoken_number=view.spoken_number,
             call=view,
         )

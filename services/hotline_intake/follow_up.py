@@ -8,7 +8,7 @@ from shared.contract.calls import FollowUp
 MONTHS = (1, 3, 12)
 
 
-def standard(today: date) -> tuple[FollowUp, ...]:
+def standard_schedule(today: date) -> tuple[FollowUp, ...]:
     """Next day, one week, one, three and twelve months: the schedule for high risk.
 
     Source: NSFC project abstract on the Beijing hotline's follow-up (myxueshu.com/nsfc/159059), read in an excerpt.

@@ -15,15 +15,15 @@ from shared.contract.calls import AlarmSettled, AlarmSounded, DeskConfirmed, Wat
 from shared.contract.city import Cities, OnCall
 from shared.contract.terms import desk_kind, spoken_number
 from shared.kernel.errors import Unavailable
-from shared.kernel.machine.keeper import NAMES, Cause
+from shared.kernel.machine.keeper import NAMES, IdempotencyKey
 from shared.notify import channels
-from shared.notify.channels import Tell
+from shared.notify.channels import SendMessage
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Notice:
+class OutsideNotice:
     """Words for the first `persons` of a city's chain; `ring` is confirmed once a channel has taken them."""
 
     case: UUID
@@ -35,25 +35,25 @@ class Notice:
 
 
 @dataclass(frozen=True, eq=False)
-class Notices:
+class NoticeQueue:
     """What was just committed to be told. Fed by the kernel after the commit."""
 
     cities: Cities
-    queue: asyncio.Queue[Notice] = field(default_factory=asyncio.Queue)
+    queue: asyncio.Queue[OutsideNotice] = field(default_factory=asyncio.Queue)
 
     def ring(self, call: Call, event: AlarmSounded, drill: bool) -> None:
         """Phone these desks now."""
         desks = "、".join(self._desk(call, desk) for desk in event.desks)
-        words = channels.phone_now(self._spoken(event), desks)
-        self.queue.put_nowait(Notice(event.case, event.city, event.persons, words, drill, event.ring))
+        words = channels.phone_now_message(self._spoken(event), desks)
+        self.queue.put_nowait(OutsideNotice(event.case, event.city, event.persons, words, drill, event.ring))
 
     def over(self, call: Call, event: DeskConfirmed | AlarmSettled | WatchCleared, drill: bool) -> None:
         """Whoever was told to phone is told that they need not."""
         told = call.alarm.sounding.persons
         rang = call.alarm.desks[event.desk].rung_at is not None if isinstance(event, AlarmSettled) else event.rang
         if rang and told:
-            words = f"{channels.heading(self._spoken(event))} {self._ending(event)}"
-            self.queue.put_nowait(Notice(event.case, event.city, told, words, drill))
+            words = f"{channels.message_heading(self._spoken(event))} {self._ending(event)}"
+            self.queue.put_nowait(OutsideNotice(event.case, event.city, told, words, drill))
 
     def _ending(self, event: DeskConfirmed | AlarmSettled | WatchCleared) -> str:
         if isinstance(event, WatchCleared):
@@ -73,12 +73,12 @@ class Notices:
 
 
 @dataclass(frozen=True, eq=False)
-class Outside:
+class OutsideNotifier:
     """The one teller of this process. `environment` holds the channels' addresses, by the names in the city packs."""
 
-    learn: Callable[[ConfirmRing, Cause], Awaitable[None]]
-    notices: Notices
-    tell: Tell
+    learn: Callable[[ConfirmRing, IdempotencyKey], Awaitable[None]]
+    notices: NoticeQueue
+    tell: SendMessage
     environment: Mapping[str, str]
 
     async def run(self) -> None:
@@ -95,10 +95,10 @@ class Outside:
                 log.warning("screens_alone_ring", city=code, signal="warning", do="name channels in the city pack")
             for variable in (name for person in city.chain for name in person.channels):
                 address = self.environment.get(variable)
-                if not address or not await channels.usable(address):
+                if not address or not await channels.is_usable(address):
                     log.warning("no_channel", city=code, variable=variable, signal="warning", do="set it for apprise")
 
-    async def _told(self, notice: Notice) -> None:
+    async def _told(self, notice: OutsideNotice) -> None:
         people = self.notices.cities[notice.city].chain[: notice.persons]
         # A drill rings nobody; what its ledger does next is tried all the same.
         taken = [True] if notice.drill else await asyncio.gather(*(self._tell(who, notice) for who in people))
@@ -108,10 +108,10 @@ class Outside:
         if notice.ring is not None and any(taken):
             command = ConfirmRing(case=notice.case, city=notice.city, ring=notice.ring)
             with suppress(Unavailable):  # what is not confirmed is repeated
-                await self.learn(command, Cause(uuid5(NAMES, f"{notice.case}|ring|{notice.ring}")))
+                await self.learn(command, IdempotencyKey(uuid5(NAMES, f"{notice.case}|ring|{notice.ring}")))
 
-    async def _tell(self, person: OnCall, notice: Notice) -> bool:
-        taken = await self.tell(channels.addresses([person], self.environment), notice.words)
+    async def _tell(self, person: OnCall, notice: OutsideNotice) -> bool:
+        taken = await self.tell(channels.channel_addresses([person], self.environment), notice.words)
         if not taken:
             log.warning("nobody_told_outside", person=person.name, channels=person.channels, signal="warning")
         return taken

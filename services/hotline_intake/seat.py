@@ -15,7 +15,7 @@ from services.hotline_intake.views import CallFile, CallView, KeptView, call_vie
 from shared.contract.city import City
 from shared.contract.event import Command
 from shared.kernel.clock import now
-from shared.kernel.machine.keeper import Cause, Keeper
+from shared.kernel.machine.keeper import IdempotencyKey, Keeper
 from shared.kernel.machine.machine import Address
 from shared.kernel.machine.vault import Unreadable
 from shared.kernel.process import web
@@ -47,7 +47,7 @@ class Asking:
     city: str
     case: UUID
     by: str
-    cause: Cause
+    cause: IdempotencyKey
     at: datetime
 
     def act(self, what: acts.What, body: BaseModel, *, drill: bool = False) -> acts.Act:
@@ -66,7 +66,7 @@ class Asking:
         )
 
 
-async def _asking(city: str, case: Case, actor: web.Actor, asked: web.Asked) -> Asking:
+async def _asking(city: str, case: Case, actor: web.Actor, asked: web.ActKey) -> Asking:
     return Asking(city, case, actor, asked, now())
 
 
@@ -86,9 +86,9 @@ class Seat:
     @property
     def city(self) -> City:
         """The pack of the line that took the call."""
-        return web.city(self.kit.cities, self.code)
+        return web.city_pack(self.kit.cities, self.code)
 
-    async def tell(self, command: Command, cause: Cause) -> CallView:
+    async def tell(self, command: Command, cause: IdempotencyKey) -> CallView:
         """The call after it learnt `command`."""
         return self.view((await self.calls.learn(command, cause)).state)
 

@@ -5,9 +5,9 @@ from functools import partial
 
 from services.hotline_intake import alarms_api, api, auditor_watch, call, drills_api, facts_api
 from services.hotline_intake.call import Call
-from services.hotline_intake.notify import Notices, Outside
+from services.hotline_intake.notify import NoticeQueue, OutsideNotifier
 from services.hotline_intake.storeless.acceptance import Acceptance
-from services.hotline_intake.storeless.mirror import Mirror
+from services.hotline_intake.storeless.mirror import LedgerMirror
 from services.hotline_intake.taking import Taking
 from shared.contract.callouts import (
     CallOutAccepted,
@@ -44,7 +44,7 @@ from shared.contract.city import Cities
 from shared.contract.event import Event
 from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered, IncidentOpened, IncidentRaised
 from shared.contract.risk import RiskAssessed
-from shared.kernel.machine.keeper import Cause, Effect
+from shared.kernel.machine.keeper import Effect, IdempotencyKey
 from shared.kernel.machine.machine import Machine, by_case
 from shared.kernel.process.service import Kit, Service
 
@@ -52,22 +52,22 @@ from shared.kernel.process.service import Kit, Service
 def machine(cities: Cities) -> Machine[Call]:
     """The machine of calls, with the clocks of these cities."""
     return Machine(
-        "call", Call(), partial(call.decide, cities), call.evolve, partial(call.deadline, cities), call.listed
+        "call", Call(), partial(call.decide, cities), call.evolve, partial(call.deadline, cities), call.is_alarming
     )
 
 
 def build(kit: Kit) -> Service:
     """Everything intake hears, says and serves."""
-    notices = Notices(kit.cities)
+    notices = NoticeQueue(kit.cities)
     over: dict[type[Event], Effect] = dict.fromkeys((DeskConfirmed, AlarmSettled, WatchCleared), notices.over)
     calls = kit.keep(machine(kit.cities), effects={AlarmSounded: notices.ring, **over})
-    watch, mirror = auditor_watch.Watcher(kit), Mirror(calls, kit.cities)
-    outside = Outside(mirror.learn, notices, kit.platform.tell, dict(os.environ))
+    watch, mirror = auditor_watch.AuditorWatch(kit), LedgerMirror(calls, kit.cities)
+    outside = OutsideNotifier(mirror.learn, notices, kit.platform.tell, dict(os.environ))
     journal = kit.platform.journal(kit.settings.journal / (kit.settings.instance or kit.name), kit.settings.masters)
     acceptance = Acceptance(kit, calls, journal, mirror)
     taking = Taking(kit, acceptance)
 
-    async def heard(message: Event, cause: Cause) -> None:
+    async def heard(message: Event, cause: IdempotencyKey) -> None:
         mirror.saw(by_case(message), await calls.learn(message, cause))
 
     return Service(

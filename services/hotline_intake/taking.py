@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from services.hotline_intake.acts import What
 from services.hotline_intake.call import Call
 from services.hotline_intake.seat import Asking
-from services.hotline_intake.storeless.acceptance import Acceptance, Kept
+from services.hotline_intake.storeless.acceptance import Acceptance, KeptInJournal
 from services.hotline_intake.views import CallView, KeptView, call_view, kept_view
 from shared.kernel.machine.keeper import Learned
 from shared.kernel.process import web
@@ -24,13 +24,13 @@ class Taking:
 
     async def take(self, act: Asking, what: What, body: BaseModel, response: Response) -> CallView | KeptView:
         """The answer to this act."""
-        web.city(self.kit.cities, act.city)
+        web.city_pack(self.kit.cities, act.city)
         return self.answer(act, await self.acceptance.take(act.act(what, body)), response)
 
-    def answer(self, act: Asking, outcome: Learned[Call] | Kept, response: Response) -> CallView | KeptView:
+    def answer(self, act: Asking, outcome: Learned[Call] | KeptInJournal, response: Response) -> CallView | KeptView:
         """The answer to an act that was taken."""
-        city = web.city(self.kit.cities, act.city)
-        if isinstance(outcome, Kept):
+        city = web.city_pack(self.kit.cities, act.city)
+        if isinstance(outcome, KeptInJournal):
             response.status_code = 202
             return kept_view(self.kit.cities, city, outcome.act, outcome.call)
         return call_view(city, act.case, outcome.state)

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.hotline_intake.acts import Act, What
 from services.hotline_intake.alarm.desk import ALARMING, Phase
-from services.hotline_intake.alarm.row import Alarm, due_at, heard_by
-from services.hotline_intake.call import Call, Status
+from services.hotline_intake.alarm.row import AlarmRow, desk_due_at, unheard_due_at
+from services.hotline_intake.call import Call, CallStatus
 from shared.contract.calls import CallEnding, FollowUp
 from shared.contract.city import Cities, City
 from shared.contract.terms import Brief, Confidence, desk_city, desk_kind, spoken_number
@@ -19,13 +19,13 @@ PHONE = "存储无应答，已存入本机。请立即拨打下列指挥台。 T
 WAIT = "存储无应答，已存入本机，恢复后自动处理。 The store is silent; this is kept here and goes on when it answers."
 
 
-class View(BaseModel):
+class IntakeView(BaseModel):
     """An answer."""
 
     model_config = ConfigDict(frozen=True)
 
 
-class DeskView(View):
+class DeskView(IntakeView):
     """One desk that the ledger watches."""
 
     desk: str = Field(examples=["140700-110"])
@@ -41,7 +41,7 @@ class DeskView(View):
     event_no: str | None = None
 
 
-class Ledger(StrEnum):
+class LedgerState(StrEnum):
     """台账: whether somebody is waited for, and whether a human is asked to phone."""
 
     QUIET = "quiet"
@@ -50,15 +50,15 @@ class Ledger(StrEnum):
     DONE = "done"
 
 
-class LedgerView(View):
+class LedgerView(IntakeView):
     """告警台账 of a call."""
 
-    state: Ledger = Field(description="quiet 无, watching 等待签收, alarming 人工告警, done 已落实")
+    state: LedgerState = Field(description="quiet 无, watching 等待签收, alarming 人工告警, done 已落实")
     armed_at: datetime | None = None
     desks: tuple[DeskView, ...] = ()
 
 
-class PlaceView(View):
+class PlaceView(IntakeView):
     """How the place is known, without the address."""
 
     confidence: Confidence
@@ -66,13 +66,13 @@ class PlaceView(View):
     area_code: str | None = None
 
 
-class CallView(View):
+class CallView(IntakeView):
     """A call 来电, without personal data."""
 
     case: UUID
     city: str
     spoken_number: str = Field(description="口述编号, said on the phone", examples=["0354-482913-7"])
-    status: Status
+    status: CallStatus
     ending: CallEnding | None = None
     counsellor: str | None = None
     place: PlaceView
@@ -90,7 +90,7 @@ class CallFile(CallView):
     sealed: tuple[str, ...] = ()
 
 
-class ScreeningSaved(View):
+class ScreeningSaved(IntakeView):
     """筛查已保存. `danger` says that the ledger's clocks run from this save."""
 
     screening: UUID
@@ -99,7 +99,7 @@ class ScreeningSaved(View):
     call: CallView
 
 
-class PhoneNow(View):
+class PhoneNow(IntakeView):
     """A desk to phone now 立即拨打."""
 
     desk: str = Field(examples=["140700-110"])
@@ -108,7 +108,7 @@ class PhoneNow(View):
     claimed_by: str | None = None
 
 
-class KeptView(View):
+class KeptView(IntakeView):
     """已存入本机日志: the store is silent. It is kept on this machine, people are rung, and it is learnt later."""
 
     saved: Literal["journal"] = "journal"
@@ -120,13 +120,13 @@ class KeptView(View):
     call: CallView = Field(description="As far as it is known without the store")
 
 
-class RowDesk(DeskView):
+class LedgerDesk(DeskView):
     """One desk of a standing row. `due_at` is when its silence is an alarm, or its claim lapses."""
 
     due_at: datetime | None = None
 
 
-class Row(View):
+class LedgerRow(IntakeView):
     """A standing row. `due_at` is the row's own moment while nobody was called out."""
 
     case: UUID
@@ -135,17 +135,17 @@ class Row(View):
     drill: bool
     armed_at: datetime | None
     due_at: datetime | None
-    desks: tuple[RowDesk, ...]
+    desks: tuple[LedgerDesk, ...]
 
 
-class Standing(View):
+class LedgerSnapshot(IntakeView):
     """Every standing row, for the auditor; without personal data. `from_memory` while the store is silent."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[LedgerRow, ...]
     from_memory: bool
 
 
-class AlarmView(View):
+class AlarmView(IntakeView):
     """人工告警: phone this desk now."""
 
     case: UUID
@@ -178,22 +178,22 @@ def call_view(city: City, case: UUID, call: Call) -> CallView:
     )
 
 
-def row_view(city: City, case: UUID, call: Call, *, drill: bool) -> Row:
+def row_view(city: City, case: UUID, call: Call, *, drill: bool) -> LedgerRow:
     """A standing row as the auditor reads it."""
-    due = {name: due_at(call.alarm, desk, city.clocks) for name, desk in call.alarm.desks.items()}
-    desks = (RowDesk(**desk.model_dump(), due_at=due[desk.desk]) for desk in ledger_view(call.alarm).desks)
-    return Row(
+    due = {name: desk_due_at(call.alarm, desk, city.clocks) for name, desk in call.alarm.desks.items()}
+    desks = (LedgerDesk(**desk.model_dump(), due_at=due[desk.desk]) for desk in ledger_view(call.alarm).desks)
+    return LedgerRow(
         case=case,
         city=city.code,
         spoken_number=spoken_number(city.area_code, case),
         drill=drill,
         armed_at=call.alarm.armed_at,
-        due_at=heard_by(call.alarm, city.clocks),
+        due_at=unheard_due_at(call.alarm, city.clocks),
         desks=tuple(desks),
     )
 
 
-def ledger_view(alarm: Alarm) -> LedgerView:
+def ledger_view(alarm: AlarmRow) -> LedgerView:
     """The row as it stands."""
     desks = tuple(
         DeskView(
@@ -212,12 +212,12 @@ def ledger_view(alarm: Alarm) -> LedgerView:
     return LedgerView(state=_state(alarm), armed_at=alarm.armed_at, desks=desks)
 
 
-def _state(alarm: Alarm) -> Ledger:
+def _state(alarm: AlarmRow) -> LedgerState:
     if alarm.alarming:
-        return Ledger.ALARMING
+        return LedgerState.ALARMING
     if alarm.standing:
-        return Ledger.WATCHING
-    return Ledger.DONE if alarm.desks else Ledger.QUIET
+        return LedgerState.WATCHING
+    return LedgerState.DONE if alarm.desks else LedgerState.QUIET
 
 
 def kept_view(cities: Cities, city: City, act: Act, call: Call) -> KeptView:
@@ -261,7 +261,7 @@ def alarm_views(cities: Cities, city: City, call: Call, *, from_memory: bool = F
     ]
 
 
-def _rung(city: City, alarm: Alarm) -> tuple[str, ...]:
+def _rung(city: City, alarm: AlarmRow) -> tuple[str, ...]:
     told = city.chain[: alarm.sounding.persons]
     return (*city.seats, "督导 supervisor", *(person.name for person in told))
 

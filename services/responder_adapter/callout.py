@@ -3,11 +3,11 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from services.responder_adapter.recovery import RecoverCallOut, anew, next_attempt, recovered
-from services.responder_adapter.report import Said, about, check, heard
+from services.responder_adapter.recovery import RecoverCallOut, next_attempt, recover_callout, repeat_attempt
+from services.responder_adapter.report import RungReport, check_report, event_about, take_report
 from services.responder_adapter.retry_schedule import LATE, NO_OUTCOME, PRESUMED_DEAD
 from services.responder_adapter.state import PHONE, CallOut
-from services.responder_adapter.status import Status
+from services.responder_adapter.status import CallOutStatus
 from shared.contract.callouts import (
     CallOutCancelAsked,
     CallOutCancelDelivered,
@@ -87,30 +87,30 @@ class AttemptFailed(CallOutCommand):
 def decide(cities: Cities, callout: CallOut, message: Message, now: datetime) -> tuple[Event, ...]:
     """What is announced of the call-out on learning `message`. Rejects reports and claims that cannot be."""
     if callout.case is None:
-        callout = named(callout, message)
+        callout = named_callout(callout, message)
     if isinstance(message, CallOutCommand):
         return _asked(callout, message, now)
     match message:
         case CallOutOrdered():
             return _order(cities, callout, message, now)
         case RecoverCallOut():
-            return recovered(callout, message, entry(cities, callout.desk), now)
+            return recover_callout(callout, message, desk_entry(cities, callout.desk), now)
         case CallOutCancelRequested():
             return _cancel(callout, message, now)
         case AlarmClaimed():
             return _hold(callout, message.by, now)
-        case AlarmReleased() if callout.status is Status.HELD:
-            return (about(callout, now, CallOutReleased)(because=message.because),)
+        case AlarmReleased() if callout.status is CallOutStatus.HELD:
+            return (event_about(callout, now, CallOutReleased)(because=message.because),)
         case AlarmSettled():
-            settled = Said(Rung.ACCEPTED, message.by, message.officer, message.event_no)
-            return heard(callout, settled, now)
+            settled = RungReport(Rung.ACCEPTED, message.by, message.officer, message.event_no)
+            return take_report(callout, settled, now)
         case DeadlinePassed():
-            return _overdue(clocks(cities, callout), callout, now)
+            return _overdue(desk_clocks(cities, callout), callout, now)
     return ()
 
 
 def _asked(callout: CallOut, command: CallOutCommand, now: datetime) -> tuple[Event, ...]:
-    if callout.status is Status.UNHEARD:
+    if callout.status is CallOutStatus.UNHEARD:
         return _unheard(command)
     match command:
         case ClaimTask():
@@ -118,50 +118,50 @@ def _asked(callout: CallOut, command: CallOutCommand, now: datetime) -> tuple[Ev
         case ReportRung():
             return _report(callout, command, now)
         case AttemptAnswered():
-            said = Said(command.rung, None, command.officer, command.event_no, code=command.code)
-            return heard(callout, said, now)
+            said = RungReport(command.rung, None, command.officer, command.event_no, code=command.code)
+            return take_report(callout, said, now)
         case CancelAnswered():
             return _cancel_answered(callout, command, now)
         case AttemptFailed() if callout.started_at is not None and command.token == callout.token:
             failed = _failed(callout, command.reason, now)
             again = command.reason == LATE and not callout.asking and callout.sends(command.token)
-            return (failed, anew(callout, now)) if again else (failed,)
+            return (failed, repeat_attempt(callout, now)) if again else (failed,)
     return ()
 
 
 def deadline(cities: Cities, callout: CallOut) -> datetime | None:
     """The next moment at which something is due: a retry, a presumed death, a hold's end, 送达失败."""
-    policy = clocks(cities, callout)
+    policy = desk_clocks(cities, callout)
     moments = (_lapses_at(policy, callout), _attempt_due(callout), _unreachable_at(policy, callout))
     return min((moment for moment in moments if moment is not None), default=None)
 
 
-def listed(callout: CallOut) -> bool:
+def is_open(callout: CallOut) -> bool:
     """Whether nobody at the desk has it yet, or a person has a call to make."""
-    return callout.status in {Status.OPEN, Status.HELD} or call_task(callout)
+    return callout.status in {CallOutStatus.OPEN, CallOutStatus.HELD} or call_task(callout)
 
 
 def call_task(callout: CallOut) -> bool:
     """Whether a person has a call to make: the order to a phone desk, or the wish to cancel what was told by phone."""
-    if callout.status is Status.STANDING_DOWN:
+    if callout.status is CallOutStatus.STANDING_DOWN:
         return not callout.cancel_delivered and callout.started_at is None and callout.next_at is None
-    return callout.wire == PHONE and callout.status in {Status.OPEN, Status.HELD}
+    return callout.wire == PHONE and callout.status in {CallOutStatus.OPEN, CallOutStatus.HELD}
 
 
-def entry(cities: Cities, desk: str) -> DeskEntry | None:
+def desk_entry(cities: Cities, desk: str) -> DeskEntry | None:
     """The desk's entry in its city's pack, if there is one."""
     pack = cities.get(desk_city(desk))
     return pack.entry(desk) if pack else None
 
 
-def clocks(cities: Cities, callout: CallOut) -> Clocks:
+def desk_clocks(cities: Cities, callout: CallOut) -> Clocks:
     """The desk's city's clocks; the line's city's where the desk has no pack."""
     pack = cities.get(desk_city(callout.desk)) if callout.desk else None
     pack = pack or cities.get(callout.city)
     return pack.clocks if pack else Clocks()
 
 
-def named(callout: CallOut, message: Message) -> CallOut:
+def named_callout(callout: CallOut, message: Message) -> CallOut:
     """A call-out of which nothing was heard, under the name by which `message` speaks of it."""
     desk, n = getattr(message, "desk", ""), getattr(message, "n", 0)
     return replace(callout, case=message.case, city=message.city, desk=desk, n=n)
@@ -174,13 +174,13 @@ def _unheard(command: CallOutCommand) -> tuple[Event, ...]:
 
 
 def _order(cities: Cities, callout: CallOut, order: CallOutOrdered, now: datetime) -> tuple[Event, ...]:
-    if callout.wire is not None or callout.status in {Status.STANDING_DOWN, Status.ENDED}:
+    if callout.wire is not None or callout.status in {CallOutStatus.STANDING_DOWN, CallOutStatus.ENDED}:
         return ()
     wire = _wire(cities, order)
-    if callout.status is Status.AT_DESK:
+    if callout.status is CallOutStatus.AT_DESK:
         wire = PHONE  # a person phoned before we heard of the order: what is left to say is said by phone too
-    sends = wire != PHONE and callout.status is not Status.HELD
-    taken = about(callout, now, CallOutTaken)
+    sends = wire != PHONE and callout.status is not CallOutStatus.HELD
+    taken = event_about(callout, now, CallOutTaken)
     return (
         taken(
             wire=wire,
@@ -196,13 +196,15 @@ def _order(cities: Cities, callout: CallOut, order: CallOutOrdered, now: datetim
 
 
 def _wire(cities: Cities, order: CallOutOrdered) -> str:
-    known = entry(cities, order.desk)
+    known = desk_entry(cities, order.desk)
     return PHONE if known is None or order.purpose is Purpose.WARN else known.wire.kind
 
 
 def _hold(callout: CallOut, by: str, now: datetime) -> tuple[Event, ...]:
-    if callout.status in {Status.UNHEARD, Status.OPEN} or (callout.status is Status.HELD and callout.held_by != by):
-        return (about(callout, now, CallOutHeld)(by=by),)
+    if callout.status in {CallOutStatus.UNHEARD, CallOutStatus.OPEN} or (
+        callout.status is CallOutStatus.HELD and callout.held_by != by
+    ):
+        return (event_about(callout, now, CallOutHeld)(by=by),)
     return ()
 
 
@@ -213,38 +215,38 @@ def _claim(callout: CallOut, claim: ClaimTask, now: datetime) -> tuple[Event, ..
         return ()
     if callout.held_by is not None:
         raise Rejected("claimed_by_another", f"{callout.held_by} is phoning. Wait for their report or their lapse.")
-    return (about(callout, now, CallOutHeld)(by=claim.by),)
+    return (event_about(callout, now, CallOutHeld)(by=claim.by),)
 
 
 def _report(callout: CallOut, report: ReportRung, now: datetime) -> tuple[Event, ...]:
-    said = Said(report.rung, report.by, report.officer, report.event_no, report.unit, report.code)
-    check(callout, said)
-    events = heard(callout, said, now)
-    asked = callout.status is Status.STANDING_DOWN and not callout.cancel_delivered
+    said = RungReport(report.rung, report.by, report.officer, report.event_no, report.unit, report.code)
+    check_report(callout, said)
+    events = take_report(callout, said, now)
+    asked = callout.status is CallOutStatus.STANDING_DOWN and not callout.cancel_delivered
     # Whoever takes down a report on the phone has told them of our wish in the same call.
     if asked and call_task(callout) and report.by is not None and report.rung not in ENDED:
-        return (*events, about(callout, now, CallOutCancelDelivered)(by=report.by))
+        return (*events, event_about(callout, now, CallOutCancelDelivered)(by=report.by))
     return events
 
 
 def _cancel(callout: CallOut, request: CallOutCancelRequested, now: datetime) -> tuple[Event, ...]:
-    if callout.status in {Status.STANDING_DOWN, Status.ENDED}:
+    if callout.status in {CallOutStatus.STANDING_DOWN, CallOutStatus.ENDED}:
         return ()
-    asked = about(callout, now, CallOutCancelAsked)(reason=request.reason, by=request.by)
-    nobody_knows = callout.status in {Status.UNHEARD, Status.OPEN} and not callout.told
+    asked = event_about(callout, now, CallOutCancelAsked)(reason=request.reason, by=request.by)
+    nobody_knows = callout.status in {CallOutStatus.UNHEARD, CallOutStatus.OPEN} and not callout.told
     if nobody_knows and not callout.cancels_by_wire:
-        return (asked, about(callout, now, CallOutCancelled)())
+        return (asked, event_about(callout, now, CallOutCancelled)())
     return (asked,)
 
 
 def _cancel_answered(callout: CallOut, answer: CancelAnswered, now: datetime) -> tuple[Event, ...]:
     if answer.rung is Rung.CANCELLED:
-        return heard(callout, Said(Rung.CANCELLED), now)
-    if callout.status is not Status.STANDING_DOWN or callout.cancel_delivered:
+        return take_report(callout, RungReport(Rung.CANCELLED), now)
+    if callout.status is not CallOutStatus.STANDING_DOWN or callout.cancel_delivered:
         return ()
-    delivered = about(callout, now, CallOutCancelDelivered)()
+    delivered = event_about(callout, now, CallOutCancelDelivered)()
     if answer.rung is Rung.REJECTED:  # they will not stand down: that is no refusal to act
-        return (about(callout, now, ReportDisputed)(rung_said=Rung.REJECTED, code=answer.code), delivered)
+        return (event_about(callout, now, ReportDisputed)(rung_said=Rung.REJECTED, code=answer.code), delivered)
     return (delivered,)
 
 
@@ -256,9 +258,9 @@ def _overdue(policy: Clocks, callout: CallOut, now: datetime) -> tuple[Event, ..
     )
     events: list[Event] = []
     if lapses is not None and now >= lapses:
-        events.append(about(callout, now, CallOutReleased)(because="hold_lapsed"))
+        events.append(event_about(callout, now, CallOutReleased)(because="hold_lapsed"))
     if unreachable is not None and now >= unreachable:
-        events.append(about(callout, now, CallOutUnreachable)(reason=callout.failure or NO_OUTCOME))
+        events.append(event_about(callout, now, CallOutUnreachable)(reason=callout.failure or NO_OUTCOME))
     if due is not None and now >= due:
         if callout.started_at is not None:
             events.append(_failed(callout, NO_OUTCOME, now))
@@ -267,14 +269,14 @@ def _overdue(policy: Clocks, callout: CallOut, now: datetime) -> tuple[Event, ..
 
 
 def _failed(callout: CallOut, reason: str, now: datetime) -> Event:
-    failed: CallOutFailed = about(callout, now, CallOutFailed)(
+    failed: CallOutFailed = event_about(callout, now, CallOutFailed)(
         attempt=callout.attempt, token=callout.token, reason=reason
     )
     return failed
 
 
 def _attempt_due(callout: CallOut) -> datetime | None:
-    if callout.status not in {Status.OPEN, Status.STANDING_DOWN}:
+    if callout.status not in {CallOutStatus.OPEN, CallOutStatus.STANDING_DOWN}:
         return None
     return callout.started_at + PRESUMED_DEAD if callout.started_at else callout.next_at
 
@@ -287,6 +289,6 @@ def _lapses_at(policy: Clocks, callout: CallOut) -> datetime | None:
 
 
 def _unreachable_at(policy: Clocks, callout: CallOut) -> datetime | None:
-    if callout.status is not Status.OPEN or callout.unreachable or callout.first_started_at is None:
+    if callout.status is not CallOutStatus.OPEN or callout.unreachable or callout.first_started_at is None:
         return None
     return callout.first_started_at + timedelta(seconds=policy.unreachable)

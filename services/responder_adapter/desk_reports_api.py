@@ -10,12 +10,12 @@ from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from services.responder_adapter.callout import ReportRung, entry
+from services.responder_adapter.callout import ReportRung, desk_entry
 from services.responder_adapter.state import CallOut
 from services.responder_adapter.wires.signature import Unsigned, verify
 from shared.contract.event import Rejected
 from shared.contract.terms import Code, RefNo, Rung, callout_key
-from shared.kernel.machine.keeper import NAMES, Cause, Keeper
+from shared.kernel.machine.keeper import NAMES, IdempotencyKey, Keeper
 from shared.kernel.machine.machine import Address
 from shared.kernel.process.service import Kit
 from shared.kernel.process.web import NotFound, Unauthorised
@@ -43,7 +43,7 @@ class DeskReport(BaseModel):
     at: datetime | None = None
 
 
-class Noted(BaseModel):
+class ReportReceipt(BaseModel):
     """How the call-out stands now; `disputed` if this report contradicts it and was kept beside it."""
 
     model_config = ConfigDict(frozen=True)
@@ -57,23 +57,23 @@ def routes(kit: Kit, callouts: Keeper[CallOut], secrets: Mapping[str, str | None
     router = APIRouter(tags=["desks"])
 
     @router.post("/desks/{desk}/reports")
-    async def report(desk: str, request: Request) -> Noted:
+    async def report(desk: str, request: Request) -> ReportReceipt:
         """Take down one report. The same webhook-id again changes nothing; a late report never moves a ladder back."""
-        if entry(kit.cities, desk) is None:
+        if desk_entry(kit.cities, desk) is None:
             raise NotFound("unknown_desk", "There is no such desk.")
         body = await request.body()
-        webhook_id = signed(secrets.get(desk), request.headers, body, kit.now())
-        said = parsed(body)
+        webhook_id = check_signature(secrets.get(desk), request.headers, body, kit.now())
+        said = parse_report(body)
         callout = await _known(kit, callouts, desk, said.key)
-        learned = await callouts.learn(_command(callout, said), cause(desk, webhook_id, said))
+        learned = await callouts.learn(_command(callout, said), report_key(desk, webhook_id, said))
         now = learned.state
         disputed = any(step.rung is said.rung and step.event_no == said.event_no for step in now.disputes)
-        return Noted(key=now.key, rung=now.rung, disputed=disputed)
+        return ReportReceipt(key=now.key, rung=now.rung, disputed=disputed)
 
     return router
 
 
-def signed(secret: str | None, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
+def check_signature(secret: str | None, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
     """The webhook-id of a body that the desk has signed. 401 without a word of why."""
     try:
         if secret is not None:
@@ -83,7 +83,7 @@ def signed(secret: str | None, headers: Mapping[str, str], body: bytes, now: dat
     raise Unauthorised("unauthorised", "Unauthorised.")
 
 
-def parsed(body: bytes) -> DeskReport:
+def parse_report(body: bytes) -> DeskReport:
     """The report in a verified body; 400 if it is no JSON, 422 if it is no report."""
     try:
         return DeskReport.model_validate_json(body)
@@ -91,10 +91,10 @@ def parsed(body: bytes) -> DeskReport:
         raise RequestValidationError(invalid.errors(include_url=False, include_context=False)) from None
 
 
-def cause(desk: str, webhook_id: str, said: DeskReport) -> Cause:
+def report_key(desk: str, webhook_id: str, said: DeskReport) -> IdempotencyKey:
     """The desk's own id makes a report one; when it was sent again does not make it another."""
     meaning = said.model_dump_json(exclude={"at"}).encode()
-    return Cause(uuid5(NAMES, f"report|{desk}|{webhook_id}"), hashlib.sha256(meaning).hexdigest()[:16])
+    return IdempotencyKey(uuid5(NAMES, f"report|{desk}|{webhook_id}"), hashlib.sha256(meaning).hexdigest()[:16])
 
 
 async def _known(kit: Kit, callouts: Keeper[CallOut], desk: str, key: str) -> CallOut:

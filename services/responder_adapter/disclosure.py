@@ -15,16 +15,16 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Told:
+class Disclosure:
     """In plain: the fields of the brief that this kind of desk may see, and the address."""
 
     brief: dict[str, str] = field(default_factory=dict, repr=False)
     place: str | None = field(default=None, repr=False)
 
 
-async def opened(vault: Vault, callout: CallOut, *, medical: bool) -> Told:
+async def open_disclosure(vault: Vault, callout: CallOut, *, medical: bool) -> Disclosure:
     """The call-out's brief and place; what cannot be read is left out, for help does not wait. Raises Unavailable."""
-    return Told(await _brief(vault, callout, medical=medical), await _place(vault, callout))
+    return Disclosure(await _brief(vault, callout, medical=medical), await _place(vault, callout))
 
 
 async def _brief(vault: Vault, callout: CallOut, *, medical: bool) -> dict[str, str]:

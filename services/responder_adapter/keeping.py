@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from services.responder_adapter.callout import deadline, decide, listed
-from services.responder_adapter.recovery import wish
+from services.responder_adapter.callout import deadline, decide, is_open
+from services.responder_adapter.recovery import recovery_command
 from services.responder_adapter.state import CallOut, evolve
 from shared.contract.city import Cities
 from shared.contract.event import Message
@@ -19,9 +19,9 @@ def machine(cities: Cities) -> Machine[CallOut]:
         decide=partial(decide, cities),
         evolve=evolve,
         deadline=partial(deadline, cities),
-        listed=listed,
+        listed=is_open,
         address=partial(address_of, cities),
-        recover=wish,
+        recover=recovery_command,
     )
 
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
 from services.responder_adapter.state import CallOut
-from services.responder_adapter.status import Status
+from services.responder_adapter.status import CallOutStatus
 from shared.contract.terms import DeskId
 from shared.kernel.machine.keeper import Keeper
 from shared.kernel.process import web
@@ -26,18 +26,22 @@ class OpenCallOut(BaseModel):
     desk: DeskId
     n: int
     wire: str | None
-    status: Status
+    status: CallOutStatus
     since: datetime | None
 
 
 def routes(kit: Kit, callouts: Keeper[CallOut]) -> APIRouter:
     """One door, for the peer token; drills are not shown."""
-    router = APIRouter(dependencies=[web.peer(kit.settings.peer_token.get_secret_value())], include_in_schema=False)
+    router = APIRouter(
+        dependencies=[web.requires_peer_token(kit.settings.peer_token.get_secret_value())], include_in_schema=False
+    )
 
     @router.get("/callouts")
     async def every() -> list[OpenCallOut]:
         kept = await asyncio.gather(*(callouts.listed(home) for home in kit.cities))
-        return [_open(one) for one in chain.from_iterable(kept) if one.status in {Status.OPEN, Status.HELD}]
+        return [
+            _open(one) for one in chain.from_iterable(kept) if one.status in {CallOutStatus.OPEN, CallOutStatus.HELD}
+        ]
 
     return router
 

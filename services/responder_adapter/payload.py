@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.responder_adapter.state import CallOut
-from services.responder_adapter.status import Status
+from services.responder_adapter.status import CallOutStatus
 from shared.contract.terms import Brief
 
 EVERY_DESK = ("callback", "counsellor_line", "sex", "age", "appearance")
@@ -50,7 +50,7 @@ def question(callout: CallOut, *, drill: bool) -> dict[str, Any]:
 
 def kind(callout: CallOut) -> str:
     """Whether what goes out now asks to act, to stand down, or only how it stands."""
-    if callout.status is Status.STANDING_DOWN:
+    if callout.status is CallOutStatus.STANDING_DOWN:
         return CANCEL
     return STATUS if callout.asking else ORDER
 

@@ -2,16 +2,16 @@
 
 from datetime import datetime
 
-from services.responder_adapter.report import about
+from services.responder_adapter.report import event_about
 from services.responder_adapter.retry_schedule import INQUIRIES, NO_OUTCOME
 from services.responder_adapter.state import CallOut
-from services.responder_adapter.status import Status
+from services.responder_adapter.status import CallOutStatus
 from shared.contract.callouts import CallOutInquired, CallOutRecovered, CallOutRetried, CallOutUncertain
 from shared.contract.city import DeskEntry, WebhookWire
 from shared.contract.event import Command, Event
 from shared.contract.terms import DeskId
 
-BECAUSE = "recovered"
+BECAUSE = "recover_callout"
 
 
 class RecoverCallOut(Command):
@@ -22,40 +22,42 @@ class RecoverCallOut(Command):
     epoch: int
 
 
-def wish(callout: CallOut, epoch: int) -> RecoverCallOut | None:
+def recovery_command(callout: CallOut, epoch: int) -> RecoverCallOut | None:
     """What this call-out learns first after a rebuild; nothing once it is over."""
-    if callout.case is None or callout.status is Status.ENDED:
+    if callout.case is None or callout.status is CallOutStatus.ENDED:
         return None
     return RecoverCallOut(case=callout.case, city=callout.city, desk=callout.desk, n=callout.n, epoch=epoch)
 
 
-def recovered(callout: CallOut, command: RecoverCallOut, known: DeskEntry | None, now: datetime) -> tuple[Event, ...]:
+def recover_callout(
+    callout: CallOut, command: RecoverCallOut, known: DeskEntry | None, now: datetime
+) -> tuple[Event, ...]:
     """A new epoch; and where an attempt has no outcome and its desk cannot be asked, that a person should phone."""
-    if callout.status in {Status.UNHEARD, Status.ENDED}:
+    if callout.status in {CallOutStatus.UNHEARD, CallOutStatus.ENDED}:
         return ()
-    said = about(callout, now, CallOutRecovered)(epoch=command.epoch)
-    in_doubt = callout.status is Status.OPEN and callout.started_at is not None
+    said = event_about(callout, now, CallOutRecovered)(epoch=command.epoch)
+    in_doubt = callout.status is CallOutStatus.OPEN and callout.started_at is not None
     if not in_doubt or _says_status(known):
         return (said,)
-    return (said, about(callout, now, CallOutUncertain)(reason=BECAUSE))
+    return (said, event_about(callout, now, CallOutUncertain)(reason=BECAUSE))
 
 
 def next_attempt(callout: CallOut, now: datetime) -> Event:
     """What starts when an attempt is due: sending, or asking as long as there is a hope of an answer."""
     token = callout.token + 1
     if not callout.asking:
-        retried: Event = about(callout, now, CallOutRetried)(attempt=callout.attempt + 1, token=token)
+        retried: Event = event_about(callout, now, CallOutRetried)(attempt=callout.attempt + 1, token=token)
         return retried
     if callout.asked < INQUIRIES:
-        inquired: Event = about(callout, now, CallOutInquired)(token=token)
+        inquired: Event = event_about(callout, now, CallOutInquired)(token=token)
         return inquired
-    uncertain: Event = about(callout, now, CallOutUncertain)(reason=callout.failure or NO_OUTCOME)
+    uncertain: Event = event_about(callout, now, CallOutUncertain)(reason=callout.failure or NO_OUTCOME)
     return uncertain
 
 
-def anew(callout: CallOut, now: datetime) -> Event:
+def repeat_attempt(callout: CallOut, now: datetime) -> Event:
     """The same attempt, which never left, under the next token."""
-    retried: Event = about(callout, now, CallOutRetried)(attempt=callout.attempt, token=callout.token + 1)
+    retried: Event = event_about(callout, now, CallOutRetried)(attempt=callout.attempt, token=callout.token + 1)
     return retried
 
 

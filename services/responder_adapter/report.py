@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from services.responder_adapter.state import PHONE, CallOut
-from services.responder_adapter.status import Status
+from services.responder_adapter.status import CallOutStatus
 from shared.contract.callouts import REPORTS, CallOutAssigned, Report, ReportDisputed
 from shared.contract.event import Event, Rejected
 from shared.contract.incidents import Purpose
@@ -35,7 +35,7 @@ class IncompleteReport(Rejected):
 
 
 @dataclass(frozen=True)
-class Said:
+class RungReport:
     """One report. `by` is our own person who took it down on the phone."""
 
     rung: Rung
@@ -46,7 +46,7 @@ class Said:
     code: str | None = None
 
 
-def check(callout: CallOut, said: Said) -> None:
+def check_report(callout: CallOut, said: RungReport) -> None:
     """Refuse what nobody can have reported, or not yet."""
     by_phone = said.by is not None or callout.wire == PHONE
     if said.rung not in REPORTS:
@@ -64,7 +64,7 @@ def check(callout: CallOut, said: Said) -> None:
         raise Rejected("not_accepted_yet", "Nobody has accepted it. Report accepted first, with officer and event_no.")
 
 
-def heard(callout: CallOut, said: Said, now: datetime) -> tuple[Event, ...]:
+def take_report(callout: CallOut, said: RungReport, now: datetime) -> tuple[Event, ...]:
     """What is announced of `said`: the report, a dispute, or nothing if it is late, repeated or known."""
     if _known(callout, said):
         return ()
@@ -76,7 +76,7 @@ def heard(callout: CallOut, said: Said, now: datetime) -> tuple[Event, ...]:
     return ()
 
 
-def _known(callout: CallOut, said: Said) -> bool:
+def _known(callout: CallOut, said: RungReport) -> bool:
     if said.rung is Rung.ACCEPTED:
         return callout.event_no is not None and said.event_no in {None, callout.event_no}
     if callout.rung is not said.rung and {callout.rung, said.rung} == NOBODY_COMES:
@@ -86,8 +86,8 @@ def _known(callout: CallOut, said: Said) -> bool:
     return any(step.rung is said.rung for step in callout.steps)
 
 
-def _contradicts(callout: CallOut, said: Said) -> bool:
-    if callout.status is Status.ENDED:
+def _contradicts(callout: CallOut, said: RungReport) -> bool:
+    if callout.status is CallOutStatus.ENDED:
         return said.rung not in BY_MACHINE
     if said.rung is Rung.ACCEPTED:
         return callout.event_no is not None
@@ -96,15 +96,15 @@ def _contradicts(callout: CallOut, said: Said) -> bool:
     return LADDER[said.rung] == LADDER[callout.rung]
 
 
-def _disputed(callout: CallOut, said: Said, now: datetime) -> tuple[Event, ...]:
+def _disputed(callout: CallOut, said: RungReport, now: datetime) -> tuple[Event, ...]:
     kept = {(step.rung, step.event_no, step.code) for step in callout.disputes}
     if len(callout.disputes) >= MOST_DISPUTES or (said.rung, said.event_no, said.code) in kept:
         return ()
-    disputed = about(callout, now, ReportDisputed)
+    disputed = event_about(callout, now, ReportDisputed)
     return (disputed(rung_said=said.rung, event_no=said.event_no, code=said.code, by=said.by),)
 
 
-def _event(callout: CallOut, said: Said, now: datetime) -> Report:
+def _event(callout: CallOut, said: RungReport, now: datetime) -> Report:
     kind = REPORTS[said.rung]
     fields: dict[str, Any] = {}
     if said.rung is Rung.ACCEPTED:
@@ -113,11 +113,11 @@ def _event(callout: CallOut, said: Said, now: datetime) -> Report:
         fields["code"] = said.code
     if kind is CallOutAssigned:
         fields["unit"] = said.unit
-    report: Report = about(callout, now, kind)(by=said.by, officer=said.officer, **fields)
+    report: Report = event_about(callout, now, kind)(by=said.by, officer=said.officer, **fields)
     return report
 
 
-def about(callout: CallOut, now: datetime, kind: type[Event]) -> Callable[..., Any]:
+def event_about(callout: CallOut, now: datetime, kind: type[Event]) -> Callable[..., Any]:
     """Makes an event of that kind about this call-out."""
 
     def made(**fields: Any) -> Event:

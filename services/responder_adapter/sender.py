@@ -15,21 +15,21 @@ from opentelemetry import trace as otel
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 from services.responder_adapter import payload
-from services.responder_adapter.callout import AttemptAnswered, AttemptFailed, CancelAnswered, entry
-from services.responder_adapter.disclosure import opened
+from services.responder_adapter.callout import AttemptAnswered, AttemptFailed, CancelAnswered, desk_entry
+from services.responder_adapter.disclosure import open_disclosure
 from services.responder_adapter.keeping import address_of
 from services.responder_adapter.retry_schedule import LATE, LEAVES_WITHIN
 from services.responder_adapter.standstill import Standstill
 from services.responder_adapter.state import PHONE, CallOut
-from services.responder_adapter.status import Status
+from services.responder_adapter.status import CallOutStatus
 from services.responder_adapter.wires import Answer, Silence
 from services.responder_adapter.wires.signature import BadSecret, sign
-from services.responder_adapter.wires.webhook import MOST_AT_ONCE, Webhook, connected
+from services.responder_adapter.wires.webhook import MOST_AT_ONCE, Webhook, connect_webhook
 from shared.contract.city import Cities, DeskEntry, WebhookWire
 from shared.contract.event import Command, Event
 from shared.contract.terms import ECHO, Rung, desk_city, desk_kind, spoken_number
 from shared.kernel.errors import Unavailable
-from shared.kernel.machine.keeper import NAMES, Cause, Keeper
+from shared.kernel.machine.keeper import NAMES, IdempotencyKey, Keeper
 from shared.kernel.machine.vault import Vault
 from shared.kernel.process.platform import Transport
 
@@ -51,7 +51,7 @@ class Attempt:
 
 
 @dataclass(eq=False)
-class Due:
+class DueAttempts:
     """What was just committed to go out, desk by desk, newest first. Fed by the kernel after the commit.
 
     Of a burst that cannot leave at once the oldest are too late when their turn comes; each is made anew and is then
@@ -67,7 +67,7 @@ class Due:
         lane = ECHO if desk_kind(callout.desk) == ECHO else callout.desk
         if callout.sends(callout.token) and lane in self.queues:
             self.queues[lane].put_nowait(attempt)
-        elif drill and callout.wire == PHONE and callout.status is not Status.ENDED:
+        elif drill and callout.wire == PHONE and callout.status is not CallOutStatus.ENDED:
             self.queues[PHONE].put_nowait(attempt)
 
 
@@ -87,12 +87,12 @@ class Sender:
         """What goes out now. Raises Unavailable."""
         callout = attempt.callout
         reports_to = f"{self.base_url}/desks/{callout.desk}/reports"
-        heading = payload.heading(callout, spoken(self.cities, callout), reports_to)
+        heading = payload.heading(callout, spoken_number_of(self.cities, callout), reports_to)
         if payload.kind(callout) == payload.CANCEL:
             return heading | payload.cancellation(callout, drill=attempt.drill)
         if payload.kind(callout) == payload.STATUS:
             return heading | payload.question(callout, drill=attempt.drill)
-        told = await opened(self.vault, callout, medical=desk.medical)
+        told = await open_disclosure(self.vault, callout, medical=desk.medical)
         return heading | payload.order(callout, brief=told.brief, place=told.place, drill=attempt.drill)
 
     async def learn(self, attempt: Attempt, said: Answer | Silence) -> None:
@@ -108,7 +108,7 @@ class Sender:
 
 
 @dataclass(eq=False)
-class Lane:
+class DeskLane:
     """The one sender of one desk with a webhook."""
 
     desk: str
@@ -126,7 +126,7 @@ class Lane:
     async def run(self) -> None:
         """Send what is due, for ever."""
         async with (
-            connected(self.desk, self.wire, self.secret or "", self.context, self.sender.transport) as wire,
+            connect_webhook(self.desk, self.wire, self.secret or "", self.context, self.sender.transport) as wire,
             asyncio.TaskGroup() as posts,
         ):
             while True:
@@ -178,27 +178,27 @@ class Lane:
         return True
 
 
-def lanes(sender: Sender, due: Due, environment: dict[str, str]) -> tuple[Lane, ...]:
+def desk_lanes(sender: Sender, due: DueAttempts, environment: dict[str, str]) -> tuple[DeskLane, ...]:
     """A sender for each desk with a webhook."""
     context = ssl.create_default_context()
     return tuple(
-        Lane(desk, known, known.wire, secret_of(known.wire, environment), context, due.queues[desk], sender)
+        DeskLane(desk, known, known.wire, signing_secret(known.wire, environment), context, due.queues[desk], sender)
         for pack in sender.cities.values()
         for desk, known in pack.desks.items()
         if isinstance(known.wire, WebhookWire)
     )
 
 
-async def refuse_drills(sender: Sender, due: Due) -> None:
+async def refuse_drills(sender: Sender, due: DueAttempts) -> None:
     """Take back, for ever, the call tasks of drills for desks that have not agreed to a marked exercise."""
     while True:
         attempt = await due.queues[PHONE].get()
-        known = entry(sender.cities, attempt.callout.desk)
+        known = desk_entry(sender.cities, attempt.callout.desk)
         if known is None or not known.marked_exercise:
             await sender.learn(attempt, DRILL_REFUSED)
 
 
-def secret_of(wire: WebhookWire, environment: dict[str, str]) -> str | None:
+def signing_secret(wire: WebhookWire, environment: dict[str, str]) -> str | None:
     """The desk's signing secret. Without a usable one its call-outs fail visibly, and people phone."""
     secret = environment.get(wire.secret_env, "")
     try:
@@ -209,7 +209,7 @@ def secret_of(wire: WebhookWire, environment: dict[str, str]) -> str | None:
     return secret
 
 
-def spoken(cities: Cities, callout: CallOut) -> str:
+def spoken_number_of(cities: Cities, callout: CallOut) -> str:
     """The number people say to each other: that of the line which took the call."""
     assert callout.case is not None
     pack = cities.get(callout.city) or cities[desk_city(callout.desk)]
@@ -227,6 +227,6 @@ def _outcome(callout: CallOut, said: Answer | Silence) -> Command:
     return AttemptAnswered(**which, rung=said.rung, officer=said.officer, event_no=said.event_no, code=said.code)
 
 
-def _cause(attempt: Attempt, said: Answer | Silence) -> Cause:
+def _cause(attempt: Attempt, said: Answer | Silence) -> IdempotencyKey:
     named = f"{attempt.callout.key}|{attempt.callout.token}|{said}"
-    return Cause(uuid5(NAMES, named), drill=attempt.drill)
+    return IdempotencyKey(uuid5(NAMES, named), drill=attempt.drill)

@@ -5,7 +5,7 @@ from functools import partial
 
 from services.responder_adapter import desk_reports_api, open_callouts_api, tasks_api
 from services.responder_adapter.keeping import machine
-from services.responder_adapter.sender import Due, Sender, lanes, refuse_drills
+from services.responder_adapter.sender import DueAttempts, Sender, desk_lanes, refuse_drills
 from services.responder_adapter.standstill import Standstill
 from services.responder_adapter.wires import echo
 from shared.contract.callouts import (
@@ -32,13 +32,13 @@ from shared.kernel.process.service import Kit, Service
 
 
 def build(kit: Kit) -> Service:
-    due = Due()
+    due = DueAttempts()
     starting = (CallOutTaken, CallOutRetried, CallOutInquired, CallOutCancelAsked)
     starts: dict[type[Event], Effect] = dict.fromkeys(starting, due.note)
     callouts = kit.keep(machine(kit.cities), effects=starts)
     standstill = Standstill(lambda: kit.store.answered_at)
     sender = Sender(callouts, kit.vault, kit.cities, kit.now, kit.settings.base_url, standstill, kit.platform.transport)
-    desks = lanes(sender, due, dict(os.environ))
+    desks = desk_lanes(sender, due, dict(os.environ))
     secrets = {lane.desk: lane.secret for lane in desks}
     return Service(
         name="responder_adapter",

@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from services.responder_adapter.retry_schedule import NOT_RECEIVED, NOT_SENT, wait_before
-from services.responder_adapter.status import ALLOWED, Status
+from services.responder_adapter.status import ALLOWED, CallOutStatus
 from shared.contract.callouts import (
     CallOutAssigned,
     CallOutCancelAsked,
@@ -34,7 +34,7 @@ TOKENS = 1_000_000
 
 
 @dataclass(frozen=True)
-class Step:
+class LadderStep:
     """One thing a desk said, and when we learnt it; `by` took it down if it came by phone."""
 
     rung: Rung
@@ -55,7 +55,7 @@ class CallOut:
     nobody here knows whether the desk has it, and it is asked before anything is sent; `asked` counts how often.
     """
 
-    status: Status = Status.UNHEARD
+    status: CallOutStatus = CallOutStatus.UNHEARD
     case: UUID | None = None
     city: str = ""
     desk: str = ""
@@ -90,8 +90,8 @@ class CallOut:
     event_no: str | None = None
     unit: str | None = None
     code: str | None = None
-    steps: tuple[Step, ...] = ()
-    disputes: tuple[Step, ...] = ()
+    steps: tuple[LadderStep, ...] = ()
+    disputes: tuple[LadderStep, ...] = ()
 
     @property
     def key(self) -> str:
@@ -107,7 +107,7 @@ class CallOut:
 
     def sends(self, token: int) -> bool:
         """Whether the attempt with this token is still the one to make."""
-        under_way = self.status in {Status.OPEN, Status.STANDING_DOWN} and self.started_at is not None
+        under_way = self.status in {CallOutStatus.OPEN, CallOutStatus.STANDING_DOWN} and self.started_at is not None
         return under_way and token == self.token
 
     def forbids(self, token: int) -> bool:
@@ -143,12 +143,12 @@ def evolve(callout: CallOut, event: Event) -> CallOut:
     return _held_or_released(callout, event, before)
 
 
-def _held_or_released(callout: CallOut, event: CallOutEvent, before: Status) -> CallOut:
+def _held_or_released(callout: CallOut, event: CallOutEvent, before: CallOutStatus) -> CallOut:
     match event:
         case CallOutHeld():
             return replace(callout, held_by=event.by, held_at=event.at, told=True, asked=0)
         case CallOutReleased():
-            due = event.at if before is Status.HELD and callout.wire == WEBHOOK else callout.next_at
+            due = event.at if before is CallOutStatus.HELD and callout.wire == WEBHOOK else callout.next_at
             return replace(_let_go(callout), next_at=due)
     return callout
 
@@ -189,7 +189,7 @@ def _recovered(callout: CallOut, event: CallOutRecovered) -> CallOut:
         return replace(callout, held_at=event.at)
     if callout.started_at is None:
         return callout
-    asking = callout.status is Status.OPEN
+    asking = callout.status is CallOutStatus.OPEN
     return replace(callout, asking=asking, perhaps=True, started_at=None, next_at=event.at)
 
 
@@ -214,9 +214,9 @@ def _cancel_asked(callout: CallOut, event: CallOutCancelAsked) -> CallOut:
 
 def _said(callout: CallOut, event: Report | ReportDisputed) -> CallOut:
     if isinstance(event, ReportDisputed):
-        kept = Step(event.rung_said, event.at, event.by, event_no=event.event_no, code=event.code)
+        kept = LadderStep(event.rung_said, event.at, event.by, event_no=event.event_no, code=event.code)
         return replace(callout, disputes=(*callout.disputes, kept))
-    step = Step(
+    step = LadderStep(
         event.rung,
         event.at,
         event.by,
@@ -236,7 +236,7 @@ def _said(callout: CallOut, event: Report | ReportDisputed) -> CallOut:
         on_wire=callout.on_wire or event.by is None,
         told=callout.told or event.by is not None,
     )
-    if said.status is Status.STANDING_DOWN:
+    if said.status is CallOutStatus.STANDING_DOWN:
         return said
     return replace(said, held_by=None, held_at=None, started_at=None, next_at=None, asking=False)
 

@@ -22,7 +22,7 @@ from shared.contract.event import Event
 from shared.contract.terms import ENDED, Rung
 
 
-class Status(StrEnum):
+class CallOutStatus(StrEnum):
     """Where our effort stands; how far the desk has come is the rung."""
 
     UNHEARD = "unheard"
@@ -33,58 +33,58 @@ class Status(StrEnum):
     ENDED = "ended"
 
 
-ENDS: dict[type[Event], Status] = {REPORTS[rung]: Status.ENDED for rung in ENDED}
+ENDS: dict[type[Event], CallOutStatus] = {REPORTS[rung]: CallOutStatus.ENDED for rung in ENDED}
 MOVES: frozenset[type[Event]] = frozenset(REPORTS.values()) - ENDS.keys()
 
 
-def _stays_or_ends(status: Status) -> dict[type[Event], Status]:
+def _stays_or_ends(status: CallOutStatus) -> dict[type[Event], CallOutStatus]:
     return {**dict.fromkeys(MOVES, status), **ENDS}
 
 
-ALLOWED: Mapping[Status, Mapping[type[Event], Status]] = {
-    Status.UNHEARD: {
-        CallOutTaken: Status.OPEN,
-        CallOutHeld: Status.HELD,
-        REPORTS[Rung.ACCEPTED]: Status.AT_DESK,
-        CallOutCancelAsked: Status.STANDING_DOWN,
+ALLOWED: Mapping[CallOutStatus, Mapping[type[Event], CallOutStatus]] = {
+    CallOutStatus.UNHEARD: {
+        CallOutTaken: CallOutStatus.OPEN,
+        CallOutHeld: CallOutStatus.HELD,
+        REPORTS[Rung.ACCEPTED]: CallOutStatus.AT_DESK,
+        CallOutCancelAsked: CallOutStatus.STANDING_DOWN,
     },
-    Status.OPEN: {
-        CallOutTaken: Status.OPEN,
-        CallOutRetried: Status.OPEN,
-        CallOutFailed: Status.OPEN,
-        CallOutUnreachable: Status.OPEN,
-        CallOutHeld: Status.HELD,
-        CallOutRecovered: Status.OPEN,
-        CallOutInquired: Status.OPEN,
-        CallOutUncertain: Status.HELD,
-        CallOutCancelAsked: Status.STANDING_DOWN,
-        **_stays_or_ends(Status.AT_DESK),
+    CallOutStatus.OPEN: {
+        CallOutTaken: CallOutStatus.OPEN,
+        CallOutRetried: CallOutStatus.OPEN,
+        CallOutFailed: CallOutStatus.OPEN,
+        CallOutUnreachable: CallOutStatus.OPEN,
+        CallOutHeld: CallOutStatus.HELD,
+        CallOutRecovered: CallOutStatus.OPEN,
+        CallOutInquired: CallOutStatus.OPEN,
+        CallOutUncertain: CallOutStatus.HELD,
+        CallOutCancelAsked: CallOutStatus.STANDING_DOWN,
+        **_stays_or_ends(CallOutStatus.AT_DESK),
     },
-    Status.HELD: {
-        CallOutRecovered: Status.HELD,
-        CallOutTaken: Status.HELD,
-        CallOutFailed: Status.HELD,
-        CallOutHeld: Status.HELD,
-        CallOutReleased: Status.OPEN,
-        CallOutCancelAsked: Status.STANDING_DOWN,
-        **_stays_or_ends(Status.AT_DESK),
+    CallOutStatus.HELD: {
+        CallOutRecovered: CallOutStatus.HELD,
+        CallOutTaken: CallOutStatus.HELD,
+        CallOutFailed: CallOutStatus.HELD,
+        CallOutHeld: CallOutStatus.HELD,
+        CallOutReleased: CallOutStatus.OPEN,
+        CallOutCancelAsked: CallOutStatus.STANDING_DOWN,
+        **_stays_or_ends(CallOutStatus.AT_DESK),
     },
-    Status.AT_DESK: {
-        CallOutRecovered: Status.AT_DESK,
-        CallOutTaken: Status.AT_DESK,
-        CallOutCancelAsked: Status.STANDING_DOWN,
-        ReportDisputed: Status.AT_DESK,
-        **_stays_or_ends(Status.AT_DESK),
+    CallOutStatus.AT_DESK: {
+        CallOutRecovered: CallOutStatus.AT_DESK,
+        CallOutTaken: CallOutStatus.AT_DESK,
+        CallOutCancelAsked: CallOutStatus.STANDING_DOWN,
+        ReportDisputed: CallOutStatus.AT_DESK,
+        **_stays_or_ends(CallOutStatus.AT_DESK),
     },
-    Status.STANDING_DOWN: {
-        CallOutRecovered: Status.STANDING_DOWN,
-        CallOutRetried: Status.STANDING_DOWN,
-        CallOutFailed: Status.STANDING_DOWN,
-        CallOutHeld: Status.STANDING_DOWN,
-        CallOutReleased: Status.STANDING_DOWN,
-        CallOutCancelDelivered: Status.STANDING_DOWN,
-        ReportDisputed: Status.STANDING_DOWN,
-        **_stays_or_ends(Status.STANDING_DOWN),
+    CallOutStatus.STANDING_DOWN: {
+        CallOutRecovered: CallOutStatus.STANDING_DOWN,
+        CallOutRetried: CallOutStatus.STANDING_DOWN,
+        CallOutFailed: CallOutStatus.STANDING_DOWN,
+        CallOutHeld: CallOutStatus.STANDING_DOWN,
+        CallOutReleased: CallOutStatus.STANDING_DOWN,
+        CallOutCancelDelivered: CallOutStatus.STANDING_DOWN,
+        ReportDisputed: CallOutStatus.STANDING_DOWN,
+        **_stays_or_ends(CallOutStatus.STANDING_DOWN),
     },
-    Status.ENDED: {ReportDisputed: Status.ENDED},
+    CallOutStatus.ENDED: {ReportDisputed: CallOutStatus.ENDED},
 }

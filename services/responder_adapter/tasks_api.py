@@ -9,25 +9,25 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, ConfigDict
 
-from services.responder_adapter.call_script import Line, script
-from services.responder_adapter.callout import ClaimTask, ReportRung, call_task, entry
-from services.responder_adapter.disclosure import opened
+from services.responder_adapter.call_script import ScriptLine, call_script
+from services.responder_adapter.callout import ClaimTask, ReportRung, call_task, desk_entry
+from services.responder_adapter.disclosure import open_disclosure
 from services.responder_adapter.keeping import address_of
-from services.responder_adapter.sender import spoken
-from services.responder_adapter.state import CallOut, Step
-from services.responder_adapter.status import Status
+from services.responder_adapter.sender import spoken_number_of
+from services.responder_adapter.state import CallOut, LadderStep
+from services.responder_adapter.status import CallOutStatus
 from shared.contract.incidents import Purpose
 from shared.contract.terms import Code, DeskId, RefNo, Rung, Tier, desk_kind
 from shared.kernel.machine.keeper import Keeper
 from shared.kernel.process import web
 from shared.kernel.process.service import Kit
-from shared.kernel.process.web import Actor, Asked, NotFound
+from shared.kernel.process.web import ActKey, Actor, NotFound
 
 CALLOUT = "/cities/{city}/callouts/{desk}/{case}/{n}"
 N = Annotated[int, Path(ge=0, le=999)]
 
 
-class Task(BaseModel):
+class CallTask(BaseModel):
     """One call to make: whom to dial, the number both sides say, since when, and who is at it."""
 
     model_config = ConfigDict(frozen=True)
@@ -46,11 +46,11 @@ class Task(BaseModel):
     claimed_by: str | None
 
 
-class CallOutView(Task):
+class CallOutView(CallTask):
     """A call-out as it stands. `script` is there as long as somebody may have to phone about it."""
 
     wire: str | None
-    status: Status
+    status: CallOutStatus
     rung: Rung
     reasons: tuple[str, ...]
     accept_by: datetime | None
@@ -62,12 +62,12 @@ class CallOutView(Task):
     last_failure: str | None
     unreachable: bool
     cancel_reason: str | None
-    steps: tuple[Step, ...]
-    disputes: tuple[Step, ...]
-    script: tuple[Line, ...] = ()
+    steps: tuple[LadderStep, ...]
+    disputes: tuple[LadderStep, ...]
+    script: tuple[ScriptLine, ...] = ()
 
 
-class TakenDown(BaseModel):
+class PhoneReport(BaseModel):
     """What the desk said on the phone."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,7 +84,7 @@ def routes(kit: Kit, callouts: Keeper[CallOut]) -> APIRouter:
     cities = kit.cities
 
     async def known(city: str, desk: str, case: UUID, n: int) -> CallOut:
-        web.city(cities, city)
+        web.city_pack(cities, city)
         callout = await callouts.get(address_of(cities, CallOut(case=case, city=city, desk=desk, n=n)))
         if callout is None or callout.city != city:
             raise NotFound("unknown_callout", "This line has no such call-out.")
@@ -93,13 +93,13 @@ def routes(kit: Kit, callouts: Keeper[CallOut]) -> APIRouter:
     Known = Annotated[CallOut, Depends(known)]  # noqa: N806
 
     @router.get("/cities/{city}/tasks")
-    async def tasks(city: str, _: Actor) -> list[Task]:
+    async def tasks(city: str, _: Actor) -> list[CallTask]:
         """The calls this line's people have to make now, longest open first."""
-        web.city(cities, city)
+        web.city_pack(cities, city)
         # A person may be in another city than the line; that city's desks are kept with it.
         kept = await asyncio.gather(*(callouts.listed(home) for home in cities))
         mine = [callout for callout in chain.from_iterable(kept) if callout.city == city and call_task(callout)]
-        return [Task.model_validate(_task(kit, callout)) for callout in sorted(mine, key=_since)]
+        return [CallTask.model_validate(_task(kit, callout)) for callout in sorted(mine, key=_since)]
 
     @router.get(CALLOUT)
     async def callout(_: Actor, of: Known) -> CallOutView:
@@ -107,13 +107,13 @@ def routes(kit: Kit, callouts: Keeper[CallOut]) -> APIRouter:
         return await _view(kit, of)
 
     @router.post(f"{CALLOUT}/claims")
-    async def claim(actor: Actor, of: Known, cause: Asked) -> Task:
+    async def claim(actor: Actor, of: Known, cause: ActKey) -> CallTask:
         """我来打: take the call. It lapses if nothing is reported in the city's time. 409 if another has it."""
         learned = await callouts.learn(ClaimTask(**_which(of), by=actor), cause)
-        return Task.model_validate(_task(kit, learned.state))
+        return CallTask.model_validate(_task(kit, learned.state))
 
     @router.post(f"{CALLOUT}/reports")
-    async def report(taken: TakenDown, actor: Actor, of: Known, cause: Asked) -> CallOutView:
+    async def report(taken: PhoneReport, actor: Actor, of: Known, cause: ActKey) -> CallOutView:
         """Take down what the desk said on the phone. Accepted needs officer and event_no; rejected, cleared a code."""
         said = ReportRung(**_which(of), by=actor, **taken.model_dump())
         return await _view(kit, (await callouts.learn(said, cause)).state)
@@ -130,15 +130,15 @@ def _since(callout: CallOut) -> float:
 
 
 def _task(kit: Kit, callout: CallOut) -> dict[str, Any]:
-    known = entry(kit.cities, callout.desk)
+    known = desk_entry(kit.cities, callout.desk)
     return {
         "key": callout.key,
         **_which(callout),
         "name": known.name if known else desk_kind(callout.desk),
         "number": known.number if known else callout.number or desk_kind(callout.desk),
-        "spoken_number": spoken(kit.cities, callout),
+        "spoken_number": spoken_number_of(kit.cities, callout),
         "purpose": callout.purpose,
-        "to_cancel": callout.status is Status.STANDING_DOWN,
+        "to_cancel": callout.status is CallOutStatus.STANDING_DOWN,
         "tier": callout.tier,
         "since": callout.taken_at,
         "claimed_by": callout.held_by,
@@ -167,10 +167,10 @@ async def _view(kit: Kit, callout: CallOut) -> CallOutView:
     )
 
 
-async def _script(kit: Kit, callout: CallOut) -> tuple[Line, ...]:
-    if callout.status is Status.ENDED or callout.wire is None:
+async def _script(kit: Kit, callout: CallOut) -> tuple[ScriptLine, ...]:
+    if callout.status is CallOutStatus.ENDED or callout.wire is None:
         return ()
-    known = entry(kit.cities, callout.desk)
-    told = await opened(kit.vault, callout, medical=known.medical if known else False)
-    line = web.city(kit.cities, callout.city)
-    return script(callout, line, spoken(kit.cities, callout), brief=told.brief, place=told.place)
+    known = desk_entry(kit.cities, callout.desk)
+    told = await open_disclosure(kit.vault, callout, medical=known.medical if known else False)
+    line = web.city_pack(kit.cities, callout.city)
+    return call_script(callout, line, spoken_number_of(kit.cities, callout), brief=told.brief, place=told.place)

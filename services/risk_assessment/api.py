@@ -16,7 +16,7 @@ from shared.kernel.process.service import Kit
 from shared.kernel.process.web import Actor
 
 
-class Reason(BaseModel):
+class ReasonView(BaseModel):
     """A rule that was met, in words; `signed_off` says whether a clinician vouches for it."""
 
     model_config = ConfigDict(frozen=True)
@@ -28,7 +28,7 @@ class Reason(BaseModel):
     signed_off: bool
 
 
-class Point(BaseModel):
+class RatingView(BaseModel):
     """One rating in the series."""
 
     model_config = ConfigDict(frozen=True)
@@ -50,8 +50,8 @@ class AssessmentView(BaseModel):
     zh: str
     en: str
     dispatch_now: bool
-    reasons: tuple[Reason, ...]
-    series: tuple[Point, ...]
+    reasons: tuple[ReasonView, ...]
+    series: tuple[RatingView, ...]
 
 
 def routes(kit: Kit, assessments: Keeper[Assessment]) -> APIRouter:
@@ -60,16 +60,16 @@ def routes(kit: Kit, assessments: Keeper[Assessment]) -> APIRouter:
     @router.get("/cities/{city}/assessments/{case}", summary="Read an assessment 查看评估")
     async def assessment(city: str, case: UUID, _: Actor) -> AssessmentView:
         """The call's tier with its reasons, as of the last screening. 404 where nothing was screened yet."""
-        web.city(kit.cities, city)
+        web.city_pack(kit.cities, city)
         known = await assessments.get(Address(instance=str(case), home=city))
         if known is None or not known.series:
             raise web.NotFound("assessment_not_found", "No screening of this call has been rated yet.")
-        return view(case, known.series)
+        return assessment_view(case, known.series)
 
     return router
 
 
-def view(case: UUID, series: tuple[Rated, ...]) -> AssessmentView:
+def assessment_view(case: UUID, series: tuple[Rated, ...]) -> AssessmentView:
     latest = series[-1]
     return AssessmentView(
         case=case,
@@ -77,14 +77,16 @@ def view(case: UUID, series: tuple[Rated, ...]) -> AssessmentView:
         zh=TIER_WORDS[latest.tier].zh,
         en=TIER_WORDS[latest.tier].en,
         dispatch_now=latest.dispatch_now,
-        reasons=tuple(reason(rule) for rule in latest.reasons),
+        reasons=tuple(reason_view(rule) for rule in latest.reasons),
         series=tuple(
-            Point(screening=r.screening, tier=r.tier, reasons=r.reasons, dispatch_now=r.dispatch_now, at=r.at)
+            RatingView(screening=r.screening, tier=r.tier, reasons=r.reasons, dispatch_now=r.dispatch_now, at=r.at)
             for r in series
         ),
     )
 
 
-def reason(rule_id: str) -> Reason:
+def reason_view(rule_id: str) -> ReasonView:
     rule = RULES[rule_id]
-    return Reason(rule=rule.id, zh=rule.zh, en=rule.en, source=rule.source, signed_off=rule.signed_off_by is not None)
+    return ReasonView(
+        rule=rule.id, zh=rule.zh, en=rule.en, source=rule.source, signed_off=rule.signed_off_by is not None
+    )

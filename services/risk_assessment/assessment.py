@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from services.risk_assessment.scale import rate
+from services.risk_assessment.scale import rate_answers
 from shared.contract.event import Command, Event, Message
 from shared.contract.instruments import Answers
 from shared.contract.risk import RiskAssessed
@@ -23,7 +23,7 @@ class Assess(Command):
     situation: Situation
 
 
-class Status(StrEnum):
+class AssessmentStatus(StrEnum):
     UNASSESSED = "unassessed"
     ASSESSED = "assessed"
 
@@ -43,16 +43,16 @@ class Rated:
 class Assessment:
     """`series` holds every rating of the call, oldest first: a lower tier later never erases a higher one before."""
 
-    status: Status = Status.UNASSESSED
+    status: AssessmentStatus = AssessmentStatus.UNASSESSED
     series: tuple[Rated, ...] = ()
 
     def knows(self, screening: UUID) -> bool:
         return any(rated.screening == screening for rated in self.series)
 
 
-ALLOWED: Mapping[Status, Mapping[type[Event], Status]] = {
-    Status.UNASSESSED: {RiskAssessed: Status.ASSESSED},
-    Status.ASSESSED: {RiskAssessed: Status.ASSESSED},
+ALLOWED: Mapping[AssessmentStatus, Mapping[type[Event], AssessmentStatus]] = {
+    AssessmentStatus.UNASSESSED: {RiskAssessed: AssessmentStatus.ASSESSED},
+    AssessmentStatus.ASSESSED: {RiskAssessed: AssessmentStatus.ASSESSED},
 }
 
 
@@ -60,7 +60,7 @@ def decide(assessment: Assessment, message: Message, now: datetime) -> tuple[Eve
     """A screening not seen before is rated; the same one again changes nothing."""
     match message:
         case Assess() if not assessment.knows(message.screening):
-            rating = rate(message.answers)
+            rating = rate_answers(message.answers)
             return (
                 RiskAssessed(
                     case=message.case,

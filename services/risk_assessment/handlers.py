@@ -4,16 +4,16 @@ from pydantic import StrictBool, TypeAdapter, ValidationError
 
 from services.risk_assessment.assessment import Assess, Assessment
 from shared.contract.calls import ScreeningRecorded
-from shared.contract.instruments import Answers, UnknownAnswer, check
+from shared.contract.instruments import Answers, UnknownAnswer, check_answers
 from shared.kernel.errors import Malformed
-from shared.kernel.machine.keeper import Cause, Keeper
+from shared.kernel.machine.keeper import IdempotencyKey, Keeper
 from shared.kernel.machine.vault import Vault
 
 ANSWERS: TypeAdapter[dict[str, dict[str, StrictBool]]] = TypeAdapter(dict[str, dict[str, StrictBool]])
 
 
 async def on_screening_recorded(
-    vault: Vault, assessments: Keeper[Assessment], recorded: ScreeningRecorded, cause: Cause
+    vault: Vault, assessments: Keeper[Assessment], recorded: ScreeningRecorded, cause: IdempotencyKey
 ) -> None:
     """Have the screening rated. Answers that cannot be read, or that no instrument has, are Malformed."""
     opened = await vault.unseal(recorded.case, "answers", recorded.answers, city=recorded.city)
@@ -21,17 +21,17 @@ async def on_screening_recorded(
         case=recorded.case,
         city=recorded.city,
         screening=recorded.screening,
-        answers=readable(opened),
+        answers=readable_answers(opened),
         situation=recorded.situation,
     )
     await assessments.learn(command, cause)
 
 
-def readable(opened: object) -> Answers:
+def readable_answers(opened: object) -> Answers:
     """The answers, if they are some. Its errors name what is wrong, never what was answered."""
     try:
         answers = ANSWERS.validate_python(opened)
-        check(answers)
+        check_answers(answers)
     except ValidationError:
         raise Malformed("answers_unreadable") from None
     except UnknownAnswer as refusal:

@@ -51,15 +51,15 @@ def rule_id(instrument: Instrument, item: str) -> str:
     return f"{instrument.name}:{item}"
 
 
-def screener(item: str, tier: Tier, zh: str, en: str) -> Rule:
+def screener_rule(item: str, tier: Tier, zh: str, en: str) -> Rule:
     return Rule(rule_id(CSSRS, item), tier, zh, en, SCREENER, red=tier is Tier.HIGH)
 
 
-def acute(item: str, tier: Tier, zh: str, en: str) -> Rule:
+def acute_rule(item: str, tier: Tier, zh: str, en: str) -> Rule:
     return Rule(rule_id(ACUTE, item), tier, zh, en, HOTLINE, red=True)
 
 
-def quiet(instrument: Instrument) -> tuple[Rule, Rule]:
+def quiet_rules(instrument: Instrument) -> tuple[Rule, Rule]:
     """The two rules of an instrument without a positive answer: all of it asked, or only a part."""
     return (
         Rule(rule_id(instrument, "none"), Tier.NONE, "所问各项均为否", "every item asked was answered no", OURS),
@@ -76,18 +76,20 @@ def quiet(instrument: Instrument) -> tuple[Rule, Rule]:
 RULES: Mapping[str, Rule] = {
     rule.id: rule
     for rule in (
-        screener("1", Tier.LOW, "过去一个月希望自己死去或不再醒来", "wish to be dead, past month"),
-        screener("2", Tier.LOW, "过去一个月有自杀念头", "active thoughts of killing oneself, past month"),
-        screener("3", Tier.MODERATE, "想过自杀的方法", "thoughts with a method"),
-        screener("4", Tier.HIGH, "有付诸行动的意向", "some intent to act"),
-        screener("5", Tier.HIGH, "有具体计划并打算实施", "a plan, and the intent to carry it out"),
-        screener("6_lifetime", Tier.MODERATE, "一生中有过自杀行为或准备", "suicidal behaviour, ever in life"),
-        screener("6_3_months", Tier.HIGH, "最近三个月内有自杀行为或准备", "suicidal behaviour within three months"),
-        acute("plan_72_hours", Tier.HIGH, "计划在72小时内实施", "plans to act within 72 hours"),
-        acute("attempt_2_weeks", Tier.HIGH, "最近两周内自杀未遂", "an attempt within the past two weeks"),
-        acute("in_progress", Tier.IMMINENT, "正在实施", "the act is in progress"),
-        *quiet(CSSRS),
-        *quiet(ACUTE),
+        screener_rule("1", Tier.LOW, "过去一个月希望自己死去或不再醒来", "wish to be dead, past month"),
+        screener_rule("2", Tier.LOW, "过去一个月有自杀念头", "active thoughts of killing oneself, past month"),
+        screener_rule("3", Tier.MODERATE, "想过自杀的方法", "thoughts with a method"),
+        screener_rule("4", Tier.HIGH, "有付诸行动的意向", "some intent to act"),
+        screener_rule("5", Tier.HIGH, "有具体计划并打算实施", "a plan, and the intent to carry it out"),
+        screener_rule("6_lifetime", Tier.MODERATE, "一生中有过自杀行为或准备", "suicidal behaviour, ever in life"),
+        screener_rule(
+            "6_3_months", Tier.HIGH, "最近三个月内有自杀行为或准备", "suicidal behaviour within three months"
+        ),
+        acute_rule("plan_72_hours", Tier.HIGH, "计划在72小时内实施", "plans to act within 72 hours"),
+        acute_rule("attempt_2_weeks", Tier.HIGH, "最近两周内自杀未遂", "an attempt within the past two weeks"),
+        acute_rule("in_progress", Tier.IMMINENT, "正在实施", "the act is in progress"),
+        *quiet_rules(CSSRS),
+        *quiet_rules(ACUTE),
     )
 }
 """Every rule by id. Nobody has signed for this version yet."""
@@ -119,7 +121,7 @@ TIER_WORDS: Mapping[Tier, Words] = {
 SEVERITY: Mapping[Tier, int] = {tier: height for height, tier in enumerate(Tier)}
 
 
-def rate(answers: Answers) -> Rating:
+def rate_answers(answers: Answers) -> Rating:
     """Rate checked answers by the highest rule met. KeyError on an instrument or item that does not exist."""
     met = sorted(rules_met(answers), key=lambda rule: SEVERITY[rule.tier], reverse=True)
     positive = [rule for rule in met if rule.tier is not Tier.NONE]
@@ -131,11 +133,11 @@ def rules_met(answers: Answers) -> Iterator[Rule]:
     for name, given in answers.items():
         instrument = INSTRUMENTS[name]
         positive = [item for item in instrument.items if given.get(item)]
-        for item in positive or [silence(instrument, given)]:
+        for item in positive or [unanswered_rule(instrument, given)]:
             yield RULES[rule_id(instrument, item)]
 
 
-def silence(instrument: Instrument, given: Mapping[str, bool]) -> str:
+def unanswered_rule(instrument: Instrument, given: Mapping[str, bool]) -> str:
     """What no positive answer means: `none` if all that had to be asked was, `unfinished` otherwise."""
     to_ask = [item for item in instrument.items if item not in instrument.asked_if]
     return "none" if all(item in given for item in to_ask) else "unfinished"

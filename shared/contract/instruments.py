@@ -58,7 +58,7 @@ class UnknownAnswer(Rejected):
     status = 422
 
 
-def check(answers: Answers) -> None:
+def check_answers(answers: Answers) -> None:
     """Refuse answers that no instrument can have. A partly filled screening is fine: help never waits for a form."""
     if not any(answers.values()):
         raise UnknownAnswer(
@@ -78,7 +78,7 @@ def check(answers: Answers) -> None:
                 )
 
 
-def dangerous(answers: Answers) -> bool:
+def has_danger(answers: Answers) -> bool:
     """Whether any answer is one that starts the ledger's clocks at the moment it is saved."""
     return any(
         answer and item in INSTRUMENTS[name].danger for name, given in answers.items() for item, answer in given.items()

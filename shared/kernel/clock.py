@@ -9,6 +9,6 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def milliseconds(moment: datetime) -> int:
+def unix_milliseconds(moment: datetime) -> int:
     """Unix time, rounded up, so that what is read back is never before the moment."""
     return ceil(moment.timestamp() * 1000)

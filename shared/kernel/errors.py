@@ -27,10 +27,10 @@ class Unavailable(Exception):
     """What we need does not answer now. The outcome of what was asked may be unknown."""
 
 
-def places(crash: BaseException) -> list[str]:
+def crash_places(crash: BaseException) -> list[str]:
     """Where each failure was raised, by type: its message may hold personal data and stays unsaid."""
     if isinstance(crash, BaseExceptionGroup):
-        return [place for inner in crash.exceptions for place in places(inner)]
+        return [place for inner in crash.exceptions for place in crash_places(inner)]
     frames = traceback.extract_tb(crash.__traceback__)
     where = " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames[-4:]))
     return [f"{type(crash).__name__} at {where}"]

@@ -28,7 +28,7 @@ from opentelemetry.trace import (
 
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
-_opening: ContextVar[UUID | None] = ContextVar("opening", default=None)
+_opening: ContextVar[UUID | None] = ContextVar("opening_case", default=None)
 
 
 class CaseIds(IdGenerator):
@@ -48,7 +48,7 @@ class CaseIds(IdGenerator):
         return _root_span_id(case) if case else self._random.generate_span_id()
 
 
-def provider(service: str, otlp: str | None) -> TracerProvider:
+def tracer_provider(service: str, otlp: str | None) -> TracerProvider:
     """A tracer provider that exports by OTLP/HTTP to the collector at `otlp`, if one is named."""
     made = TracerProvider(
         sampler=ALWAYS_ON, resource=Resource({"service.name": service}), id_generator=CaseIds(), shutdown_on_exit=False
@@ -65,22 +65,22 @@ def tracer() -> trace.Tracer:
     return trace.get_tracer("jingyi")
 
 
-def root(case: UUID) -> SpanContext:
+def case_root(case: UUID) -> SpanContext:
     """Where a case's trace begins, known to everyone from the case id alone."""
     return SpanContext(case.int, _root_span_id(case), is_remote=True, trace_flags=SAMPLED)
 
 
-def parent() -> str:
+def current_traceparent() -> str:
     """The W3C `traceparent` of the current span."""
-    return written(trace.get_current_span().get_span_context())
+    return traceparent_of(trace.get_current_span().get_span_context())
 
 
-def written(context: SpanContext) -> str:
+def traceparent_of(context: SpanContext) -> str:
     """A span context as W3C `traceparent`."""
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
-def read(traceparent: str | None) -> SpanContext:
+def parse_traceparent(traceparent: str | None) -> SpanContext:
     """A span context out of W3C `traceparent`; the invalid one if it is none."""
     try:
         _, trace_id, span_id, flags = (traceparent or "").split("-")
@@ -89,7 +89,7 @@ def read(traceparent: str | None) -> SpanContext:
         return INVALID_SPAN_CONTEXT
 
 
-def start(name: str, within: SpanContext, kind: SpanKind, attributes: dict[str, str | int]) -> Span:
+def start_span(name: str, within: SpanContext, kind: SpanKind, attributes: dict[str, str | int]) -> Span:
     """A span inside `within` that is not current; end it when the work ended."""
     return tracer().start_span(
         name, trace.set_span_in_context(NonRecordingSpan(within)), kind=kind, attributes=attributes
@@ -99,7 +99,7 @@ def start(name: str, within: SpanContext, kind: SpanKind, attributes: dict[str, 
 @contextmanager
 def span(name: str, within: SpanContext, kind: SpanKind, attributes: dict[str, str | int]) -> Iterator[Span]:
     """The current span while its body runs. A failure is marked by its type alone: messages may hold personal data."""
-    started = start(name, within, kind, attributes)
+    started = start_span(name, within, kind, attributes)
     using = trace.use_span(started, end_on_exit=True, record_exception=False, set_status_on_exception=False)
     with using, ExitStack() as failing:
         failing.push(partial(_mark, started))
@@ -107,7 +107,7 @@ def span(name: str, within: SpanContext, kind: SpanKind, attributes: dict[str, s
 
 
 @contextmanager
-def current(started: Span) -> Iterator[None]:
+def use_span(started: Span) -> Iterator[None]:
     """Make a span the current one without ending it; a failure is marked by its type."""
     using = trace.use_span(started, end_on_exit=False, record_exception=False, set_status_on_exception=False)
     with using, ExitStack() as failing:
@@ -116,7 +116,7 @@ def current(started: Span) -> Iterator[None]:
 
 
 @contextmanager
-def opening(case: UUID) -> Iterator[None]:
+def opening_case(case: UUID) -> Iterator[None]:
     """A span started inside is the root of the case's trace."""
     token = _opening.set(case)
     try:
@@ -126,14 +126,14 @@ def opening(case: UUID) -> Iterator[None]:
 
 
 @contextmanager
-def about(case: UUID, name: str) -> Iterator[None]:
+def in_case_trace(case: UUID, name: str) -> Iterator[None]:
     """Make sure that what follows is in the trace of its case, whatever the current span belongs to."""
     current = trace.get_current_span().get_span_context()
     if current.trace_id == case.int:
         yield
         return
     links = [Link(current)] if current.is_valid else []
-    started = tracer().start_span(name, trace.set_span_in_context(NonRecordingSpan(root(case))), links=links)
+    started = tracer().start_span(name, trace.set_span_in_context(NonRecordingSpan(case_root(case))), links=links)
     with trace.use_span(started, end_on_exit=True, record_exception=False, set_status_on_exception=False):
         yield
 

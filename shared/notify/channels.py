@@ -26,30 +26,30 @@ Measured on two cores: 200 at one moment are out in 1.1 s, the event loop waits 
 SPEAKERS = ("apprise", "requests", "urllib3")
 """Libraries whose own logs may name an address or a message."""
 
-Tell = Callable[[Sequence[str], str], Awaitable[bool]]
+SendMessage = Callable[[Sequence[str], str], Awaitable[bool]]
 
 _free: defaultdict[tuple[asyncio.AbstractEventLoop, str], asyncio.Semaphore] = defaultdict(
     partial(asyncio.Semaphore, AT_ONCE)
 )
 
 
-def heading(spoken: str) -> str:
+def message_heading(spoken: str) -> str:
     """What every message about a case begins with: who says it, and the spoken number."""
     return f"【警医】{spoken}"
 
 
-def phone_now(spoken: str, desks: str) -> str:
+def phone_now_message(spoken: str, desks: str) -> str:
     """The message that rings: spoken number, desk, phone now, and nothing else."""
-    return f"{heading(spoken)} 请立即拨打 {desks} phone now"
+    return f"{message_heading(spoken)} 请立即拨打 {desks} phone now"
 
 
-def addresses(people: Iterable[OnCall], environment: Mapping[str, str]) -> tuple[str, ...]:
+def channel_addresses(people: Iterable[OnCall], environment: Mapping[str, str]) -> tuple[str, ...]:
     """Where these people are told: the channels that a city pack names, as far as the environment has them."""
     named = (name for person in people for name in person.channels)
     return tuple(environment[name] for name in named if environment.get(name))
 
 
-async def tell(urls: Sequence[str], words: str) -> bool:
+async def send_message(urls: Sequence[str], words: str) -> bool:
     """Whether any of these channels took the words within `WITHIN` seconds; all of them are tried at the same time.
 
     `urls` are apprise's (https://appriseit.com/services): they hold secrets, so neither they nor the words are logged.
@@ -58,7 +58,7 @@ async def tell(urls: Sequence[str], words: str) -> bool:
     return any(await asyncio.gather(*(_taken(url, words) for url in urls)))
 
 
-async def usable(url: str) -> bool:
+async def is_usable(url: str) -> bool:
     """Whether `apprise` understands the address. Asked at the start, it also spares the first message the loading."""
     return await asyncio.wrap_future(_apart(lambda: _channel(url) is not None))
 

@@ -13,7 +13,7 @@ AGAIN_EVERY = 300.0
 
 
 @dataclass
-class Pulse:
+class HeartbeatMonitor:
     """The beats of one process as another hears them. Moments are of the monotonic clock, in seconds."""
 
     started: float

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.auditor.account import Account, Fate, Missing, evolve, fate, gaps
+from services.auditor.account import Account, Fate, MissingRung, evolve, fate_of, owed_rungs
 from services.auditor.callout import HUMAN, Turn
 from shared.contract.callouts import (
     CallOutAccepted,
@@ -114,22 +114,22 @@ BY_HAND: tuple[Said, ...] = ((F9, None), (OPENED, name_of(F9)), (ORDERED, name_o
     ],
 )
 def test_an_escalation_has_the_fate_that_what_was_said_gives_it(said: tuple[Said, ...], soon: Fate, late: Fate) -> None:
-    assert fate(account(*said), BEGAN + timedelta(seconds=9.9)) is soon
-    assert fate(account(*said), BEGAN + timedelta(seconds=11)) is late
+    assert fate_of(account(*said), BEGAN + timedelta(seconds=9.9)) is soon
+    assert fate_of(account(*said), BEGAN + timedelta(seconds=11)) is late
 
 
 @pytest.mark.parametrize(
     ("said", "missing"),
     [
-        (((DANGER, None),), Missing.UNASSESSED),
-        (((DANGER, None), (HIGH, None)), Missing.UNORDERED),
-        (((F9, None), (OPENED, name_of(F9))), Missing.UNORDERED),
-        (BY_HAND, Missing.UNTAKEN),
-        ((*BY_HAND, (TAKEN, None)), Missing.UNDELIVERED),
+        (((DANGER, None),), MissingRung.UNASSESSED),
+        (((DANGER, None), (HIGH, None)), MissingRung.UNORDERED),
+        (((F9, None), (OPENED, name_of(F9))), MissingRung.UNORDERED),
+        (BY_HAND, MissingRung.UNTAKEN),
+        ((*BY_HAND, (TAKEN, None)), MissingRung.UNDELIVERED),
     ],
 )
-def test_what_the_machine_owes_is_named(said: tuple[Said, ...], missing: Missing) -> None:
-    [gap] = gaps(account(*said))
+def test_what_the_machine_owes_is_named(said: tuple[Said, ...], missing: MissingRung) -> None:
+    [gap] = owed_rungs(account(*said))
     assert gap.missing is missing
 
 
@@ -138,7 +138,7 @@ def test_a_second_cry_is_not_answered_by_what_answered_the_first() -> None:
     settled = account(*BY_HAND, (RANG, None), (SETTLED, None))
     assert not settled.unanswered
     cried = evolve(settled, again, str(name_of(again)), None)
-    assert [gap.missing for gap in gaps(cried)] == [Missing.UNORDERED]
+    assert [gap.missing for gap in owed_rungs(cried)] == [MissingRung.UNORDERED]
 
 
 def test_a_claim_given_back_rings_again() -> None:
@@ -178,8 +178,8 @@ def test_whatever_happens_silence_of_the_machine_without_a_human_rung_is_found(
     said: list[Said], seconds: float
 ) -> None:
     now, known = BEGAN + timedelta(seconds=seconds), account(*said)
-    owed = [gap for gap in gaps(known) if gap.since + timedelta(seconds=10) <= now]
-    assert (fate(known, now) is Fate.UNACCOUNTED) == bool(owed)
+    owed = [gap for gap in owed_rungs(known) if gap.since + timedelta(seconds=10) <= now]
+    assert (fate_of(known, now) is Fate.UNACCOUNTED) == bool(owed)
     for name, turn in known.turns.items():
         ordered = max(one.ordered_at or now for one in known.latest if one.desk == name)
         if turn is Turn.REQUESTED and ordered + timedelta(seconds=10) <= now:

@@ -162,7 +162,7 @@ def test_a_harmless_screening_arms_nothing() -> None:
 def test_saved_danger_that_nobody_assesses_rings_for_the_lines_own_110_after_ten_seconds(night: Night) -> None:
     assert night.due_in() == 10
     assert raised(night.at(10)) == {POLICE: "unassessed"}
-    assert calls.listed(night.call)
+    assert calls.is_alarming(night.call)
     assert night.at(3600) == []
 
 
@@ -200,7 +200,7 @@ def test_an_escalation_by_hand_is_never_closed_by_an_assessment(night: Night) ->
 def test_an_assessment_that_comes_while_it_rings_ends_the_ringing(night: Night) -> None:
     night.at(10)
     assert kinds(night.at(11, assessed(1, dispatch_now=False))) == [WatchCleared]
-    assert not calls.listed(night.call)
+    assert not calls.is_alarming(night.call)
 
 
 def test_an_assessment_does_not_take_the_card_from_somebody_who_is_phoning(night: Night) -> None:
@@ -239,7 +239,11 @@ def test_only_the_silent_desk_rings(called_out: Night) -> None:
 
 def test_a_row_whose_desks_have_all_accepted_is_done(called_out: Night) -> None:
     called_out.at(2, accepted(POLICE), accepted(AMBULANCE))
-    assert (called_out.due_in(), called_out.call.alarm.standing, calls.listed(called_out.call)) == (None, False, False)
+    assert (called_out.due_in(), called_out.call.alarm.standing, calls.is_alarming(called_out.call)) == (
+        None,
+        False,
+        False,
+    )
 
 
 @pytest.mark.parametrize("report", [CallOutArrived, CallOutCleared])
@@ -255,7 +259,7 @@ def test_delivered_is_not_accepted(called_out: Night) -> None:
 def test_a_late_acceptance_ends_the_ringing(called_out: Night) -> None:
     called_out.at(20)
     called_out.at(21, accepted(POLICE), accepted(AMBULANCE))
-    assert not calls.listed(called_out.call)
+    assert not calls.is_alarming(called_out.call)
 
 
 def test_a_rejection_confirms_nothing_and_a_new_order_that_is_accepted_does(called_out: Night) -> None:
@@ -353,7 +357,7 @@ def test_a_settled_alarm_is_over_and_keeps_the_desks_numbers(called_out: Night) 
     called_out.at(25, claim())
     called_out.at(60, settle(), accepted(AMBULANCE))
     assert called_out.call.alarm.desks[POLICE].event_no == "B-2"
-    assert (called_out.due_in(), calls.listed(called_out.call)) == (None, False)
+    assert (called_out.due_in(), calls.is_alarming(called_out.call)) == (None, False)
 
 
 def test_an_acceptance_ends_a_claim(called_out: Night) -> None:

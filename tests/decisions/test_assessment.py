@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.risk_assessment.assessment import ALLOWED, Assess, Assessment, Status, decide, evolve
+from services.risk_assessment.assessment import ALLOWED, Assess, Assessment, AssessmentStatus, decide, evolve
 from shared.contract.calls import CallEnded, CallEnding
 from shared.contract.event import Event
 from shared.contract.risk import RiskAssessed
@@ -89,4 +89,4 @@ def test_no_history_leaves_the_table_and_the_state_is_the_fold_of_its_own_events
         state, said = reduce(evolve, events, state), [*said, *events]
     assert state == reduce(evolve, said, Assessment())
     assert len(state.series) == len({number for number, _, _ in history})
-    assert (state.status is Status.ASSESSED) == bool(history)
+    assert (state.status is AssessmentStatus.ASSESSED) == bool(history)

@@ -15,6 +15,7 @@ from services.hotline_intake.alarm.decide import ClaimAlarm, ReleaseAlarm, Settl
 from services.hotline_intake.alarm.desk import OPEN
 from services.hotline_intake.call import (
     Call,
+    CallStatus,
     EndCall,
     Escalate,
     OpenCall,
@@ -22,7 +23,6 @@ from services.hotline_intake.call import (
     RecordBrief,
     RecordPlace,
     RecordScreening,
-    Status,
     deadline,
     decide,
     evolve,
@@ -125,7 +125,7 @@ def test_an_escalation_opens_a_call_that_nobody_opened() -> None:
 
 def test_a_call_opened_by_an_escalation_learns_its_number_later() -> None:
     call = after(Escalate(**BY), OPENED)
-    assert (call.status, call.caller) == (Status.OPEN, SEALED)
+    assert (call.status, call.caller) == (CallStatus.OPEN, SEALED)
 
 
 def test_every_escalation_is_passed_on() -> None:
@@ -153,7 +153,7 @@ def test_a_later_plan_replaces_an_earlier_one() -> None:
 
 
 def test_the_standard_plan_is_next_day_one_week_and_one_three_and_twelve_months() -> None:
-    due = [planned.due.isoformat() for planned in follow_up.standard(date(2026, 11, 30))]
+    due = [planned.due.isoformat() for planned in follow_up.standard_schedule(date(2026, 11, 30))]
     assert due == ["2026-12-01", "2026-12-07", "2026-12-30", "2027-02-28", "2027-11-30"]
 
 

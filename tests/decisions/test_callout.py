@@ -25,7 +25,7 @@ from services.responder_adapter.payload import PROFILES, minimum
 from services.responder_adapter.recovery import RecoverCallOut
 from services.responder_adapter.retry_schedule import PRESUMED_DEAD, wait_before
 from services.responder_adapter.state import CallOut, evolve
-from services.responder_adapter.status import ALLOWED, Status
+from services.responder_adapter.status import ALLOWED, CallOutStatus
 from shared.contract.callouts import (
     REPORTS,
     CallOutAccepted,
@@ -280,7 +280,7 @@ def test_an_answer_may_accept_or_reject_at_once() -> None:
     [no] = rejected.learns(rejected.answered(Rung.REJECTED, code="no_unit"))
     assert isinstance(yes, CallOutAccepted)
     assert isinstance(no, CallOutRejected)
-    assert (accepted.state.status, rejected.state.status) == (Status.AT_DESK, Status.ENDED)
+    assert (accepted.state.status, rejected.state.status) == (CallOutStatus.AT_DESK, CallOutStatus.ENDED)
 
 
 def test_unreachable_is_said_once_after_10_seconds_and_sending_goes_on() -> None:
@@ -310,7 +310,7 @@ def test_the_outcome_of_an_attempt_under_way_still_counts_while_held() -> None:
     answered.learns(answered.claimed())
     assert names(failing.learns(failing.failed())) == ["CallOutFailed"]
     assert names(answered.learns(answered.answered())) == ["CallOutDelivered"]
-    assert (failing.state.status, answered.state.status) == (Status.HELD, Status.AT_DESK)
+    assert (failing.state.status, answered.state.status) == (CallOutStatus.HELD, CallOutStatus.AT_DESK)
 
 
 def test_a_release_lets_the_machine_go_on_at_once() -> None:
@@ -360,14 +360,14 @@ def test_an_order_heard_after_a_person_has_settled_it_sends_no_second_car() -> N
     [taken] = history.later(60).learns(history.order())
     assert isinstance(taken, CallOutTaken)
     assert (taken.wire, taken.token) == ("phone", 0)
-    assert (history.state.status, deadline(CITIES, history.state)) == (Status.AT_DESK, None)
+    assert (history.state.status, deadline(CITIES, history.state)) == (CallOutStatus.AT_DESK, None)
     assert not call_task(history.state)
 
 
 def test_an_order_heard_while_a_person_already_phones_waits_for_them() -> None:
     history = History()
     history.learns(history.claimed(), history.order())
-    assert (history.state.token, history.state.status) == (0, Status.HELD)
+    assert (history.state.token, history.state.status) == (0, CallOutStatus.HELD)
     history.learns(history.released())
     [retried] = history.waits()
     assert isinstance(retried, CallOutRetried)
@@ -537,7 +537,7 @@ def test_a_delivered_order_is_cancelled_by_its_wire_and_tried_until_the_desk_has
     assert isinstance(retried, CallOutRetried)
     assert (retried.attempt, retried.token) == (2, 3)
     assert names(history.learns(history.cancel_answered(Rung.DELIVERED))) == ["CallOutCancelDelivered"]
-    assert (history.state.status, deadline(CITIES, history.state)) == (Status.STANDING_DOWN, None)
+    assert (history.state.status, deadline(CITIES, history.state)) == (CallOutStatus.STANDING_DOWN, None)
 
 
 def test_the_desk_decides_whether_it_still_can_stand_down() -> None:
@@ -547,13 +547,13 @@ def test_the_desk_decides_whether_it_still_can_stand_down() -> None:
     assert names(agrees.learns(agrees.cancel_answered(Rung.CANCELLED))) == ["CallOutCancelled"]
     said = refuses.learns(refuses.cancel_answered(Rung.REJECTED, code="on_scene"))
     assert names(said) == ["ReportDisputed", "CallOutCancelDelivered"]
-    assert (agrees.state.status, refuses.state.rung) == (Status.ENDED, Rung.ACCEPTED)
+    assert (agrees.state.status, refuses.state.rung) == (CallOutStatus.ENDED, Rung.ACCEPTED)
 
 
 def test_a_desk_asked_to_stand_down_may_still_arrive() -> None:
     history = ordered()
     history.learns(history.accept(), history.cancel(), history.report(Rung.ARRIVED))
-    assert (history.state.rung, history.state.status) == (Rung.ARRIVED, Status.STANDING_DOWN)
+    assert (history.state.rung, history.state.status) == (Rung.ARRIVED, CallOutStatus.STANDING_DOWN)
 
 
 def test_what_was_told_by_phone_is_cancelled_by_phone() -> None:
@@ -561,7 +561,7 @@ def test_what_was_told_by_phone_is_cancelled_by_phone() -> None:
     history.learns(history.accept(by="seat-2"), history.cancel())
     assert call_task(history.state)
     history.learns(history.claim("on-call"), history.report(Rung.CANCELLED, by="on-call"))
-    assert (history.state.status, call_task(history.state)) == (Status.ENDED, False)
+    assert (history.state.status, call_task(history.state)) == (CallOutStatus.ENDED, False)
 
 
 def test_a_desk_told_by_phone_that_goes_on_all_the_same_leaves_no_call_to_make() -> None:
@@ -698,7 +698,7 @@ def test_no_order_leaves_once_a_desk_has_said_yes_or_no_or_while_a_person_phones
     state = CallOut()
     for event in history.events:
         starts = isinstance(event, CallOutRetried) or (isinstance(event, CallOutTaken) and event.token > 0)
-        if starts and state.status is not Status.STANDING_DOWN:
+        if starts and state.status is not CallOutStatus.STANDING_DOWN:
             assert state.rung is Rung.REQUESTED
             assert state.held_by is None
         state = evolve(state, event)

@@ -9,12 +9,12 @@ import pytest
 
 from services.auditor import mirror
 from services.auditor.account import Account, Cry, Raised
-from services.auditor.callout import CallOut, Ring
-from services.auditor.compare import Finding, compare, lasting
-from services.auditor.drill import Drill, case_of
-from services.auditor.mirror import Silence
-from services.auditor.ring import words
-from services.auditor.snapshots import Ledger, OpenCallOut, Pictures, Row, RowDesk
+from services.auditor.callout import AuditedCallOut, Ring
+from services.auditor.compare import Finding, compare_snapshots, lasting_findings
+from services.auditor.drill import Drill, drill_case
+from services.auditor.mirror import UnansweredDesk
+from services.auditor.ring import ring_message
+from services.auditor.snapshots import LedgerDesk, LedgerRow, LedgerSnapshot, OpenCallOut, Snapshots
 from shared.contract.city import Cities, City, DeskEntry, OnCall
 
 CASE, CITY, POLICE, ECHO = UUID("0197a000-0000-7000-8000-000000000001"), "140700", "140700-110", "140700-000"
@@ -39,35 +39,39 @@ def moment(seconds: float) -> datetime:
     return BEGAN + timedelta(seconds=seconds)
 
 
-CRY, ORDER = uuid4(), CallOut(POLICE, 1, ordered_at=moment(0.2))
+CRY, ORDER = uuid4(), AuditedCallOut(POLICE, 1, ordered_at=moment(0.2))
 CRIED = Account(CASE, CITY, raised={CRY: Raised(Cry.BY_HAND, BEGAN)})
 ORDERED = replace(CRIED, answered=frozenset({CRY}), callouts={(POLICE, 1): ORDER})
 DELIVERED = replace(ORDERED, callouts={(POLICE, 1): replace(ORDER, delivered_at=moment(1))})
 ACCEPTED = replace(ORDERED, callouts={(POLICE, 1): replace(ORDER, accepted_at=moment(1))})
 
 
-def row(phase: str | None = "awaited", due: float = 20, **more: Any) -> Row:
-    desks = () if phase is None else (RowDesk(desk=POLICE, phase=phase, since=BEGAN, due_at=moment(due)),)
-    return Row(case=CASE, city=CITY, spoken_number="0354-1", desks=desks, due_at=None if desks else moment(due), **more)
+def row(phase: str | None = "awaited", due: float = 20, **more: Any) -> LedgerRow:
+    desks = () if phase is None else (LedgerDesk(desk=POLICE, phase=phase, since=BEGAN, due_at=moment(due)),)
+    return LedgerRow(
+        case=CASE, city=CITY, spoken_number="0354-1", desks=desks, due_at=None if desks else moment(due), **more
+    )
 
 
-def pictures(account: Account | None, row: Row | None, *callouts: OpenCallOut, **more: Any) -> Pictures:
+def pictures(account: Account | None, row: LedgerRow | None, *callouts: OpenCallOut, **more: Any) -> Snapshots:
     said = {
         "accounts": {} if account is None else {CASE: account},
-        "ledger": Ledger(rows=() if row is None else (row,)),
+        "ledger": LedgerSnapshot(rows=() if row is None else (row,)),
         "callouts": callouts,
         "whole_since": BEGAN,
     }
-    return Pictures(**{**said, **more})
+    return Snapshots(**{**said, **more})
 
 
-def found(seen: Pictures, seconds: float = 15) -> list[tuple[str, bool]]:
-    _, findings = lasting(compare(seen, moment(seconds)), dict.fromkeys(keys(seen, seconds), BEGAN), moment(seconds))
+def found(seen: Snapshots, seconds: float = 15) -> list[tuple[str, bool]]:
+    _, findings = lasting_findings(
+        compare_snapshots(seen, moment(seconds)), dict.fromkeys(keys(seen, seconds), BEGAN), moment(seconds)
+    )
     return [(one.what, one.alarm) for one in findings]
 
 
-def keys(seen: Pictures, seconds: float) -> list[Any]:
-    return [one.key for one in compare(seen, moment(seconds))]
+def keys(seen: Snapshots, seconds: float) -> list[Any]:
+    return [one.key for one in compare_snapshots(seen, moment(seconds))]
 
 
 OPEN = OpenCallOut(case=CASE, city=CITY, desk=POLICE, n=1, wire="webhook")
@@ -99,7 +103,7 @@ OPEN = OpenCallOut(case=CASE, city=CITY, desk=POLICE, n=1, wire="webhook")
         (pictures(None, row(due=20), accounts=None), []),
     ],
 )
-def test_what_differs_between_the_pictures_is_found(seen: Pictures, findings: list[tuple[str, bool]]) -> None:
+def test_what_differs_between_the_pictures_is_found(seen: Snapshots, findings: list[tuple[str, bool]]) -> None:
     assert found(seen) == findings
 
 
@@ -109,21 +113,21 @@ def test_nothing_is_a_finding_before_the_machine_had_its_ten_seconds() -> None:
 
 
 def test_a_difference_that_has_only_just_come_is_none_yet() -> None:
-    seen = compare(pictures(DELIVERED, None), moment(60))
-    began, findings = lasting(seen, {}, moment(60))
+    seen = compare_snapshots(pictures(DELIVERED, None), moment(60))
+    began, findings = lasting_findings(seen, {}, moment(60))
     assert findings == ()
-    assert [one.what for one in lasting(seen, began, moment(70))[1]] == ["unwatched"]
+    assert [one.what for one in lasting_findings(seen, began, moment(70))[1]] == ["unwatched"]
 
 
 def test_what_kafka_lacked_while_it_was_away_counts_from_its_return() -> None:
-    seen = compare(pictures(CRIED, row(None), whole_since=moment(12)), moment(15))
-    assert lasting(seen, {}, moment(15))[1] == ()
-    assert len(lasting(seen, {}, moment(22))[1]) == 1
+    seen = compare_snapshots(pictures(CRIED, row(None), whole_since=moment(12)), moment(15))
+    assert lasting_findings(seen, {}, moment(15))[1] == ()
+    assert len(lasting_findings(seen, {}, moment(22))[1]) == 1
 
 
-def mirrored(account: Account | None, row: Row | None, seconds: float) -> tuple[Silence, ...]:
-    ledger = Ledger(rows=() if row is None else (row,))
-    return mirror.overdue(ledger, {} if account is None else {CASE: account}, CITIES, moment(seconds))
+def mirrored(account: Account | None, row: LedgerRow | None, seconds: float) -> tuple[UnansweredDesk, ...]:
+    ledger = LedgerSnapshot(rows=() if row is None else (row,))
+    return mirror.overdue_desks(ledger, {} if account is None else {CASE: account}, CITIES, moment(seconds))
 
 
 @pytest.mark.parametrize(
@@ -149,30 +153,36 @@ def mirrored(account: Account | None, row: Row | None, seconds: float) -> tuple[
     ],
 )
 def test_with_intake_dead_the_mirror_rings_for_whom_nobody_is_known_to_have_taken(
-    account: Account | None, row: Row | None, at: float, rings: bool
+    account: Account | None, row: LedgerRow | None, at: float, rings: bool
 ) -> None:
-    assert mirrored(account, row, at) == ((Silence(CASE, CITY, POLICE),) if rings else ())
+    assert mirrored(account, row, at) == ((UnansweredDesk(CASE, CITY, POLICE),) if rings else ())
 
 
 def test_a_ledger_from_memory_drops_no_row() -> None:
-    before, started_anew = Ledger(rows=(row(),)), Ledger(rows=(), from_memory=True)
-    assert mirror.merged(before, started_anew).rows == before.rows
-    assert mirror.merged(before, Ledger()).rows == ()
+    before, started_anew = LedgerSnapshot(rows=(row(),)), LedgerSnapshot(rows=(), from_memory=True)
+    assert mirror.merge_ledgers(before, started_anew).rows == before.rows
+    assert mirror.merge_ledgers(before, LedgerSnapshot()).rows == ()
 
 
 def test_what_is_said_outside_is_the_spoken_number_the_desk_and_nothing_else() -> None:
-    assert words(CITIES, Silence(CASE, CITY, POLICE)) == "【警医】0354-051393-6 请立即拨打 110 0354110 phone now"
+    assert (
+        ring_message(CITIES, UnansweredDesk(CASE, CITY, POLICE))
+        == "【警医】0354-051393-6 请立即拨打 110 0354110 phone now"
+    )
 
 
 def test_the_drill_case_of_an_hour_is_a_uuid7_of_that_hour() -> None:
-    case = case_of(CITY, moment(1800), 0)
+    case = drill_case(CITY, moment(1800), 0)
     assert (case.version, case.int >> 80) == (7, int(BEGAN.timestamp()) * 1000)
-    assert case == case_of(CITY, moment(60), 0)
-    assert len({case, case_of(CITY, moment(3600), 0), case_of(CITY, moment(60), 1), case_of("140100", BEGAN, 0)}) == 4
+    assert case == drill_case(CITY, moment(60), 0)
+    assert (
+        len({case, drill_case(CITY, moment(3600), 0), drill_case(CITY, moment(60), 1), drill_case("140100", BEGAN, 0)})
+        == 4
+    )
 
 
 def echo(n: int, **more: Any) -> Account:
-    return Account(CASE, CITY, drill=True, callouts={(ECHO, n): CallOut(ECHO, n, **more)})
+    return Account(CASE, CITY, drill=True, callouts={(ECHO, n): AuditedCallOut(ECHO, n, **more)})
 
 
 def test_a_drill_comes_back_with_an_acceptance_it_did_not_know() -> None:

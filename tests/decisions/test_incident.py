@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from services.dispatch.closing import OUTCOMES, missing
-from services.dispatch.incident import ALLOWED, Incident, Status, evolve
+from services.dispatch.closing import OUTCOMES, closing_gaps
+from services.dispatch.incident import ALLOWED, Incident, IncidentStatus, evolve
 from services.dispatch.response import deadline, decide
 from services.dispatch.supervision import (
     CancelCallOut,
@@ -472,19 +472,19 @@ def test_an_incident_closes_with_legs_ended_contact_made_a_plan_and_an_outcome(o
     told.learns(report(CallOutCleared), report(CallOutCleared, AMBULANCE))
     [closed] = told.learns(close(outcome))
     assert isinstance(closed, IncidentClosed)
-    assert told.incident.status is Status.CLOSED
+    assert told.incident.status is IncidentStatus.CLOSED
 
 
 def test_a_warning_that_nobody_answered_does_not_keep_an_incident_open() -> None:
     told = story(f9(), report(CallOutCleared), planned(), said(ConfirmContact, by="seat-1"))
-    assert missing(told.incident) == ()
+    assert closing_gaps(told.incident) == ()
 
 
 def test_an_absence_must_be_explained_unless_somebody_made_contact() -> None:
     told = story(f9(), report(CallOutCleared), planned())
-    assert [gap.code for gap in missing(told.incident)] == ["contact_open"]
+    assert [gap.code for gap in closing_gaps(told.incident)] == ["contact_open"]
     told.learns(said(ExplainAbsence, reason="gone_before_arrival", by="lead-1"))
-    assert missing(told.incident) == ()
+    assert closing_gaps(told.incident) == ()
     told.learns(said(ConfirmContact, by="seat-1"))
     assert told.refuses(said(ExplainAbsence, reason="late", by="lead-1")).code == "contact_confirmed"
 
@@ -629,7 +629,7 @@ def test_an_incident_never_closes_with_an_open_leg_and_no_danger_ever_stays_with
 ) -> None:
     for step in steps:
         if only(IncidentClosed, step.events):
-            assert missing(step.before) == ()
+            assert closing_gaps(step.before) == ()
             assert all(leg.rung in ENDED for leg in step.after.legs if leg.acts)
         if only(IncidentOpened, step.events):
             assert any(leg.kind == "110" for leg in step.after.current)

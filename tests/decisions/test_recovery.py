@@ -7,10 +7,10 @@ from functools import reduce
 import pytest
 
 from services.responder_adapter.keeping import machine
-from services.responder_adapter.recovery import RecoverCallOut, wish
+from services.responder_adapter.recovery import RecoverCallOut, recovery_command
 from services.responder_adapter.retry_schedule import NOT_RECEIVED
 from services.responder_adapter.state import TOKENS
-from services.responder_adapter.status import Status
+from services.responder_adapter.status import CallOutStatus
 from shared.contract.callouts import (
     CallOutAccepted,
     CallOutFailed,
@@ -59,7 +59,7 @@ def test_a_desk_that_has_it_is_sent_nothing_more() -> None:
     history.waits()
     said = history.learns(history.answered(Rung.ACCEPTED, event_no="E-7"))
     assert kinds(said) == [CallOutAccepted]
-    assert (history.state.status, history.state.asking, history.state.next_at) == (Status.AT_DESK, False, None)
+    assert (history.state.status, history.state.asking, history.state.next_at) == (CallOutStatus.AT_DESK, False, None)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_desk_that_does_not_answer_twice_is_a_persons_to_phone_and_the_hold_ha
         assert kinds(history.waits())[-1] is CallOutInquired
         history.learns(history.failed("timeout"))
     assert kinds(history.waits()) == [CallOutUncertain]
-    assert (history.state.status, history.state.held_by) == (Status.HELD, None)
+    assert (history.state.status, history.state.held_by) == (CallOutStatus.HELD, None)
     assert kinds(history.waits()) == [CallOutReleased]
     assert kinds(history.waits())[-1] is CallOutRetried
 
@@ -104,7 +104,7 @@ def test_a_desk_that_cannot_say_is_a_persons_to_phone_from_the_first() -> None:
     history.learns(history.order())
     said = kinds(history.later(60).learns(recovery(history)))
     assert tuple(said) == (CallOutRecovered, CallOutUncertain)
-    assert history.state.status is Status.HELD
+    assert history.state.status is CallOutStatus.HELD
     assert history.learns(history.failed("timeout", token=1)) == ()
 
 
@@ -112,7 +112,11 @@ def test_whoever_was_phoning_keeps_the_desk_and_the_hold_lasts_anew() -> None:
     history = History()
     history.learns(history.order(), history.claimed("seat-2"))
     history.later(600).learns(recovery(history))
-    assert (history.state.status, history.state.held_by, history.state.held_at) == (Status.HELD, "seat-2", history.now)
+    assert (history.state.status, history.state.held_by, history.state.held_at) == (
+        CallOutStatus.HELD,
+        "seat-2",
+        history.now,
+    )
 
 
 def test_no_token_from_before_is_ever_as_great_again() -> None:
@@ -143,7 +147,7 @@ def test_a_wish_to_cancel_is_said_again() -> None:
     history.learns(history.failed("timeout"), history.cancel())
     history.later(60).learns(recovery(history))
     assert kinds(history.waits())[-1] is CallOutRetried
-    assert history.state.status is Status.STANDING_DOWN
+    assert history.state.status is CallOutStatus.STANDING_DOWN
 
 
 @pytest.mark.parametrize(
@@ -156,7 +160,7 @@ def test_a_wish_to_cancel_is_said_again() -> None:
 def test_what_is_over_recovers_nothing(end: Callable[[History], Message]) -> None:
     history = History()
     history.learns(history.order(), end(history))
-    assert wish(history.state, EPOCH) is None
+    assert recovery_command(history.state, EPOCH) is None
     assert history.learns(recovery(history)) == ()
 
 
@@ -164,7 +168,7 @@ def test_a_call_task_stays_a_call_task() -> None:
     history = History(desk=PHONED)
     history.learns(history.order())
     assert kinds(history.learns(recovery(history))) == [CallOutRecovered]
-    assert history.state.status is Status.OPEN
+    assert history.state.status is CallOutStatus.OPEN
 
 
 def test_a_second_loss_while_the_desk_is_being_asked_asks_anew() -> None:

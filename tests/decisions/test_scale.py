@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.risk_assessment.scale import RULES, SEVERITY, TIER_WORDS, rate
-from shared.contract.instruments import ACUTE, CSSRS, INSTRUMENTS, Answers, check, dangerous
+from services.risk_assessment.scale import RULES, SEVERITY, TIER_WORDS, rate_answers
+from shared.contract.instruments import ACUTE, CSSRS, INSTRUMENTS, Answers, check_answers, has_danger
 from shared.contract.terms import Tier
 
 
@@ -22,13 +22,13 @@ def screenings(draw: st.DrawFn) -> Answers:
         answers[name] = given_answers
     if not any(answers.values()):
         answers = {CSSRS.name: {"1": draw(st.booleans())}}
-    check(answers)
+    check_answers(answers)
     return answers
 
 
 def cssrs(*positive: str) -> Answers:
     asked = {item: item in positive for item in CSSRS.items if CSSRS.asked_if.get(item, item) in {*positive, item}}
-    check({CSSRS.name: asked})
+    check_answers({CSSRS.name: asked})
     return {CSSRS.name: asked}
 
 
@@ -52,7 +52,7 @@ def acute(*positive: str) -> Answers:
     ],
 )
 def test_the_screener_is_rated_by_its_highest_rule(positive: tuple[str, ...], tier: Tier, dispatch_now: bool) -> None:
-    rating = rate(cssrs(*positive))
+    rating = rate_answers(cssrs(*positive))
     assert (rating.tier, rating.dispatch_now) == (tier, dispatch_now)
 
 
@@ -61,13 +61,13 @@ def test_the_screener_is_rated_by_its_highest_rule(positive: tuple[str, ...], ti
     [("plan_72_hours", Tier.HIGH), ("attempt_2_weeks", Tier.HIGH), ("in_progress", Tier.IMMINENT)],
 )
 def test_any_one_acute_criterion_sends_people_at_once(positive: str, tier: Tier) -> None:
-    rating = rate(acute(positive))
+    rating = rate_answers(acute(positive))
     assert (rating.tier, rating.dispatch_now) == (tier, True)
     assert rating.reasons == (f"acute-criteria/1:{positive}",)
 
 
 def test_the_reasons_name_every_rule_met_the_most_serious_first() -> None:
-    rating = rate({**cssrs("1", "2", "5"), **acute("in_progress")})
+    rating = rate_answers({**cssrs("1", "2", "5"), **acute("in_progress")})
     assert rating.reasons == (
         "acute-criteria/1:in_progress",
         "cssrs-screener/1:5",
@@ -77,11 +77,11 @@ def test_the_reasons_name_every_rule_met_the_most_serious_first() -> None:
 
 
 def test_no_positive_answer_is_said_as_such() -> None:
-    assert rate({**cssrs(), **acute()}).reasons == ("cssrs-screener/1:none", "acute-criteria/1:none")
+    assert rate_answers({**cssrs(), **acute()}).reasons == ("cssrs-screener/1:none", "acute-criteria/1:none")
 
 
 def test_a_form_not_asked_to_the_end_never_reads_as_an_all_clear() -> None:
-    assert rate({CSSRS.name: {"1": False}}).reasons == ("cssrs-screener/1:unfinished",)
+    assert rate_answers({CSSRS.name: {"1": False}}).reasons == ("cssrs-screener/1:unfinished",)
 
 
 def test_every_item_of_every_instrument_has_exactly_one_rule() -> None:
@@ -98,18 +98,21 @@ def test_every_rule_and_every_tier_has_words_and_a_source_in_both_tongues() -> N
 
 @given(screenings())
 def test_a_rating_always_stands_on_reasons_that_exist(answers: Answers) -> None:
-    rating = rate(answers)
+    rating = rate_answers(answers)
     assert rating.reasons
     assert max(SEVERITY[RULES[reason].tier] for reason in rating.reasons) == SEVERITY[rating.tier]
 
 
 @given(screenings())
 def test_what_starts_the_ledgers_clocks_is_what_sends_people_at_once(answers: Answers) -> None:
-    assert rate(answers).dispatch_now == dangerous(answers)
+    assert rate_answers(answers).dispatch_now == has_danger(answers)
 
 
 @given(screenings(), st.sampled_from(sorted(ACUTE.items)))
 def test_a_further_positive_answer_never_lowers_a_rating(answers: Answers, item: str) -> None:
-    before, after = rate(answers), rate({**answers, ACUTE.name: {**answers.get(ACUTE.name, {}), item: True}})
+    before, after = (
+        rate_answers(answers),
+        rate_answers({**answers, ACUTE.name: {**answers.get(ACUTE.name, {}), item: True}}),
+    )
     assert SEVERITY[after.tier] >= SEVERITY[before.tier]
     assert after.dispatch_now >= before.dispatch_now

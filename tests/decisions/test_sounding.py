@@ -20,7 +20,7 @@ from shared.contract.city import City, Clocks, OnCall
 from shared.contract.event import DeadlinePassed, Event, Message, Rejected
 from shared.contract.incidents import CallOutOrdered, IncidentOpened, Purpose
 from shared.contract.terms import Situation, Tier
-from shared.kernel.clock import milliseconds
+from shared.kernel.clock import unix_milliseconds
 
 CASE = UUID("0197a000-0000-7000-8000-000000000001")
 CITY = "140700"
@@ -69,8 +69,8 @@ class Night:
         while (due := self.due()) and due <= now:
             woken = max(self.now, due)
             self.learn(DeadlinePassed(**HEADING, instance=str(CASE), home=CITY, due=due), woken)
-            assert milliseconds(due) not in self.passed, "no deadline passes twice"
-            self.passed.add(milliseconds(due))
+            assert unix_milliseconds(due) not in self.passed, "no deadline passes twice"
+            self.passed.add(unix_milliseconds(due))
         for message in messages:
             self.learn(message, now)
         return self.rings

@@ -24,8 +24,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from services.responder_adapter.wires.webhook import Webhook
 from shared.kernel import clock
-from shared.kernel.log.fallback.client import Peer
-from shared.kernel.log.router import Hearing
+from shared.kernel.log.fallback.client import EventsClient
+from shared.kernel.log.router import EventRouter
 from shared.kernel.machine.store import Store
 from shared.kernel.process import service
 from shared.kernel.process.journal import Journal
@@ -66,10 +66,10 @@ STEPS = {
     "post.after": Step(Webhook, "send", after=True),
     "journal.before": Step(Journal, "keep"),
     "journal.after": Step(Journal, "keep", after=True),
-    "door.before": Step(Peer, "tell"),
-    "door.after": Step(Peer, "tell", after=True),
-    "learn.before": Step(Hearing, "learn"),
-    "learn.after": Step(Hearing, "learn", after=True),
+    "door.before": Step(EventsClient, "tell"),
+    "door.after": Step(EventsClient, "tell", after=True),
+    "learn.before": Step(EventRouter, "learn"),
+    "learn.after": Step(EventRouter, "learn", after=True),
 }
 
 
@@ -156,13 +156,13 @@ def main(name: str) -> None:
     for step_name, step in STEPS.items():
         wrap(step_name, step, lambda met: told.bomb.met(met))
     build = importlib.import_module(f"services.{name}.service").build
-    assemble, run = service.assemble, service.Process.run
+    assemble, run = service.assemble_process, service.ServiceProcess.run
 
     @wraps(assemble)
     def shifted(build: Any, settings: Any) -> Any:
         return assemble(build, settings, told.now)
 
-    async def felt(process: service.Process, server: Any) -> None:
+    async def felt(process: service.ServiceProcess, server: Any) -> None:
         feeling = asyncio.create_task(told.feel())
         try:
             await run(process, server)
@@ -170,8 +170,8 @@ def main(name: str) -> None:
             feeling.cancel()
 
     setattr(service, "assemble", shifted)  # noqa: B010 the product offers no such hook, and is to have none
-    setattr(service.Process, "run", felt)  # noqa: B010
-    service.run(build)
+    setattr(service.ServiceProcess, "run", felt)  # noqa: B010
+    service.run_service(build)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from deploy.local.system import SERVICES
 from services.auditor.followed_events import TOPICS
 from shared.kernel.log.bus import Bus
 from shared.kernel.log.consumer import FOLLOWS
-from shared.kernel.log.record import reading
+from shared.kernel.log.record import open_reader
 
 LOOK_EVERY = 0.5
 HOP_WITHIN = 20.0
@@ -96,7 +96,7 @@ class Draining:
             await redis.aclose()
 
     async def _heard(self) -> None:
-        async with reading(Bus(self.kafka), *TOPICS) as (_, ends):
+        async with open_reader(Bus(self.kafka), *TOPICS) as (_, ends):
             admin = Bus(self.kafka).admin()
         await admin.start()
         try:

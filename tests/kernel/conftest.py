@@ -79,7 +79,7 @@ async def client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
 @pytest_asyncio.fixture(scope="session")
 async def provided() -> InMemorySpanExporter:
     """Every span that this process ends, from now on."""
-    exporter, provider = InMemorySpanExporter(), trace.provider("tally", None)
+    exporter, provider = InMemorySpanExporter(), trace.tracer_provider("tally", None)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     otel.set_tracer_provider(provider)
     return exporter

@@ -10,7 +10,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.metadata import MetadataRequest
 
-from shared.kernel.log.bus import Bus, broken, leave
+from shared.kernel.log.bus import Bus, metadata_task_ended, stop_consumer
 from shared.kernel.process.settings import Settings
 
 Closing = Callable[[Any], None]
@@ -63,6 +63,6 @@ async def test_a_consumer_is_told_of_a_connection_that_closes_and_can_be_left_at
         closing(reader._client)
         with pytest.raises(KafkaConnectionError):
             await reader._client.send(broker.nodeId, MetadataRequest([]))
-        assert not broken(reader)
+        assert not metadata_task_ended(reader)
     finally:
-        await leave(reader)
+        await stop_consumer(reader)

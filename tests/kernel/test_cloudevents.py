@@ -7,7 +7,7 @@ import httpx
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary
 from cloudevents.core.formats.json import JSONFormat
 
-from shared.kernel.process.service import running
+from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
 from tests.kernel.scene import CITY, counted, give, mouth, ready
 from tests.kernel.tally.service import Counted, build
@@ -17,7 +17,7 @@ async def test_a_record_of_ours_is_a_valid_cloudevent_with_our_extensions(
     settings: Settings, client: httpx.AsyncClient
 ) -> None:
     case = uuid4()
-    async with running(build, settings), mouth(settings.kafka) as producer:
+    async with running_service(build, settings), mouth(settings.kafka) as producer:
         await ready(client)
         await give(producer, case, 3, None, ("ce_drill", b"true"))
         record = (await counted(settings.kafka, case, 3))[0]

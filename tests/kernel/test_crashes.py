@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from deploy.local.process import Process
-from shared.kernel.process.service import running
+from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
 from tests.kernel.scene import (
     add,
@@ -78,7 +78,7 @@ async def test_a_record_that_ends_the_process_does_so_three_times_and_then_the_r
     ends = await ends_until_quiet(settings, tmp_path / "log", client, poison, 5)
     assert ends in {3, 4}  # an end before the partition was marked as heard is not counted
     assert header(await dead(settings, poison), "dead_letter_reason") == "crash"
-    async with running(build, settings):
+    async with running_service(build, settings):
         assert totals(once(await counted(settings.kafka, other, 3))) == [1, 3]
 
 
@@ -96,7 +96,7 @@ async def test_under_kill_9_again_and_again_five_hundred_records_are_each_counte
                 killed.signal(signal.SIGKILL)
                 await killed.wait()
         await streaming
-    async with running(build, settings):
+    async with running_service(build, settings):
         await ready(client)
         assert totals(await counted(settings.kafka, waiting, WAITS)) == [WAITS]
         for case in cases:
@@ -146,7 +146,7 @@ async def test_an_offset_is_committed_only_when_everything_before_it_is_done(
             await give(producer, later, 1)
         await counted(settings.kafka, later, 5)
         await asyncio.sleep(0.5)
-    async with running(build, settings):
+    async with running_service(build, settings):
         await ready(client)
         assert totals(await counted(settings.kafka, waiting, WAITS)) == [WAITS]
         await add(client, later, 1, "more")
@@ -154,7 +154,7 @@ async def test_an_offset_is_committed_only_when_everything_before_it_is_done(
 
 
 async def test_a_process_that_stops_properly_leaves_no_suspicion(settings: Settings, client: httpx.AsyncClient) -> None:
-    async with running(build, settings), mouth(settings.kafka) as producer:
+    async with running_service(build, settings), mouth(settings.kafka) as producer:
         await ready(client)
         case = uuid4()
         await give(producer, case, 1)

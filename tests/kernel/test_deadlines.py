@@ -12,7 +12,7 @@ import pytest
 
 from deploy.local.valkey import Valkey
 from shared.kernel import clock
-from shared.kernel.process.service import running
+from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
 from tests.kernel.scene import CITY, about, add, alive, header, ready, said, until
 from tests.kernel.tally import service
@@ -51,7 +51,7 @@ async def test_a_deadline_fires_once_and_says_so_once(settings: Settings, client
     def rings(found: list[Any]) -> list[Any]:
         return [r for r in about(found, case) if header(r, "ce_type") == Waited.type_name()]
 
-    async with running(build, settings):
+    async with running_service(build, settings):
         await alive(client)
         await add(client, case, 1, "one")
         await fired_once(client, case, within=1.5)
@@ -62,7 +62,7 @@ async def test_a_deadline_that_passed_while_the_store_was_away_fires_when_it_is_
     settings: Settings, client: httpx.AsyncClient, stoppable: Valkey
 ) -> None:
     case = uuid4()
-    async with running(build, settings.model_copy(update={"redis_url": stoppable.url})):
+    async with running_service(build, settings.model_copy(update={"redis_url": stoppable.url})):
         await ready(client)
         await add(client, case, 1, "one")
         async with away(stoppable):
@@ -78,7 +78,7 @@ async def test_a_wall_clock_that_jumps_back_an_hour_does_not_delay_it(
     def jumping() -> datetime:
         return clock.now() - back
 
-    async with running(build, settings, jumping):
+    async with running_service(build, settings, jumping):
         await ready(client)
         await add(client, case, 1, "one")
         back = timedelta(hours=1)
@@ -95,7 +95,7 @@ async def test_a_wall_clock_that_jumps_ahead_does_not_fire_it_early(
     def jumping() -> datetime:
         return clock.now() + ahead
 
-    async with running(build, settings, jumping):
+    async with running_service(build, settings, jumping):
         await ready(client)
         await add(client, case, 1, "one")
         ahead = jump
@@ -109,10 +109,10 @@ async def test_a_deadline_found_in_the_store_passes_by_wall_time(
 ) -> None:
     monkeypatch.setattr(service, "PATIENCE", timedelta(minutes=1))
     case, ahead = uuid4(), timedelta()
-    async with running(build, settings, lambda: clock.now() + timedelta(hours=1)):
+    async with running_service(build, settings, lambda: clock.now() + timedelta(hours=1)):
         await ready(client)
         await add(client, case, 1, "one")
-    async with running(build, settings, lambda: clock.now() + ahead):
+    async with running_service(build, settings, lambda: clock.now() + ahead):
         await ready(client)
         await asyncio.sleep(1.2)
         assert await waited(client, case) == 0
@@ -128,7 +128,7 @@ async def test_a_deadline_set_after_a_jump_back_is_as_long_as_any_and_survives_t
     def jumping() -> datetime:
         return clock.now() - back
 
-    async with running(build, settings, jumping):
+    async with running_service(build, settings, jumping):
         await ready(client)
         await add(client, case, 1, "one")
         back = timedelta()
@@ -139,7 +139,7 @@ async def test_a_moment_that_comes_again_because_the_clock_went_back_fires_again
     settings: Settings, client: httpx.AsyncClient
 ) -> None:
     case, stands_still = uuid4(), clock.now()
-    async with running(build, settings, lambda: stands_still):
+    async with running_service(build, settings, lambda: stands_still):
         await alive(client)
         await add(client, case, 1, "one")
         await fired_once(client, case, within=2)

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from shared.kernel.clock import now
 from shared.kernel.errors import Unavailable
 from shared.kernel.machine.cloudevent import BATCH
-from shared.kernel.process.service import Kit, Service, running
+from shared.kernel.process.service import Kit, Service, running_service
 from shared.kernel.process.settings import Settings
 from shared.kernel.process.web import MAX_BATCH
 from tests.kernel.scene import CITY, alive, counted, give, header, mouth, once, ready, total, totals
@@ -68,7 +68,7 @@ async def test_what_is_told_at_the_door_and_comes_by_kafka_too_is_learnt_once(
 ) -> None:
     case = uuid4()
     batch = [given(case, 2), given(case, 3)]
-    async with running(build, settings), mouth(settings.kafka) as producer:
+    async with running_service(build, settings), mouth(settings.kafka) as producer:
         await ready(client)
         ids = [event["id"] for event in batch]
         assert await tell(peer, batch) == {"learnt": ids, "refused": {}}
@@ -82,7 +82,7 @@ async def test_what_is_told_at_the_door_and_comes_by_kafka_too_is_learnt_once(
 async def test_it_says_what_it_hears_and_only_to_peers(
     settings: Settings, client: httpx.AsyncClient, peer: httpx.AsyncClient
 ) -> None:
-    async with running(build, settings):
+    async with running_service(build, settings):
         await alive(client)
         assert (await peer.get("/events")).json() == {"hears": [Given.type_name()]}
         for token in (settings.api_token.get_secret_value(), "x", PEER[:-1]):
@@ -97,7 +97,7 @@ async def test_what_cannot_be_learnt_holds_back_its_own_case_alone(
     waiting, broken, well = uuid4(), uuid4(), uuid4()
     batch = [given(c, amount) for c, amount in ((waiting, SILENT), (broken, BROKEN), (well, 1))]
     batch += [given(case, 1) for case in (waiting, broken, well)]
-    async with running(build, settings):
+    async with running_service(build, settings):
         await alive(client)
         told = await tell(peer, batch)
         assert told == {"learnt": [batch[2]["id"], batch[5]["id"]], "refused": {}}
@@ -115,7 +115,7 @@ async def test_what_can_never_be_learnt_is_refused_with_the_reason_of_a_dead_let
         "foreign_key": given(case, 1, partitionkey=str(uuid4())),
         "negative": given(case, -1),
     }
-    async with running(build, settings):
+    async with running_service(build, settings):
         await alive(client)
         told = await tell(peer, [*wrong.values(), last := given(case, 7)])
         assert told == {"learnt": [last["id"]], "refused": {event["id"]: why for why, event in wrong.items()}}
@@ -128,7 +128,7 @@ async def test_a_batch_may_be_larger_than_a_staff_request_and_no_larger_than_its
     case = uuid4()
     large = given(case, 1)
     large["data"]["padding"] = "x" * 200_000
-    async with running(build, settings):
+    async with running_service(build, settings):
         await alive(client)
         assert (await tell(peer, [large]))["learnt"] == [large["id"]]
         large["data"]["padding"] = "x" * MAX_BATCH
@@ -141,7 +141,7 @@ async def test_a_drill_told_at_the_door_stays_one(
     settings: Settings, client: httpx.AsyncClient, peer: httpx.AsyncClient
 ) -> None:
     case = uuid4()
-    async with running(build, settings):
+    async with running_service(build, settings):
         await ready(client)
         await tell(peer, [given(case, 1, drill="true")])
         records = await counted(settings.kafka, case, 1)

@@ -16,12 +16,12 @@ from structlog.testing import capture_logs
 from deploy.local.kafka import Cluster
 from deploy.local.ports import free
 from shared.kernel.errors import Unavailable
-from shared.kernel.log.fallback.client import Peer
-from shared.kernel.log.fallback.delivery import LASTS, LATE, LOOK, Doubt, Hedge
+from shared.kernel.log.fallback.client import EventsClient
+from shared.kernel.log.fallback.delivery import LASTS, LATE, LOOK, FallbackDelivery, KafkaDoubt
 from shared.kernel.log.relay import Relay, at_once
-from shared.kernel.machine.keeper import Cause
-from shared.kernel.machine.store import Row, Store
-from shared.kernel.process.service import Kit, Process, Service, running
+from shared.kernel.machine.keeper import IdempotencyKey
+from shared.kernel.machine.store import OutboxRow, Store
+from shared.kernel.process.service import Kit, Service, ServiceProcess, running_service
 from shared.kernel.process.settings import Settings
 from tests.kernel.conftest import speaking
 from tests.kernel.scene import add, alive, counted, ready, stopped, total, totals, until
@@ -38,7 +38,7 @@ class Hearer:
     told: dict[UUID, tuple[UUID, int, float]] = field(default_factory=dict)
     deaf_to: set[UUID] = field(default_factory=set)
 
-    async def learn(self, event: Counted, cause: Cause) -> None:
+    async def learn(self, event: Counted, cause: IdempotencyKey) -> None:
         if event.case in self.deaf_to:
             raise Unavailable("Deaf.")
         self.told.setdefault(cause.id, (event.case, event.total, asyncio.get_running_loop().time()))
@@ -56,12 +56,12 @@ class Hearer:
         return next(at for about, total, at in self.told.values() if (about, total) == (case, last))
 
     @asynccontextmanager
-    async def running(self, settings: Settings) -> AsyncIterator[Process]:
+    async def running(self, settings: Settings) -> AsyncIterator[ServiceProcess]:
         def hearing(kit: Kit) -> Service:
             return Service("hearer", {Counted: self.learn}, frozenset())
 
         hearing.__module__ = "tests.kernel.hearer.service"
-        async with running(hearing, settings) as process:
+        async with running_service(hearing, settings) as process:
             yield process
 
 
@@ -74,9 +74,9 @@ class Pair:
     hearer: Hearer = field(default_factory=Hearer)
 
     @asynccontextmanager
-    async def running(self, **changed: Any) -> AsyncIterator[tuple[Process, Process]]:
+    async def running(self, **changed: Any) -> AsyncIterator[tuple[ServiceProcess, ServiceProcess]]:
         here = self.here.model_copy(update=changed)
-        async with running(build, here) as tally, self.hearer.running(self.there) as peer:
+        async with running_service(build, here) as tally, self.hearer.running(self.there) as peer:
             for settings in (here, self.there):
                 async with speaking(settings) as client:
                     await ready(client)
@@ -113,7 +113,7 @@ async def test_what_kafka_took_just_before_it_fell_silent_is_told_too(
 ) -> None:
     taken, late = uuid4(), uuid4()
     deaf = pair.there.model_copy(update={"kafka": f"127.0.0.1:{free(1)[0]}"})
-    async with running(build, pair.here), pair.hearer.running(deaf):
+    async with running_service(build, pair.here), pair.hearer.running(deaf):
         await ready(client)
         await add(client, taken, 1, "taken")
         await counted(pair.here.kafka, taken, 1)
@@ -130,12 +130,12 @@ async def test_so_is_what_it_took_between_two_silences_that_are_one_doubt(
     taken, late = uuid4(), uuid4()
     deaf = pair.there.model_copy(update={"kafka": f"127.0.0.1:{free(1)[0]}"})
 
-    async def doubting(hedge: Hedge) -> None:
+    async def doubting(hedge: FallbackDelivery) -> None:
         while True:
             hedge._doubt.see()
             await asyncio.sleep(0.2)
 
-    async with running(build, pair.here) as tally, pair.hearer.running(deaf):
+    async with running_service(build, pair.here) as tally, pair.hearer.running(deaf):
         await ready(client)
         doubt = asyncio.create_task(doubting(tally.hedge))
         await asyncio.sleep(2 * LOOK)
@@ -172,7 +172,7 @@ async def test_whoever_is_told_doubts_kafka_too_and_the_doubt_ends_when_kafka_is
 
 
 async def test_a_doubt_that_is_only_passed_on_ends_by_itself() -> None:
-    doubt, echo = Doubt(), Doubt()
+    doubt, echo = KafkaDoubt(), KafkaDoubt()
     doubt.see(LASTS - 0.3)
     while doubt.age is not None:
         echo.see(doubt.age)
@@ -201,7 +201,7 @@ async def test_a_peer_that_was_away_is_told_when_it_comes_and_kafka_may_be_away_
     pair: Pair, client: httpx.AsyncClient
 ) -> None:
     case, nowhere = uuid4(), {"kafka": f"127.0.0.1:{free(1)[0]}"}
-    async with AsyncExitStack() as later, running(build, pair.here.model_copy(update=nowhere)) as tally:
+    async with AsyncExitStack() as later, running_service(build, pair.here.model_copy(update=nowhere)) as tally:
         await alive(client)
         for nth in range(3):
             assert (await add(client, case, 1, f"{nth}")).is_success
@@ -272,9 +272,9 @@ async def test_the_hop_past_kafka_is_in_the_trace_of_its_case(
 
 @pytest.mark.parametrize("said", ["[]", "{}", "null", "<html>", '{"learnt": 1}', '{"hears": [[1]]}'])
 async def test_a_door_that_talks_nonsense_is_away_and_ends_nobody(said: str) -> None:
-    peer = Peer("stranger", "http://stranger", "token")
+    peer = EventsClient("stranger", "http://stranger", "token")
     nonsense = httpx.MockTransport(lambda _: httpx.Response(200, text=said))
-    row = Row("tally.counted", str(uuid4()), {"ce_id": str(uuid4()), "ce_type": Counted.type_name()}, b"{}")
+    row = OutboxRow("tally.counted", str(uuid4()), {"ce_id": str(uuid4()), "ce_type": Counted.type_name()}, b"{}")
     async with httpx.AsyncClient(transport=nonsense) as client:
         with pytest.raises(Unavailable):
             await peer.ask(client)
@@ -302,8 +302,8 @@ class Doors(httpx.AsyncBaseTransport):
 class Outbox:
     """As much of a relay and of a store as a hedge needs: one shard with these rows."""
 
-    rows: list[tuple[bytes, Row]]
-    first: Callable[[Row], Awaitable[None]] = at_once
+    rows: list[tuple[bytes, OutboxRow]]
+    first: Callable[[OutboxRow], Awaitable[None]] = at_once
     tag: str = "{s00}"
     outbox: str = "{s00}:intake:outbox"
     acknowledged: tuple[bytes, ...] = ()
@@ -311,7 +311,7 @@ class Outbox:
     def mine(self) -> list["Outbox"]:
         return [self]
 
-    def taken(self) -> list[Row]:
+    def taken(self) -> list[OutboxRow]:
         return []
 
     async def ask_all(self, commands: list[tuple[Any, ...]]) -> list[Any]:
@@ -321,7 +321,7 @@ class Outbox:
         return [] if start != "-" and start != b"-" else [(row_id, flat(row)) for row_id, row in self.rows]
 
 
-def flat(row: Row) -> list[bytes]:
+def flat(row: OutboxRow) -> list[bytes]:
     fields = {b"t": row.topic.encode(), b"k": row.key.encode(), b"h": json.dumps(row.headers).encode(), b"v": row.value}
     return [part for pair in fields.items() for part in pair]
 
@@ -329,15 +329,15 @@ def flat(row: Row) -> list[bytes]:
 async def test_a_cry_waits_at_every_door_until_the_phone_call_that_answers_it_is_known() -> None:
     case = str(uuid4())
 
-    def row(kind: str, *, urgent: bool) -> Row:
+    def row(kind: str, *, urgent: bool) -> OutboxRow:
         headers = {"ce_id": str(uuid4()), "ce_type": kind, "ce_specversion": "1.0", "ce_source": "/jingyi/intake"}
-        return Row("hotline.calls", case, headers, b"{}", urgent)
+        return OutboxRow("hotline.calls", case, headers, b"{}", urgent)
 
     rows = (row("Escalated", urgent=False), row("Phoned", urgent=True))
     kept = Outbox([(b"%d-0" % n, one) for n, one in enumerate(rows, 1)])
     doors = Doors()
-    peers = [Peer(name, f"http://{name}", "token") for name in ("dispatch", "adapter")]
-    hedge = Hedge(peers, cast(Relay, kept), lambda **_: doors)
+    peers = [EventsClient(name, f"http://{name}", "token") for name in ("dispatch", "adapter")]
+    hedge = FallbackDelivery(peers, cast(Relay, kept), lambda **_: doors)
     working = asyncio.create_task(hedge.run(cast(Store, kept)))
     hedge.hear(0)
     hedge.offer(rows)

@@ -15,17 +15,17 @@ from deploy.local.ports import free
 from shared.contract.event import DeadlinePassed
 from shared.kernel.clock import now
 from shared.kernel.errors import Unavailable
-from shared.kernel.machine.keeper import Cause, Keeper, KeyReused
+from shared.kernel.machine.keeper import IdempotencyKey, Keeper, KeyReused
 from shared.kernel.machine.machine import Address
-from shared.kernel.machine.store import Row, Store
+from shared.kernel.machine.store import OutboxRow, Store
 from shared.kernel.machine.vault import Vault
-from shared.kernel.process.service import running
+from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
 from tests.kernel.conftest import speaking
 from tests.kernel.scene import CITY, about, add, counted, deaf, give, header, mouth, once, ready, said, total, totals
 from tests.kernel.tally.service import MACHINE, Add, Counted, Tally, TooMuch, Waited, build, evolve
 
-Rows = list[Row]
+Rows = list[OutboxRow]
 
 
 @asynccontextmanager
@@ -55,7 +55,7 @@ async def kept(settings: Settings) -> dict[Any, Any]:
 async def test_two_processes_that_learn_about_one_instance_at_once_lose_no_update(settings: Settings) -> None:
     case, rows = uuid4(), Rows()
     async with keeping(settings, rows) as one, keeping(settings, rows) as two:
-        await asyncio.gather(*(k.learn(plus(case, 1), Cause(uuid4())) for k in (one, two) for _ in range(40)))
+        await asyncio.gather(*(k.learn(plus(case, 1), IdempotencyKey(uuid4())) for k in (one, two) for _ in range(40)))
         tally = await one.get(Address(str(case), CITY))
     assert tally is not None
     assert tally.total == 80
@@ -64,7 +64,7 @@ async def test_two_processes_that_learn_about_one_instance_at_once_lose_no_updat
 
 
 async def test_one_cause_that_reaches_both_processes_at_once_is_applied_once(settings: Settings) -> None:
-    case, cause, rows = uuid4(), Cause(uuid4()), Rows()
+    case, cause, rows = uuid4(), IdempotencyKey(uuid4()), Rows()
     async with keeping(settings, rows) as one, keeping(settings, rows) as two:
         learned = await asyncio.gather(*(k.learn(plus(case, 7), cause) for k in (one, two) for _ in range(10)))
     assert [each.known for each in learned].count(False) == 1
@@ -73,26 +73,26 @@ async def test_one_cause_that_reaches_both_processes_at_once_is_applied_once(set
 
 
 async def test_a_reply_lost_after_the_commit_is_made_up_by_asking_again(settings: Settings) -> None:
-    case, cause, rows = uuid4(), Cause(uuid4()), Rows()
+    case, cause, rows = uuid4(), IdempotencyKey(uuid4()), Rows()
     async with deaf(settings.redis_url) as (url, hear), keeping(settings, rows, url) as keeper:
-        await keeper.learn(plus(case, 1), Cause(uuid4()))
+        await keeper.learn(plus(case, 1), IdempotencyKey(uuid4()))
         hear(False)
         with pytest.raises(Unavailable):
             await keeper.learn(plus(case, 5), cause)
         hear(True)
         again = await keeper.learn(plus(case, 5), cause)
-        later = await keeper.learn(plus(case, 1), Cause(uuid4()))
+        later = await keeper.learn(plus(case, 1), IdempotencyKey(uuid4()))
     assert (again.known, again.state.total, later.state.total) == (True, 6, 7)
 
 
 async def test_a_refusal_writes_nothing(settings: Settings) -> None:
     case = uuid4()
     async with keeping(settings) as keeper:
-        await keeper.learn(plus(case, 1), Cause(uuid4()))
+        await keeper.learn(plus(case, 1), IdempotencyKey(uuid4()))
         before = await kept(settings)
         for who in (case, uuid4()):
             with pytest.raises(TooMuch):
-                await keeper.learn(plus(who, 5000), Cause(uuid4()))
+                await keeper.learn(plus(who, 5000), IdempotencyKey(uuid4()))
     assert await kept(settings) == before
 
 
@@ -101,15 +101,15 @@ async def test_the_cause_of_a_commit_with_another_body_is_refused_even_by_a_proc
 ) -> None:
     case, cause = uuid4(), uuid4()
     async with keeping(settings) as one, keeping(settings) as two:
-        await one.learn(plus(case, 1), Cause(cause, "a"))
+        await one.learn(plus(case, 1), IdempotencyKey(cause, "a"))
         with pytest.raises(KeyReused):
-            await two.learn(plus(case, 5000), Cause(cause, "b"))
-        assert (await two.learn(plus(case, 1), Cause(cause, "a"))).known
+            await two.learn(plus(case, 5000), IdempotencyKey(cause, "b"))
+        assert (await two.learn(plus(case, 1), IdempotencyKey(cause, "a"))).known
 
 
 async def test_the_state_is_the_fold_of_what_was_said(settings: Settings, client: httpx.AsyncClient) -> None:
     case = uuid4()
-    async with running(build, settings):
+    async with running_service(build, settings):
         await ready(client)
         for nth in range(6):
             await add(client, case, nth, f"key-{nth}")
@@ -125,7 +125,7 @@ async def test_the_state_is_the_fold_of_what_was_said(settings: Settings, client
 async def test_learning_the_same_on_a_copy_gives_the_same_event_ids(
     settings: Settings, frail_settings: Settings
 ) -> None:
-    case, causes, here, there = uuid4(), [Cause(uuid4()) for _ in range(3)], Rows(), Rows()
+    case, causes, here, there = uuid4(), [IdempotencyKey(uuid4()) for _ in range(3)], Rows(), Rows()
     async with keeping(settings, here) as one:
         for cause in causes:
             await one.learn(plus(case, 1), cause)
@@ -147,7 +147,7 @@ async def test_a_drill_stays_a_drill_from_cause_to_effect_and_through_the_deadli
     settings: Settings, client: httpx.AsyncClient
 ) -> None:
     drill, real = uuid4(), uuid4()
-    async with running(build, settings), mouth(settings.kafka) as producer:
+    async with running_service(build, settings), mouth(settings.kafka) as producer:
         await ready(client)
         await give(producer, drill, 3, None, ("ce_drill", b"true"))
         await give(producer, real, 3)
@@ -166,8 +166,8 @@ async def test_a_case_is_a_drill_or_not_from_its_opening_whatever_comes_later(se
     opened_real, opened_drill, rows = uuid4(), uuid4(), Rows()
     async with keeping(settings, rows) as keeper:
         for drill in (False, True):
-            await keeper.learn(plus(opened_real, 1), Cause(uuid4(), drill=drill))
-            await keeper.learn(plus(opened_drill, 1), Cause(uuid4(), drill=not drill))
+            await keeper.learn(plus(opened_real, 1), IdempotencyKey(uuid4(), drill=drill))
+            await keeper.learn(plus(opened_drill, 1), IdempotencyKey(uuid4(), drill=not drill))
     drills = {(row.key, row.headers.get("ce_drill")) for row in rows}
     assert drills == {(str(opened_real), None), (str(opened_drill), "true")}
 
@@ -177,7 +177,7 @@ async def test_an_event_that_means_nothing_to_an_instance_changes_nothing_of_it(
 ) -> None:
     case = uuid4()
     other = settings.model_copy(update={"port": free(1)[0], "instance": "other"})
-    async with running(build, settings), running(build, other), speaking(other) as there:
+    async with running_service(build, settings), running_service(build, other), speaking(other) as there:
         await ready(client)
         await ready(there)
         await add(client, case, 2, "some")
@@ -194,10 +194,10 @@ async def test_a_process_that_has_seen_an_older_state_does_not_overlook_what_con
     address = Address(str(case), CITY)
     async with keeping(settings, rows) as one, keeping(settings, rows) as two:
         for keeper in (two, one):
-            due = (await keeper.learn(plus(case, 1), Cause(uuid4()))).state.due
+            due = (await keeper.learn(plus(case, 1), IdempotencyKey(uuid4()))).state.due
             assert due is not None
             passed = DeadlinePassed(case=case, city=CITY, instance=str(case), home=CITY, due=due)
-            await two.learn(passed, Cause(uuid4()))
+            await two.learn(passed, IdempotencyKey(uuid4()))
         tally = await one.get(address)
     assert tally is not None
     assert (tally.total, tally.waited) == (2, 2)

@@ -21,7 +21,7 @@ async def channel(tmp_path: Path) -> AsyncIterator[Gateway]:
 
 
 async def test_words_arrive_as_they_are(channel: Gateway) -> None:
-    assert await channels.tell([channel.url("a")], "【警医】0354-482913-7 请立即拨打 <110> 0354110 & phone now")
+    assert await channels.send_message([channel.url("a")], "【警医】0354-482913-7 请立即拨打 <110> 0354110 & phone now")
     assert [line["words"] for line in await channel.log()] == [
         "【警医】0354-482913-7 请立即拨打 <110> 0354110 & phone now"
     ]
@@ -29,7 +29,7 @@ async def test_words_arrive_as_they_are(channel: Gateway) -> None:
 
 async def test_one_channel_that_takes_it_is_enough_and_all_are_tried(channel: Gateway) -> None:
     dead = f"json://127.0.0.1:{free(1)[0]}/messages/b"
-    assert await channels.tell([dead, channel.url("a"), channel.url("c")], "now")
+    assert await channels.send_message([dead, channel.url("a"), channel.url("c")], "now")
     assert {line["to"] for line in await channel.log()} == {"a", "c"}
 
 
@@ -37,34 +37,34 @@ async def test_one_channel_that_takes_it_is_enough_and_all_are_tried(channel: Ga
 async def test_a_channel_that_fails_or_hangs_is_a_no_within_its_time(channel: Gateway, told: dict[str, object]) -> None:
     await channel.behave(**told)
     begun = asyncio.get_running_loop().time()
-    assert not await channels.tell([channel.url("a")], "now")
+    assert not await channels.send_message([channel.url("a")], "now")
     assert asyncio.get_running_loop().time() - begun < channels.WITHIN + 1
 
 
 async def test_a_channel_that_hangs_holds_up_no_other_and_not_the_loop(channel: Gateway, tmp_path: Path) -> None:
     await channel.behave(slow=30)
     async with gateway(tmp_path / "other") as other, asyncio.TaskGroup() as tasks:
-        hanging = [tasks.create_task(channels.tell([channel.url("a")], "now")) for _ in range(60)]
+        hanging = [tasks.create_task(channels.send_message([channel.url("a")], "now")) for _ in range(60)]
         begun = asyncio.get_running_loop().time()
-        assert await channels.tell([other.url("b")], "now")
+        assert await channels.send_message([other.url("b")], "now")
         assert asyncio.get_running_loop().time() - begun < 2
     assert not any(task.result() for task in hanging)
 
 
 async def test_many_alarms_at_one_moment_all_get_out(channel: Gateway) -> None:
-    taken = await asyncio.gather(*(channels.tell([channel.url("a")], f"now {n}") for n in range(60)))
+    taken = await asyncio.gather(*(channels.send_message([channel.url("a")], f"now {n}") for n in range(60)))
     assert all(taken)
     assert len(await channel.log()) == 60
 
 
 async def test_an_address_that_nobody_understands_is_known_before_it_is_needed() -> None:
-    assert await channels.usable("json://127.0.0.1:1/messages/a")
-    assert not await channels.usable("carrier-pigeon://secret")
-    assert not await channels.tell(["carrier-pigeon://secret"], "now")
-    assert not await channels.tell([], "now")
+    assert await channels.is_usable("json://127.0.0.1:1/messages/a")
+    assert not await channels.is_usable("carrier-pigeon://secret")
+    assert not await channels.send_message(["carrier-pigeon://secret"], "now")
+    assert not await channels.send_message([], "now")
 
 
 async def test_neither_address_nor_words_are_logged(channel: Gateway, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    await channels.tell([channel.url("token-1"), "json://u:token-2@127.0.0.1:1/", "token-3://x"], "password-4")
+    await channels.send_message([channel.url("token-1"), "json://u:token-2@127.0.0.1:1/", "token-3://x"], "password-4")
     assert not [word for word in ("token", "password", "127.0.0.1") if word in caplog.text]

@@ -10,7 +10,7 @@ import httpx
 from shared.contract.event import Event
 from shared.kernel.clock import now
 from shared.kernel.errors import Unavailable
-from shared.kernel.process.service import Kit, Service, running
+from shared.kernel.process.service import Kit, Service, running_service
 from shared.kernel.process.settings import Settings
 from tests.kernel.scene import (
     CITY,
@@ -62,7 +62,7 @@ async def test_every_poison_is_put_aside_with_its_reason_and_origin_and_other_ca
     settings: Settings, client: httpx.AsyncClient
 ) -> None:
     other = uuid4()
-    async with running(build, settings), mouth(settings.kafka) as producer:
+    async with running_service(build, settings), mouth(settings.kafka) as producer:
         await ready(client)
         sent = [(why, await producer.send_and_wait("tally.given", v, k, headers=h)) for why, k, v, h in POISONS]
         await give(producer, other, 7)
@@ -84,7 +84,7 @@ async def test_a_dead_letter_keeps_the_record_whole_where_it_has_room(
     settings: Settings, client: httpx.AsyncClient
 ) -> None:
     case = uuid4()
-    async with running(build, settings), mouth(settings.kafka) as producer:
+    async with running_service(build, settings), mouth(settings.kafka) as producer:
         await ready(client)
         parent = ("traceparent", f"00-{case.hex}-00000000000000aa-01".encode())
         await give(producer, case, -1, None, parent)
@@ -102,7 +102,7 @@ async def test_a_field_nobody_here_knows_yet_does_not_stop_an_event(
 ) -> None:
     case = uuid4()
     later = {**json.loads(Given(case=case, city=CITY, at=now(), amount=3).model_dump_json()), "mood": "calm"}
-    async with running(build, settings), mouth(settings.kafka) as producer:
+    async with running_service(build, settings), mouth(settings.kafka) as producer:
         await ready(client)
         value = json.dumps(later).encode()
         await producer.send_and_wait("tally.given", value, str(case).encode(), headers=headers())
@@ -114,7 +114,7 @@ async def test_a_type_nobody_here_waits_for_is_passed_over_unread(
 ) -> None:
     case: UUID = uuid4()
     strange = [("ce_type", Event.type_name().encode()), ("ce_id", b"none")]
-    async with running(build, settings), mouth(settings.kafka) as producer:
+    async with running_service(build, settings), mouth(settings.kafka) as producer:
         await ready(client)
         passed = await producer.send_and_wait("tally.given", b"?", str(case).encode(), headers=strange)
         await give(producer, case, 2)
@@ -138,7 +138,7 @@ async def test_what_a_handler_cannot_have_now_is_tried_again_while_other_cases_f
         return build(kit, hear)
 
     patient.__module__ = build.__module__
-    async with running(patient, settings), mouth(settings.kafka) as producer:
+    async with running_service(patient, settings), mouth(settings.kafka) as producer:
         await ready(client)
         await give(producer, waiting, 4)
         await give(producer, other, 5)

@@ -16,16 +16,16 @@ from uuid_utils.compat import uuid7
 from shared.contract.event import Event
 from shared.kernel import clock
 from shared.kernel.log.bus import Bus
-from shared.kernel.machine.keeper import NAMES, Cause, Keeper
+from shared.kernel.machine.keeper import NAMES, IdempotencyKey, Keeper
 from shared.kernel.machine.shards import shard_of
-from shared.kernel.machine.store import GENERATION, Row, Store
+from shared.kernel.machine.store import GENERATION, OutboxRow, Store
 from shared.kernel.machine.vault import Vault
-from shared.kernel.process.service import running
+from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
 from shared.kernel.rebuild import rebuild
-from shared.kernel.rebuild.comparison import Comparison, compare
-from shared.kernel.rebuild.fold import Said, lives
-from shared.kernel.rebuild.rebuild import Progress, Remains
+from shared.kernel.rebuild.comparison import Comparison, compare_with_log
+from shared.kernel.rebuild.fold import LoggedEvent, replay_instances
+from shared.kernel.rebuild.rebuild import RebuildProgress, ServiceLog
 from tests.kernel.conftest import speaking
 from tests.kernel.scene import (
     CITY,
@@ -47,9 +47,9 @@ from tests.kernel.tally.service import MACHINE, Add, Counted, Tally, Waited, bui
 
 
 @asynccontextmanager
-async def keeping(settings: Settings) -> AsyncIterator[tuple[Keeper[Tally], list[Row]]]:
+async def keeping(settings: Settings) -> AsyncIterator[tuple[Keeper[Tally], list[OutboxRow]]]:
     """A keeper without a process around it, and the rows that a relay would send for it."""
-    rows: list[Row] = []
+    rows: list[OutboxRow] = []
     store = Store(settings.redis_url, lambda _, __, fresh, *___: rows.extend(fresh))
     work = asyncio.create_task(store.run())
     await store.load()
@@ -68,19 +68,19 @@ async def stored(settings: Settings) -> AsyncIterator[Store]:
     await asyncio.wait([work])
 
 
-def quiet(_: Progress) -> None:
+def quiet(_: RebuildProgress) -> None:
     """Nobody listens."""
 
 
 async def compared(settings: Settings) -> Comparison:
     async with stored(settings) as store:
-        return await compare(Remains.of(build, settings, store), Bus(settings.kafka), store, quiet)
+        return await compare_with_log(ServiceLog.of(build, settings, store), Bus(settings.kafka), store, quiet)
 
 
-async def rebuilt(settings: Settings) -> Progress:
+async def rebuilt(settings: Settings) -> RebuildProgress:
     async with stored(settings) as store:
         await rebuild.restore_keys(Bus(settings.kafka), store, quiet)
-        return await rebuild.rebuild(Remains.of(build, settings, store), Bus(settings.kafka), store, 1, quiet)
+        return await rebuild.rebuild(ServiceLog.of(build, settings, store), Bus(settings.kafka), store, 1, quiet)
 
 
 async def emptied(settings: Settings) -> None:
@@ -96,7 +96,7 @@ async def note(client: httpx.AsyncClient, case: UUID) -> httpx.Response:
 
 async def test_an_emptied_store_is_made_again_and_the_service_goes_on_where_it_was(settings: Settings) -> None:
     case = uuid4()
-    async with running(build, settings), speaking(settings) as client:
+    async with running_service(build, settings), speaking(settings) as client:
         await ready(client)
         for amount in (1, 2, 3):
             await add(client, case, amount, f"{amount}")
@@ -111,7 +111,7 @@ async def test_an_emptied_store_is_made_again_and_the_service_goes_on_where_it_w
     after = await compared(settings)
     assert (after.equal, after.differing) == (True, {})
     assert after.log == before.log
-    async with running(build, settings), speaking(settings) as client:
+    async with running_service(build, settings), speaking(settings) as client:
         await ready(client)
         assert (await shown(client, case))["notes"]
         assert (await add(client, case, 4, "4")).json() == {"total": 10}
@@ -119,7 +119,7 @@ async def test_an_emptied_store_is_made_again_and_the_service_goes_on_where_it_w
 
 async def test_what_was_said_before_is_not_said_again_and_a_cause_of_then_is_known(settings: Settings) -> None:
     case, event = uuid4(), str(uuid4())
-    async with running(build, settings), speaking(settings) as client, mouth(settings.kafka) as producer:
+    async with running_service(build, settings), speaking(settings) as client, mouth(settings.kafka) as producer:
         await ready(client)
         await give(producer, case, 5, event)
         await counted(settings.kafka, case, 5)
@@ -128,7 +128,7 @@ async def test_what_was_said_before_is_not_said_again_and_a_cause_of_then_is_kno
     said = len(about(await whole(settings.kafka, "tally.counted"), case))
     await emptied(settings)
     await rebuilt(settings)
-    async with running(build, settings), speaking(settings) as client, mouth(settings.kafka) as producer:
+    async with running_service(build, settings), speaking(settings) as client, mouth(settings.kafka) as producer:
         await ready(client)
         await give(producer, case, 5, event)
         assert (await add(client, case, 1, "once")).json() == {"total": 6}
@@ -141,7 +141,7 @@ async def test_what_was_said_before_is_not_said_again_and_a_cause_of_then_is_kno
 async def test_a_rebuilt_deadline_still_fires_and_a_rebuilt_list_has_its_order(settings: Settings) -> None:
     case = uuid4()
     async with keeping(settings) as (keeper, rows):
-        await keeper.learn(Add(case=case, city=CITY, amount=1), Cause(uuid4()))
+        await keeper.learn(Add(case=case, city=CITY, amount=1), IdempotencyKey(uuid4()))
     async with mouth(settings.kafka) as producer, Redis.from_url(settings.redis_url) as redis:
         for row in rows:
             named = [(name, text.encode()) for name, text in row.headers.items()]
@@ -150,7 +150,7 @@ async def test_a_rebuilt_deadline_still_fires_and_a_rebuilt_list_has_its_order(s
         await redis.flushdb()
         await rebuilt(settings)
         assert await times(redis, case) == before
-    async with running(build, settings), speaking(settings) as client:
+    async with running_service(build, settings), speaking(settings) as client:
         await ready(client)
 
         async def fired() -> bool:
@@ -161,7 +161,7 @@ async def test_a_rebuilt_deadline_still_fires_and_a_rebuilt_list_has_its_order(s
 
 async def test_an_instance_that_lives_in_the_store_is_left_as_it_is(settings: Settings) -> None:
     case = uuid4()
-    async with running(build, settings), speaking(settings) as client:
+    async with running_service(build, settings), speaking(settings) as client:
         await ready(client)
         await add(client, case, 1, "first")
         await waited_for(settings, case)
@@ -190,16 +190,16 @@ def test_however_the_log_repeats_and_shuffles_a_history_it_folds_to_the_state_th
     log = said + random.choices(said, k=len(said)) if said else []
     random.shuffle(log)
     unread: list[str] = []
-    found = list(lives([MACHINE], log, unread))
+    found = list(replay_instances([MACHINE], log, unread))
     assert unread == []
     assert [(life.state, life.version, life.missing, life.impossible) for life in found] == (
         [(state, version, 0, 0)] if said else []
     )
 
 
-def history(amounts: list[int]) -> tuple[list[Said], Tally, int]:
+def history(amounts: list[int]) -> tuple[list[LoggedEvent], Tally, int]:
     """What a tally says of these amounts (0 says nothing, 3 twice in one commit), and what it is then."""
-    state, version, said, case = MACHINE.blank, 0, list[Said](), uuid4()
+    state, version, said, case = MACHINE.blank, 0, list[LoggedEvent](), uuid4()
     for amount in amounts:
         cause = uuid4()
         events: list[Event] = [
@@ -208,7 +208,7 @@ def history(amounts: list[int]) -> tuple[list[Said], Tally, int]:
         version += bool(events)
         state = reduce(MACHINE.evolve, events, state)
         said += [
-            Said(
+            LoggedEvent(
                 f"{version}/{n}",
                 Counted,
                 str(uuid5(NAMES, f"tally|{case}|{cause}|{n}")),
@@ -224,7 +224,7 @@ def history(amounts: list[int]) -> tuple[list[Said], Tally, int]:
 
 def test_a_commit_that_the_log_lacks_is_counted() -> None:
     said, _, _ = history([1, 1, 1])
-    [life] = lives([MACHINE], [said[0], said[2]], [])
+    [life] = replay_instances([MACHINE], [said[0], said[2]], [])
     assert (life.version, life.missing) == (3, 1)
 
 
@@ -253,7 +253,11 @@ async def waited_for(settings: Settings, case: UUID) -> None:
 
 async def test_over_an_emptied_store_no_old_life_begins_anew_and_new_ones_begin(settings: Settings) -> None:
     old = uuid7()
-    async with running(build, settings), speaking(settings) as client, Redis.from_url(settings.redis_url) as redis:
+    async with (
+        running_service(build, settings),
+        speaking(settings) as client,
+        Redis.from_url(settings.redis_url) as redis,
+    ):
         await ready(client)
         assert (await add(client, old, 5, "first")).json() == {"total": 5}
         await waited_for(settings, old)
@@ -273,7 +277,7 @@ async def test_what_was_learnt_and_not_yet_said_when_the_store_was_lost_is_heard
     case, event, lease = uuid7(), str(uuid4()), f"{shard_of(CITY)}:tally:lease"
     async with Redis.from_url(settings.redis_url) as redis, mouth(settings.kafka) as producer:
         await redis.set(lease, "nobody-relays", px=60_000)
-        async with running(build, settings), speaking(settings) as client:
+        async with running_service(build, settings), speaking(settings) as client:
             await ready(client)
             await give(producer, case, 5, event)
 

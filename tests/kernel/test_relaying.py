@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from deploy.local.kafka import Cluster
 from deploy.local.ports import free
-from shared.kernel.process.service import running
+from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
 from tests.kernel.conftest import speaking
 from tests.kernel.scene import (
@@ -36,7 +36,7 @@ async def test_what_was_learnt_with_kafka_dead_arrives_in_order_once_it_is_back(
     frail_settings: Settings, client: httpx.AsyncClient, frail: Cluster
 ) -> None:
     case = uuid4()
-    async with running(build, frail_settings):
+    async with running_service(build, frail_settings):
         await ready(client)
         await add(client, case, 1, "before")
         async with stopped(frail):
@@ -59,7 +59,7 @@ async def test_a_successor_sends_and_rings_for_what_a_killed_process_had_committ
                     assert (await add(client, case, 1, f"{nth}")).is_success
                 killed.signal(signal.SIGKILL)
                 await killed.wait()
-            await later.enter_async_context(running(build, frail_settings))
+            await later.enter_async_context(running_service(build, frail_settings))
             await alive(client)
             await rung(client, case)
         records = await counted(frail_settings.kafka, case, 5, 40)
@@ -87,7 +87,7 @@ async def test_what_a_killed_process_had_sent_and_not_deleted_comes_again_under_
         await counted(settings.kafka, case, 3)
         killed.signal(signal.SIGKILL)
         await killed.wait()
-    async with running(build, settings):
+    async with running_service(build, settings):
         await alive(client)
         await add(client, case, 1, "last")
         records = await counted(settings.kafka, case, 4)
@@ -105,7 +105,7 @@ async def test_only_the_holder_of_the_lease_sends_and_another_takes_over_when_it
         await alive(client)
         await add(client, uuid4(), 1, "warm")
         await leased(settings)
-        async with running(build, other) as second, speaking(other) as there:
+        async with running_service(build, other) as second, speaking(other) as there:
             await alive(there)
             await add(there, case, 1, "one")
             await counted(settings.kafka, case, 1)
@@ -132,7 +132,7 @@ async def test_a_case_that_two_processes_move_at_once_is_told_in_its_order(
 ) -> None:
     case = uuid4()
     other = settings.model_copy(update={"port": free(1)[0], "instance": "other"})
-    async with running(build, settings), running(build, other), speaking(other) as there:
+    async with running_service(build, settings), running_service(build, other), speaking(other) as there:
         await alive(client)
         await alive(there)
         for nth in range(12):
@@ -147,7 +147,7 @@ async def test_an_event_whose_commit_lost_its_reply_is_told_before_the_next_one(
     case = uuid4()
     async with (
         deaf(settings.redis_url) as (url, hear),
-        running(build, settings.model_copy(update={"redis_url": url})),
+        running_service(build, settings.model_copy(update={"redis_url": url})),
     ):
         await alive(client)
         await add(client, case, 1, "one")
@@ -169,7 +169,7 @@ async def until_heard(client: httpx.AsyncClient, case: UUID) -> None:
 
 async def test_nothing_stays_behind_in_the_outbox(settings: Settings, client: httpx.AsyncClient) -> None:
     redis = Redis.from_url(settings.redis_url)
-    async with running(build, settings):
+    async with running_service(build, settings):
         await alive(client)
         await asyncio.gather(*(add(client, uuid4(), 1, f"{nth}") for nth in range(30)))
 
@@ -185,7 +185,7 @@ async def test_a_city_whose_pack_is_missing_here_is_told_all_the_same(
     settings: Settings, client: httpx.AsyncClient
 ) -> None:
     case = uuid4()
-    async with running(build, settings):
+    async with running_service(build, settings):
         await alive(client)
         for nth in range(16):
             strange = f"99{nth:02d}00"

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from deploy.local.ports import free
 from shared.kernel.machine.store import Store
 from shared.kernel.machine.vault import Unreadable, Vault
-from shared.kernel.process.service import running
+from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
 from tests.kernel.conftest import speaking
 from tests.kernel.scene import CITY, about, alive, environment, give, header, mouth, process, ready, said, whole
@@ -98,7 +98,7 @@ async def test_what_was_planted_is_found_plain_nowhere(
         await give(producer, case, -1)
         await told(settings, case)
         found = await stored(settings)
-    async with running(build, settings):
+    async with running_service(build, settings):
         await alive(client)
         assert (await show(client, case)).json()["notes"] == [PLANTED]
         await note(client, case, "again")
@@ -131,7 +131,7 @@ async def test_a_damaged_ciphertext_is_unreadable_and_nothing_worse(settings: Se
 
 async def test_a_wrong_master_key_reads_nothing_and_says_so(settings: Settings, client: httpx.AsyncClient) -> None:
     case = uuid4()
-    async with running(build, settings):
+    async with running_service(build, settings):
         await ready(client)
         await note(client, case)
     for strangers in ({1: os.urandom(32)}, {2: os.urandom(32)}):
@@ -140,7 +140,7 @@ async def test_a_wrong_master_key_reads_nothing_and_says_so(settings: Settings, 
                 await stranger.unseal(case, "answers", "s1.AAAA", city=CITY)
     settings.master_keys.write_text(f"1 {base64.b64encode(os.urandom(32)).decode()}\n")
     changed = Settings(**{**settings.model_dump(), "port": free(1)[0]})
-    async with running(build, changed), speaking(changed) as there:
+    async with running_service(build, changed), speaking(changed) as there:
         await alive(there)
         answer = await show(there, case)
     assert (answer.status_code, answer.json()["code"]) == (503, "unreadable")
@@ -150,7 +150,7 @@ async def test_the_key_of_a_case_is_acknowledged_before_its_first_event(
     settings: Settings, client: httpx.AsyncClient, spans: InMemorySpanExporter
 ) -> None:
     case = uuid4()
-    async with running(build, settings):
+    async with running_service(build, settings):
         await ready(client)
         await note(client, case)
         [event] = [r for r in about(await told(settings, case), case) if header(r, "ce_type") == Noted.type_name()]
@@ -166,7 +166,7 @@ async def test_two_processes_that_open_one_case_at_once_end_with_one_key_and_all
 ) -> None:
     case = uuid4()
     other = settings.model_copy(update={"port": free(1)[0], "instance": "other"})
-    async with running(build, settings), running(build, other), speaking(other) as there:
+    async with running_service(build, settings), running_service(build, other), speaking(other) as there:
         await ready(client)
         await ready(there)
 

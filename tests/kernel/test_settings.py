@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from deploy.local.process import Process
-from shared.kernel.process.settings import Settings, sentence
+from shared.kernel.process.settings import Settings, settings_error
 from tests.kernel.scene import environment
 
 SECRET = "a-short-secret"
@@ -41,7 +41,7 @@ def test_a_variable_that_does_not_hold_is_named(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv(variable, value)
     with pytest.raises(ValidationError) as refusal:
         Settings()
-    said = sentence(refusal.value, "JINGYI_")
+    said = settings_error(refusal.value, "JINGYI_")
     assert variable in said
     assert "\n" not in said
 

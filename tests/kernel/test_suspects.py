@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from shared.kernel.errors import Malformed
-from shared.kernel.log.suspects import CRASHES, Suspects
+from shared.kernel.log.suspects import CRASHES, CrashSuspects
 from shared.kernel.machine.store import Store
 
 
@@ -35,7 +35,7 @@ class Counts:
 class Heard:
     """How many were in work at once, at the most, while each record was."""
 
-    suspects: Suspects
+    suspects: CrashSuspects
     now: set[int] = field(default_factory=set)
     beside: dict[int, int] = field(default_factory=dict)
 
@@ -51,7 +51,7 @@ class Heard:
 
 async def test_an_accused_record_is_heard_alone_and_the_queue_of_a_killed_service_side_by_side() -> None:
     counts = Counts({"hotline.calls/0/5": 1})
-    heard = Heard(Suspects("dispatch", cast(Store, counts)))
+    heard = Heard(CrashSuspects("dispatch", cast(Store, counts)))
     await asyncio.gather(*(heard.hear(offset) for offset in range(100)))
     assert heard.beside[5] == 1
     assert max(heard.beside.values()) > 10
@@ -61,4 +61,4 @@ async def test_an_accused_record_is_heard_alone_and_the_queue_of_a_killed_servic
 async def test_a_record_in_work_at_too_many_ends_is_put_aside_and_forgotten() -> None:
     counts = Counts({"hotline.calls/0/5": CRASHES - 1})
     with pytest.raises(Malformed):
-        await Heard(Suspects("dispatch", cast(Store, counts))).hear(5)
+        await Heard(CrashSuspects("dispatch", cast(Store, counts))).hear(5)

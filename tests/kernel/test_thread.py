@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import httpx
 
-from shared.kernel.process.service import running
+from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
 from tests.kernel.scene import add, counted, give, mouth, ready, totals
 from tests.kernel.tally.service import build
@@ -14,7 +14,7 @@ async def test_what_is_asked_once_is_said_once_however_often_it_is_asked(
     settings: Settings, client: httpx.AsyncClient
 ) -> None:
     case = uuid4()
-    async with running(build, settings):
+    async with running_service(build, settings):
         await ready(client)
         answers = [await add(client, case, 5, "first") for _ in range(5)]
         await add(client, case, 2, "second")
@@ -27,7 +27,7 @@ async def test_the_same_key_with_another_body_is_refused_and_changes_nothing(
     settings: Settings, client: httpx.AsyncClient
 ) -> None:
     case = uuid4()
-    async with running(build, settings):
+    async with running_service(build, settings):
         await ready(client)
         await add(client, case, 5, "key")
         refused = await add(client, case, 6, "key")
@@ -38,7 +38,7 @@ async def test_the_same_key_with_another_body_is_refused_and_changes_nothing(
 
 async def test_an_event_heard_twice_counts_once(settings: Settings, client: httpx.AsyncClient) -> None:
     case, event_id = uuid4(), str(uuid4())
-    async with running(build, settings), mouth(settings.kafka) as producer:
+    async with running_service(build, settings), mouth(settings.kafka) as producer:
         await ready(client)
         for _ in range(3):
             await give(producer, case, 4, event_id)

@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from deploy.local.kafka import Cluster
-from shared.kernel.process.service import running
+from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
 from tests.kernel.scene import CITY, about, add, alive, counted, give, header, mouth, ready, said, until
 from tests.kernel.tally.service import Waited, build
@@ -39,7 +39,7 @@ async def test_the_case_is_the_trace_from_the_request_over_kafka_to_the_deadline
     settings: Settings, client: httpx.AsyncClient, spans: InMemorySpanExporter
 ) -> None:
     case = uuid4()
-    async with running(build, settings), mouth(settings.kafka) as producer:
+    async with running_service(build, settings), mouth(settings.kafka) as producer:
         await ready(client)
         await add(client, case, 1, "one")
         records = await rung(settings, case)
@@ -61,7 +61,7 @@ async def test_a_send_ends_when_the_broker_has_acknowledged_and_not_before(
     frail_settings: Settings, client: httpx.AsyncClient, frail: Cluster, spans: InMemorySpanExporter
 ) -> None:
     case = uuid4()
-    async with running(build, frail_settings):
+    async with running_service(build, frail_settings):
         await ready(client)
         await add(client, uuid4(), 1, "warm")
         frail.brokers[0].pause()
@@ -82,7 +82,7 @@ async def test_a_request_that_failed_is_marked_and_one_without_a_case_has_a_trac
     settings: Settings, client: httpx.AsyncClient, spans: InMemorySpanExporter
 ) -> None:
     case = uuid4()
-    async with running(build, settings):
+    async with running_service(build, settings):
         await alive(client)
         assert (await add(client, case, 5000, "one")).status_code == 409
         await client.get("/nowhere")
@@ -97,7 +97,7 @@ async def test_no_attribute_name_or_status_holds_what_was_sent(
     settings: Settings, client: httpx.AsyncClient, spans: InMemorySpanExporter
 ) -> None:
     case, phone = uuid4(), "13935401234"
-    async with running(build, settings):
+    async with running_service(build, settings):
         await alive(client)
         await client.get(f"/cities/{CITY}/tallies/{case}?phone={phone}", headers={"user-agent": phone})
         await client.get(f"/phones/{phone}?q={phone}")

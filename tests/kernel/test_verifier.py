@@ -15,18 +15,18 @@ from deploy.local.valkey import Valkey
 from shared.kernel.log.bus import Bus
 from shared.kernel.machine.store import Store
 from shared.kernel.process import verifier
-from shared.kernel.process.service import running
+from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
-from shared.kernel.process.verifier import Verifier, weak_topic
+from shared.kernel.process.verifier import SettingsVerifier, weak_topic
 from tests.kernel.scene import add, alive, counted, ready, until
 from tests.kernel.tally.service import build
 
 SAFE = {"flush.messages": "1", "retention.ms": "-1", "cleanup.policy": "delete"}
 
 
-async def look(settings: Settings, *names: str) -> Verifier:
+async def look(settings: Settings, *names: str) -> SettingsVerifier:
     """What one look finds, and whether it opened the gate."""
-    looking = Verifier(Bus(settings.kafka), names, asyncio.Event())
+    looking = SettingsVerifier(Bus(settings.kafka), names, asyncio.Event())
     store = Store(settings.redis_url, lambda *_: None)
     work = [asyncio.create_task(store.run()), asyncio.create_task(looking.run(store))]
 
@@ -106,7 +106,7 @@ async def test_weak_settings_shut_the_relay_and_not_the_door_until_they_are_mend
     monkeypatch.setattr(verifier, "AGAIN_AFTER", 0.2)
     case, redis = uuid4(), Redis.from_url(stoppable.url)
     await redis.config_set("appendfsync", "everysec")
-    async with running(build, settings.model_copy(update={"redis_url": stoppable.url})) as tally:
+    async with running_service(build, settings.model_copy(update={"redis_url": stoppable.url})) as tally:
         await ready(client, "degraded")
         assert (await add(client, case, 1, "one")).is_success
         state: dict[str, Any] = (await client.get("/health/ready")).json()
@@ -120,7 +120,7 @@ async def test_weak_settings_shut_the_relay_and_not_the_door_until_they_are_mend
 
 async def test_what_is_away_is_not_called_weak(settings: Settings, client: httpx.AsyncClient) -> None:
     nowhere = f"127.0.0.1:{free(1)[0]}"
-    async with running(build, settings.model_copy(update={"kafka": nowhere})) as tally:
+    async with running_service(build, settings.model_copy(update={"kafka": nowhere})) as tally:
         await alive(client)
         assert (await add(client, uuid4(), 1, "one")).is_success
         assert tally.verifier.weak == []

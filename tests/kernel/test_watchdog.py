@@ -14,11 +14,11 @@ from shared.kernel.log import bus, relay, watchdog
 from shared.kernel.log.bus import Bus
 from shared.kernel.log.consumer import Consumer
 from shared.kernel.log.relay import Relay
-from shared.kernel.log.watchdog import Stuck
-from shared.kernel.machine.keeper import Cause
+from shared.kernel.log.watchdog import ConsumerStuck
+from shared.kernel.machine.keeper import IdempotencyKey
 from shared.kernel.machine.store import Store
 from shared.kernel.process.platform import Platform
-from shared.kernel.process.service import running
+from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
 from tests.kernel.scene import add, counted, give, mouth, once, ready, stopped, totals
 from tests.kernel.tally.service import Given, build
@@ -63,7 +63,7 @@ async def end_of(settings: Settings, bus: Any, seconds: float = 25) -> str:
     why: list[str] = []
     try:
         await hearing
-    except* Stuck as stuck:
+    except* ConsumerStuck as stuck:
         why = [str(leaf) for leaf in stuck.exceptions]
     reading.cancel()
     await asyncio.wait({reading})
@@ -74,7 +74,7 @@ def deaf(settings: Settings, polls: Callable[..., Any]) -> Any:
     return changed(consumer=lambda made: setattr(made, "getmany", polls)).bus(settings.kafka, None)
 
 
-async def hear(event: Given, cause: Cause) -> None:
+async def hear(event: Given, cause: IdempotencyKey) -> None:
     """Everything is well."""
 
 
@@ -130,7 +130,7 @@ async def test_a_consumer_without_kafka_is_left_alone_and_hears_again(
     frail_settings: Settings, client: httpx.AsyncClient, frail: Cluster, quick: None
 ) -> None:
     case = uuid4()
-    async with running(build, frail_settings):
+    async with running_service(build, frail_settings):
         await ready(client)
         async with stopped(frail):
             await asyncio.sleep(QUIET)
@@ -143,7 +143,7 @@ async def test_any_error_of_a_producer_makes_a_new_one_that_sends_all_again_in_o
     settings: Settings, client: httpx.AsyncClient
 ) -> None:
     case, made = uuid4(), list[Any]()
-    async with running(build, settings, platform=changed(producer=made.append)):
+    async with running_service(build, settings, platform=changed(producer=made.append)):
         await ready(client)
         await add(client, case, 1, "one")
         await counted(settings.kafka, case, 1)
@@ -166,7 +166,7 @@ async def test_a_producer_that_neither_acknowledges_nor_stops_is_replaced_in_bou
     monkeypatch.setattr(relay, "ACKNOWLEDGED_WITHIN", 2.5)
     monkeypatch.setattr(bus, "STOPPED_WITHIN", 0.5)
     case, made = uuid4(), list[Any]()
-    async with running(build, settings, platform=changed(producer=made.append)):
+    async with running_service(build, settings, platform=changed(producer=made.append)):
         await ready(client)
 
         async def silent(*_: Any, **__: Any) -> Any:
@@ -191,7 +191,7 @@ async def test_a_producer_let_go_with_kafka_down_leaves_nothing_that_sends_on(
     await give(producer, uuid4(), 1)
     async with stopped(frail):
         unanswered = await producer.send("tally.given", b"{}")
-        await bus.let_go(producer)
+        await bus.stop_producer(producer)
         assert isinstance(unanswered.exception(), KafkaTimeoutError)
     await asyncio.sleep(0.5)
     assert asyncio.all_tasks() <= before

@@ -7,7 +7,7 @@ from uuid import uuid4
 import httpx
 from redis.asyncio import Redis
 
-from shared.kernel.process.service import running
+from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
 from tests.kernel.scene import CITY, alive
 from tests.kernel.tally.service import build
@@ -82,7 +82,7 @@ async def written(settings: Settings) -> int:
 async def test_a_body_that_cannot_be_read_is_a_problem_and_changes_nothing(
     settings: Settings, client: httpx.AsyncClient
 ) -> None:
-    async with running(build, settings):
+    async with running_service(build, settings):
         await alive(client)
         for code, content in BAD_BODIES:
             refused(await client.post(PATH, content=content, headers=JSON), code)
@@ -96,13 +96,13 @@ async def test_a_body_in_chunks_is_measured_as_it_comes(settings: Settings, clie
         for _ in range(100):
             yield b" " * 10_000
 
-    async with running(build, settings):
+    async with running_service(build, settings):
         await alive(client)
         refused(await client.post(PATH, content=chunks(), headers=JSON), "too_large")  # type: ignore[arg-type]
 
 
 async def test_who_asks_and_why_once_must_be_said(settings: Settings, client: httpx.AsyncClient) -> None:
-    async with running(build, settings):
+    async with running_service(build, settings):
         await alive(client)
         for code, headers in BAD_HEADERS:
             raw = [(name.encode(), value.encode("latin-1")) for name, value in {**JSON, **headers}.items()]
@@ -113,7 +113,7 @@ async def test_who_asks_and_why_once_must_be_said(settings: Settings, client: ht
 async def test_a_path_or_method_that_is_not_there_is_a_problem_too(
     settings: Settings, client: httpx.AsyncClient
 ) -> None:
-    async with running(build, settings):
+    async with running_service(build, settings):
         await alive(client)
         refused(await client.get(f"/nowhere/{SECRET}"), "no_such_path")
         refused(await client.get("/%ff%00"), "no_such_path")
@@ -127,7 +127,7 @@ async def test_a_path_or_method_that_is_not_there_is_a_problem_too(
 async def test_what_is_no_http_at_all_does_not_stop_the_next_request(
     settings: Settings, client: httpx.AsyncClient
 ) -> None:
-    async with running(build, settings):
+    async with running_service(build, settings):
         await alive(client)
         for garbage in (b"\x00\xff\r\n\r\n", b"POST / HTTP/1.1\r\ncontent-length: -1\r\n\r\n", b"GET / HTTP/9\r\n\r\n"):
             reader, writer = await asyncio.open_connection(settings.host, settings.port)

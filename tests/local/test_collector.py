@@ -33,9 +33,9 @@ async def otlp(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
 
 def say(otlp: str, case: UUID) -> None:
     """What a service says of a case: one span inside another, the inner one failed."""
-    provider = trace.provider("dispatch", otlp)
+    provider = trace.tracer_provider("dispatch", otlp)
     tracer = provider.get_tracer("test")
-    with trace.opening(case):
+    with trace.opening_case(case):
         root = tracer.start_span("PUT", kind=SpanKind.SERVER)
     failed = tracer.start_span("learn incident", set_span_in_context(root), attributes={"attempt": 2})
     failed.set_status(Status(StatusCode.ERROR, "Unavailable"))

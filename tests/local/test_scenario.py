@@ -14,7 +14,7 @@ from deploy.cli.wording import CODES, FIELD, KINDS, WORDS, filled, said
 from deploy.local.trouble import Trouble
 from shared.contract import callouts, calls, incidents, risk
 from shared.contract.event import Event
-from shared.contract.instruments import ACUTE, CSSRS, INSTRUMENTS, check
+from shared.contract.instruments import ACUTE, CSSRS, INSTRUMENTS, check_answers
 from shared.contract.terms import Situation, Tier
 
 CASE = UUID("0197a000-0000-7000-8000-000000000001")
@@ -81,7 +81,7 @@ def test_every_scenario_file_holds_and_ends_in_a_closing(name: str) -> None:
     assert play.timeline[-1].act == "close"
     for step in play.timeline:
         if step.act == "screen":
-            check(step.body["answers"])
+            check_answers(step.body["answers"])
 
 
 def test_an_unknown_scenario_names_those_there_are() -> None:

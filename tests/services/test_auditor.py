@@ -31,7 +31,7 @@ from shared.contract.terms import ECHO, Situation, desk_id, spoken_number
 from shared.kernel.clock import now
 from shared.kernel.log.bus import Bus
 from shared.kernel.process.platform import Platform
-from shared.kernel.process.service import serving
+from shared.kernel.process.service import http_server
 from shared.kernel.process.settings import Settings
 
 CITY, POLICE = "140700", "140700-110"
@@ -179,7 +179,7 @@ async def near(kafka: Cluster) -> AsyncIterator[tuple[Neighbours, Settings]]:
     )
     async with Bus(kafka.bootstrap).producer() as producer:
         near = Neighbours(producer)
-        server = serving(near.app(), settings.model_copy(update={"port": theirs}))
+        server = http_server(near.app(), settings.model_copy(update={"port": theirs}))
         work = asyncio.create_task(server.serve())
         try:
             yield near, settings

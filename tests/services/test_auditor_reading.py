@@ -9,7 +9,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from services.auditor import kafka_reader
-from services.auditor.kafka_reader import Reading
+from services.auditor.kafka_reader import KafkaReader
 from shared.kernel.clock import now
 from shared.kernel.log import bus
 from tests.kernel.scene import until
@@ -77,7 +77,7 @@ async def test_a_reader_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(kafka_reader, "BLIND_AFTER", 1.0)
     monkeypatch.setattr(bus, "STOPPED_WITHIN", 0.1)
     monkeypatch.setattr(kafka_reader, "LOOK_EVERY", 0.05)
-    found = Reading(Readers(hangs_at))
+    found = KafkaReader(Readers(hangs_at))
     running = asyncio.create_task(found.run(now()))
 
     async def whole() -> bool:

@@ -25,7 +25,7 @@ from shared.contract.incidents import IncidentOpened
 from shared.contract.terms import Situation, Tier, spoken_number
 from shared.kernel.clock import now
 from shared.kernel.log.bus import Bus
-from shared.kernel.process.service import running
+from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
 
 CITY = "140700"
@@ -76,7 +76,7 @@ async def client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """Intake running, and a seat that talks to it."""
     headers = {"authorization": f"Bearer {settings.api_token.get_secret_value()}", "x-actor": "seat-1"}
     seat = httpx.AsyncClient(base_url=settings.base_url, headers=headers, trust_env=False)
-    async with running(build, settings), seat:
+    async with running_service(build, settings), seat:
         async with asyncio.timeout(30):
             while not await _is_ready(seat):
                 await asyncio.sleep(0.05)

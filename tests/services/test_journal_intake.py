@@ -23,7 +23,7 @@ from deploy.local.valkey import Valkey
 from deploy.local.valkey import valkey as running_valkey
 from services.hotline_intake.service import build
 from shared.contract.terms import spoken_number
-from shared.kernel.process.service import running
+from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
 from tests.services.test_hotline_intake_api import CITY, DANGER, PACK, POLICE
 
@@ -61,7 +61,7 @@ def settings(store: Valkey, tmp_path: Path) -> Settings:
 async def intake(settings: Settings) -> AsyncIterator["Seats"]:
     headers = {"authorization": f"Bearer {settings.api_token.get_secret_value()}", "x-actor": "seat-1"}
     async with (
-        running(build, settings),
+        running_service(build, settings),
         httpx.AsyncClient(base_url=settings.base_url, headers=headers, trust_env=False, timeout=20) as client,
     ):
         seats = Seats(client)

@@ -19,12 +19,12 @@ from deploy.local import topics
 from deploy.local.kafka import Cluster
 from deploy.local.ports import free
 from deploy.local.valkey import Valkey
-from services.hotline_intake.notify import Notices, Outside
+from services.hotline_intake.notify import NoticeQueue, OutsideNotifier
 from services.hotline_intake.service import build
 from shared.contract.city import City
 from shared.contract.terms import spoken_number
 from shared.kernel.process.platform import Platform
-from shared.kernel.process.service import running
+from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
 from tests.local.gateway import Gateway, gateway
 
@@ -77,7 +77,7 @@ async def intake(kafka: Cluster, settings: Callable[[str], Settings]) -> AsyncIt
     """Intake, and a seat that talks to it."""
     await topics.create(kafka.bootstrap, topics.listed())
     told = settings(CITY)
-    async with running(build, told), seat_at(told) as seat:
+    async with running_service(build, told), seat_at(told) as seat:
         yield seat
 
 
@@ -196,13 +196,13 @@ async def test_an_intake_that_dies_before_it_told_anybody_is_made_good_by_the_ne
         return False
 
     told, case = settings(OTHER), UUID(str(uuid7()))
-    async with running(build, told, platform=Platform(tell=dies)), seat_at(told) as seat:
+    async with running_service(build, told, platform=Platform(tell=dies)), seat_at(told) as seat:
         await post(seat, f"calls/{case}/escalations", city=OTHER, desks=["110"])
         async with asyncio.timeout(20):
             while not [alarm for alarm in await listed(seat, case, OTHER) if alarm["taken"] is False]:
                 await asyncio.sleep(0.1)
     assert await sent(channel, case, 0) == []
-    async with running(build, told), seat_at(told) as seat:
+    async with running_service(build, told), seat_at(told) as seat:
         assert {to for to, _ in await sent(channel, case, 2)} == {"first", "next"}
         await post(seat, f"alarms/{case}/settlements", city=OTHER, desk=f"{OTHER}-110", officer="1", event_no="E")
 
@@ -213,7 +213,9 @@ async def test_a_line_that_can_tell_nobody_says_so_once_and_names_the_variable()
     mute = mute.model_copy(update={"next_on_call": ()})
     cities = {CITY: City.model_validate(PACK | {"desks": {}}), OTHER: mute}
     with capture_logs() as said:
-        await Outside(nobody, Notices(cities), nobody, {"CHANNEL_FIRST": "json://127.0.0.1:1/secret"}).look()
+        await OutsideNotifier(
+            nobody, NoticeQueue(cities), nobody, {"CHANNEL_FIRST": "json://127.0.0.1:1/secret"}
+        ).look()
     assert {(line["event"], line["city"], line.get("variable")) for line in said} == {
         ("screens_alone_ring", OTHER, None),
         ("no_channel", CITY, "CHANNEL_NEXT"),

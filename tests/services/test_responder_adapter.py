@@ -31,7 +31,7 @@ from shared.contract.terms import Confidence, Place, Situation, Tier, callout_ke
 from shared.kernel.clock import now
 from shared.kernel.log.bus import Bus
 from shared.kernel.machine.vault import Vault, key_name
-from shared.kernel.process.service import Process, running
+from shared.kernel.process.service import ServiceProcess, running_service
 from shared.kernel.process.settings import Settings
 from tests.services.desk_server import Desk, http, says, serving
 
@@ -49,7 +49,7 @@ class Line:
     """The hotline as the adapter hears it, its seats, and its two wired desks."""
 
     settings: Settings
-    process: Process
+    process: ServiceProcess
     seat: httpx.AsyncClient
     police: Desk
     medical: Desk
@@ -147,7 +147,7 @@ async def line(kafka: Cluster, valkey: Valkey, tmp_path_factory: pytest.TempPath
             )
             headers = {"authorization": f"Bearer {settings.api_token.get_secret_value()}", "x-actor": "seat-2"}
             seat = httpx.AsyncClient(base_url=settings.base_url, headers=headers, trust_env=False)
-            process = await stack.enter_async_context(running(build, settings))
+            process = await stack.enter_async_context(running_service(build, settings))
             yield Line(settings, process, await stack.enter_async_context(seat), police, medical)
 
 

@@ -18,7 +18,7 @@ from deploy.local.folders import ROOT
 from deploy.local.kafka import Cluster
 from deploy.local.ports import free
 from deploy.local.valkey import Valkey
-from services.risk_assessment.handlers import readable
+from services.risk_assessment.handlers import readable_answers
 from services.risk_assessment.service import build
 from shared.contract.calls import ScreeningRecorded
 from shared.contract.terms import Situation
@@ -26,7 +26,7 @@ from shared.kernel.clock import now
 from shared.kernel.errors import Malformed
 from shared.kernel.log.bus import Bus
 from shared.kernel.machine.vault import Vault, key_name
-from shared.kernel.process.service import Process, running
+from shared.kernel.process.service import ServiceProcess, running_service
 from shared.kernel.process.settings import Settings
 
 CITY = "140700"
@@ -39,7 +39,7 @@ class Line:
     """The hotline as risk assessment hears it, and a seat that asks."""
 
     settings: Settings
-    process: Process
+    process: ServiceProcess
     seat: httpx.AsyncClient
 
     async def saves(self, case: UUID, answers: Any, field: str = "answers") -> UUID:
@@ -85,7 +85,7 @@ async def line(kafka: Cluster, valkey: Valkey, tmp_path_factory: pytest.TempPath
     )
     headers = {"authorization": f"Bearer {settings.api_token.get_secret_value()}", "x-actor": "seat-1"}
     seat = httpx.AsyncClient(base_url=settings.base_url, headers=headers, trust_env=False)
-    async with running(build, settings) as process, seat:
+    async with running_service(build, settings) as process, seat:
         yield Line(settings, process, seat)
 
 
@@ -159,5 +159,5 @@ async def test_nobody_reads_an_assessment_without_saying_who_asks(line: Line, ca
 )
 def test_answers_no_instrument_can_have_are_malformed_and_not_repeated(opened: object, reason: str) -> None:
     with pytest.raises(Malformed) as malformed:
-        readable(opened)
+        readable_answers(opened)
     assert str(malformed.value) == reason

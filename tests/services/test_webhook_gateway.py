@@ -24,7 +24,7 @@ from deploy.local.ports import free
 from services.responder_adapter.retry_schedule import ENDS_WITHIN, NOT_SENT
 from services.responder_adapter.wires import Answer, Silence
 from services.responder_adapter.wires.signature import verify
-from services.responder_adapter.wires.webhook import Webhook, connected
+from services.responder_adapter.wires.webhook import Webhook, connect_webhook
 from shared.contract.city import WebhookWire
 from shared.contract.terms import Rung
 from shared.kernel import trace
@@ -93,7 +93,7 @@ async def desk(reply: Reply, tls: ssl.SSLContext | None = None) -> AsyncIterator
 @contextlib.asynccontextmanager
 async def wired(url: str) -> AsyncIterator[Webhook]:
     entry = WebhookWire.model_validate({"kind": "webhook", "url": url, "secret_env": "SECRET"})
-    async with connected("140700-110", entry, SECRET, ssl.create_default_context()) as wire:
+    async with connect_webhook("140700-110", entry, SECRET, ssl.create_default_context()) as wire:
         yield wire
 
 

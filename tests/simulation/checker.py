@@ -11,7 +11,7 @@ from typing import Any
 
 from shared.kernel.log.suspects import CRASHES
 from shared.kernel.machine.keeper import Keeper
-from shared.kernel.rebuild.fold import Said, lives
+from shared.kernel.rebuild.fold import LoggedEvent, replay_instances
 from tests.faults.invariants import SEEN_WITHIN, Bounds, Finding, Verdict, judge
 from tests.faults.seen import Car, Cry, Reply, Ring, Seen, Told
 from tests.simulation.bus import Record
@@ -168,12 +168,12 @@ def torn(world: World) -> Iterator[Finding]:
     for program in (program for program in world.programs.values() if program.keepers):
         keepers = program.keepers
         machines = [keeper.machine for keeper in keepers.values()]
-        cases: dict[bytes, list[Said]] = {}
+        cases: dict[bytes, list[LoggedEvent]] = {}
         for record in world.kafka.records(*sorted({event.topic for event in program.emits})):
             cases.setdefault(record.key or b"", []).append(_said(record, program.emits))
         unread: list[str] = []
         for case, said in cases.items():
-            for life in lives(machines, said, unread):
+            for life in replay_instances(machines, said, unread):
                 keeper = keepers[life.machine.name]
                 kept = world.server.valkey.data.get(keeper.name(life.address.home, life.address.instance).encode(), {})
                 if life.missing or life.impossible or _told(keeper, life.state) != _had(keeper, kept):
@@ -186,7 +186,7 @@ def torn(world: World) -> Iterator[Finding]:
 
 
 def _unsaid(
-    world: World, name: str, keepers: dict[str, Keeper[Any]], cases: dict[bytes, list[Said]]
+    world: World, name: str, keepers: dict[str, Keeper[Any]], cases: dict[bytes, list[LoggedEvent]]
 ) -> Iterator[Finding]:
     """What the store knows and the log has never heard of."""
     for key, kept in world.server.valkey.data.items():
@@ -196,9 +196,9 @@ def _unsaid(
             yield Finding("I6", parts[4], f"{parts[2]} is kept, and no record tells of it")
 
 
-def _said(record: Record, emits: Any) -> Said:
+def _said(record: Record, emits: Any) -> LoggedEvent:
     kinds = {event.type_name(): event for event in emits}
-    return Said(
+    return LoggedEvent(
         f"{record.topic}/{record.partition}/{record.offset}",
         kinds[record.header("ce_type") or ""],
         record.header("ce_id") or "",

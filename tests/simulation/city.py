@@ -38,7 +38,7 @@ def folder() -> Path:
     (made / f"{CITY}.yaml").write_text(yaml.safe_dump(pack, allow_unicode=True), encoding="utf-8")
     (made / "master.keys").write_text(f"1 {base64.b64encode(bytes(range(32))).decode()}\n")
     os.environ |= {VARIABLE: SECRET, CHANNEL: "json://simulated"}
-    channels.usable = usable
+    channels.is_usable = usable
     context = ssl.create_default_context()
     ssl.create_default_context = lambda *_, **__: context  # reading the certificates takes 18 ms a process
     return made

@@ -15,7 +15,7 @@ from uuid import uuid4, uuid5
 import services.dispatch.service
 import services.hotline_intake.service
 import services.responder_adapter.service
-from services.auditor.ring import Bell
+from services.auditor.ring import AuditorRing
 from services.hotline_intake.alarm import decide as alarm
 from services.responder_adapter import callout, sender, state
 from services.responder_adapter.wires import Silence
@@ -179,7 +179,7 @@ async def blind(self: Timers, wakings: Any) -> None:
     """Does not look into the store for deadlines that another life has set."""
 
 
-async def silent(self: Bell, silences: Any, at: float) -> int:
+async def silent(self: AuditorRing, silences: Any, at: float) -> int:
     """Rings for nobody."""
     return 0
 
@@ -202,7 +202,7 @@ BUGS = (
         "no fence",
         "a late attempt leaves whatever came before it",
         (
-            (sender.Lane, "_fenced_off", lambda _: lambda self, attempt: False),
+            (sender.DeskLane, "_fenced_off", lambda _: lambda self, attempt: False),
             (sender, "LEAVES_WITHIN", lambda _: 60.0),
         ),
     ),
@@ -233,14 +233,14 @@ BUGS = (
         "a hold does not end with its claim",
         ((services.responder_adapter.keeping, "decide", held_for_ever), (callout, "_lapses_at", NEVER)),
     ),
-    Bug("one desk holds up the other", "all desks share one line", ((sender.Lane, "_post", one_at_a_time),)),
+    Bug("one desk holds up the other", "all desks share one line", ((sender.DeskLane, "_post", one_at_a_time),)),
     Bug("polite door", "a door says learnt and learns nothing", ((events_endpoint, "_learn", learnt_by_nobody),)),
     Bug(
         "no hold",
         "the machine goes on sending while a person phones",
         ((services.responder_adapter.keeping, "decide", never_held),),
     ),
-    Bug("deaf auditor", "the auditor counts on intake", ((Bell, "ring", lambda _: silent),)),
+    Bug("deaf auditor", "the auditor counts on intake", ((AuditorRing, "ring", lambda _: silent),)),
     Bug("a new cause each time", "a repeated request is a new one", ((web, "uuid5", lambda _: lambda *_: uuid4()),)),
 )
 

@@ -14,7 +14,7 @@ from services.auditor import service as auditor
 from shared.contract.event import Event
 from shared.kernel.machine.keeper import Keeper
 from shared.kernel.process.platform import Platform
-from shared.kernel.process.service import Build, assemble
+from shared.kernel.process.service import BuildService, assemble_process
 from shared.kernel.process.settings import Settings
 from tests.simulation.loop import Life, VirtualLoop
 from tests.simulation.routes import ready
@@ -109,8 +109,8 @@ class Program:
 
 async def serve(program: Program) -> None:
     """What a service does as a process."""
-    build: Build = import_module(f"services.{program.name}.service").build
-    process, server = assemble(build, program.settings, program.now, program.platform)
+    build: BuildService = import_module(f"services.{program.name}.service").build
+    process, server = assemble_process(build, program.settings, program.now, program.platform)
     program.app = server.config.app
     program.keepers, program.emits = process.timers._keepers, process.service.emits
     await process.run(_Serving())  # type: ignore[arg-type]

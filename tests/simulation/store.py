@@ -18,7 +18,7 @@ from typing import Any
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import ResponseError
 
-from shared.kernel.machine.store import Committed, Store, _Lane
+from shared.kernel.machine.store import Committed, Store, _Pipeline
 from tests.simulation.loop import LIFE, Life
 
 Word = str | int | float | bytes
@@ -396,7 +396,7 @@ class Server:
     def store(self, _: str, committed: Committed) -> Store:
         """The product's own Store, on lines to this server."""
         made = Store("redis://simulated/0", committed)
-        made._commits, made._reads = _Lane(self), _Lane(self)  # type: ignore[arg-type]
+        made._commits, made._reads = _Pipeline(self), _Pipeline(self)  # type: ignore[arg-type]
         return made
 
     def later(self, at: float, do: Callable[[], None]) -> None:

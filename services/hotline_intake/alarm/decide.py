@@ -8,8 +8,8 @@ from typing import TypedDict
 from uuid import UUID
 
 from services.hotline_intake.alarm import ringing, row
-from services.hotline_intake.alarm.desk import ALARMING, OPEN, Phase, Watch
-from services.hotline_intake.alarm.row import Alarm, due_at, heard_by
+from services.hotline_intake.alarm.desk import ALARMING, OPEN, AwaitedDesk, Phase
+from services.hotline_intake.alarm.row import AlarmRow, desk_due_at, unheard_due_at
 from shared.contract.callouts import CallOutCancelled, CallOutUncertain, Report
 from shared.contract.calls import (
     AlarmClaimed,
@@ -54,7 +54,7 @@ class SettleAlarm(Command):
     rang: bool = False
 
 
-Answer = ClaimAlarm | ReleaseAlarm | SettleAlarm
+AlarmAnswer = ClaimAlarm | ReleaseAlarm | SettleAlarm
 """What a person does about a ringing desk."""
 
 
@@ -68,7 +68,7 @@ class RingNow(Command):
     """The store is silent: ring for every desk from which nobody is known to come."""
 
 
-class Heading(TypedDict):
+class EventHeading(TypedDict):
     """What every event of a row begins with."""
 
     case: UUID
@@ -76,12 +76,12 @@ class Heading(TypedDict):
     at: datetime
 
 
-def decide(alarm: Alarm, message: Message, now: datetime, clocks: Clocks, chain: int) -> tuple[Event, ...]:
+def decide(alarm: AlarmRow, message: Message, now: datetime, clocks: Clocks, chain: int) -> tuple[Event, ...]:
     """What the ledger says on learning `message`; news that changes nothing for it returns ().
 
     `chain` is how many people could be told outside.
     """
-    heading = Heading(case=message.case, city=message.city, at=now)
+    heading = EventHeading(case=message.case, city=message.city, at=now)
     match message:
         case RiskAssessed():
             return _hear_assessment(alarm, message, heading)
@@ -103,7 +103,7 @@ def decide(alarm: Alarm, message: Message, now: datetime, clocks: Clocks, chain:
     return ()
 
 
-def answered(alarm: Alarm, answers: Iterable[Answer], heading: Heading) -> tuple[Event, ...]:
+def replay_answers(alarm: AlarmRow, answers: Iterable[AlarmAnswer], heading: EventHeading) -> tuple[Event, ...]:
     """What the ledger says of a cry for help that rang from memory and that people have answered since.
 
     All of it is one commit with the cry itself, so that no machine is asked for a desk that somebody is phoning.
@@ -118,14 +118,14 @@ def answered(alarm: Alarm, answers: Iterable[Answer], heading: Heading) -> tuple
     return events
 
 
-def _ring_now(alarm: Alarm, heading: Heading, *also: str) -> tuple[Event, ...]:
+def _ring_now(alarm: AlarmRow, heading: EventHeading, *also: str) -> tuple[Event, ...]:
     asked = (desk_id(heading["city"], kind) for kind in alarm.asked if alarm.unheard_since is not None)
     awaited = (name for name, desk in alarm.desks.items() if desk.phase is Phase.AWAITED)
     silent = tuple(dict.fromkeys((*asked, *awaited, *also)))
     return (AlarmRaised(**heading, desks=silent, because="store_silent"),) if silent else ()
 
 
-def _hear_assessment(alarm: Alarm, heard: RiskAssessed, heading: Heading) -> tuple[Event, ...]:
+def _hear_assessment(alarm: AlarmRow, heard: RiskAssessed, heading: EventHeading) -> tuple[Event, ...]:
     waits = alarm.unheard_since is not None or any(desk.unassessed for desk in alarm.desks.values())
     if heard.dispatch_now or alarm.by_hand or heard.screening != alarm.screening or not waits:
         return ()
@@ -133,7 +133,7 @@ def _hear_assessment(alarm: Alarm, heard: RiskAssessed, heading: Heading) -> tup
 
 
 def _await(
-    alarm: Alarm, heard: IncidentOpened | IncidentRaised | CallOutOrdered, heading: Heading
+    alarm: AlarmRow, heard: IncidentOpened | IncidentRaised | CallOutOrdered, heading: EventHeading
 ) -> tuple[Event, ...]:
     desks: tuple[str, ...] = ()
     n = 1
@@ -148,7 +148,7 @@ def _await(
     return (RescueAwaited(**heading, desks=fresh, n=n),)
 
 
-def _stand_down(alarm: Alarm, asked: CallOutCancelRequested, heading: Heading) -> tuple[Event, ...]:
+def _stand_down(alarm: AlarmRow, asked: CallOutCancelRequested, heading: EventHeading) -> tuple[Event, ...]:
     desk = alarm.desks.get(asked.desk)
     if desk is None or asked.n < desk.n or desk.phase is Phase.SETTLED or desk.because == "stood_down":
         return ()
@@ -156,11 +156,11 @@ def _stand_down(alarm: Alarm, asked: CallOutCancelRequested, heading: Heading) -
     return (DeskConfirmed(**heading, desk=asked.desk, n=asked.n, because="stood_down", rang=rang),)
 
 
-def _hear_of_desk(alarm: Alarm, said: Report | CallOutUncertain, heading: Heading) -> tuple[Event, ...]:
+def _hear_of_desk(alarm: AlarmRow, said: Report | CallOutUncertain, heading: EventHeading) -> tuple[Event, ...]:
     return _hear_report(alarm, said, heading) if isinstance(said, Report) else _doubt(alarm, said, heading)
 
 
-def _hear_report(alarm: Alarm, report: Report, heading: Heading) -> tuple[Event, ...]:
+def _hear_report(alarm: AlarmRow, report: Report, heading: EventHeading) -> tuple[Event, ...]:
     desk = alarm.desks.get(report.desk)
     if report.rung in ACCEPTED:
         if desk is None or report.n > desk.n or (report.n == desk.n and desk.phase in OPEN):
@@ -173,7 +173,7 @@ def _hear_report(alarm: Alarm, report: Report, heading: Heading) -> tuple[Event,
     return ()
 
 
-def _doubt(alarm: Alarm, uncertain: CallOutUncertain, heading: Heading) -> tuple[Event, ...]:
+def _doubt(alarm: AlarmRow, uncertain: CallOutUncertain, heading: EventHeading) -> tuple[Event, ...]:
     """After a lost store nobody can say whether the desk has it: a person asks."""
     desk = alarm.desks.get(uncertain.desk)
     if desk is not None and (desk.phase is not Phase.AWAITED or uncertain.n < desk.n):
@@ -181,13 +181,15 @@ def _doubt(alarm: Alarm, uncertain: CallOutUncertain, heading: Heading) -> tuple
     return (AlarmRaised(**heading, desks=(uncertain.desk,), because="recovered"),)
 
 
-def _overdue(alarm: Alarm, clocks: Clocks, heading: Heading) -> Iterator[Event]:
+def _overdue(alarm: AlarmRow, clocks: Clocks, heading: EventHeading) -> Iterator[Event]:
     raised: tuple[str, ...] = ()
-    moment = heard_by(alarm, clocks)
+    moment = unheard_due_at(alarm, clocks)
     if moment is not None and moment <= heading["at"]:
         raised = tuple(desk_id(heading["city"], kind) for kind in alarm.asked)
         yield AlarmRaised(**heading, desks=raised, because="unordered" if alarm.by_hand else "unassessed")
-    due = [name for name, desk in alarm.desks.items() if (at := due_at(alarm, desk, clocks)) and at <= heading["at"]]
+    due = [
+        name for name, desk in alarm.desks.items() if (at := desk_due_at(alarm, desk, clocks)) and at <= heading["at"]
+    ]
     silent = tuple(name for name in due if alarm.desks[name].phase is Phase.AWAITED and name not in raised)
     if silent:
         yield AlarmRaised(**heading, desks=silent, because="unaccepted")
@@ -196,7 +198,9 @@ def _overdue(alarm: Alarm, clocks: Clocks, heading: Heading) -> Iterator[Event]:
             yield AlarmReleased(**heading, desk=name, n=alarm.desks[name].callout, because="claim_lapsed")
 
 
-def _sound(alarm: Alarm, said: tuple[Event, ...], clocks: Clocks, chain: int, heading: Heading) -> tuple[Event, ...]:
+def _sound(
+    alarm: AlarmRow, said: tuple[Event, ...], clocks: Clocks, chain: int, heading: EventHeading
+) -> tuple[Event, ...]:
     """Whom to tell outside at this moment, now that the ledger has `said` what it just did."""
     after = reduce(row.evolve, said, alarm)
     due = row.sounds_at(after, clocks, chain)
@@ -204,13 +208,13 @@ def _sound(alarm: Alarm, said: tuple[Event, ...], clocks: Clocks, chain: int, he
         return ()
     # A silence that nobody was there to notice in time does not put people off once more.
     noticed = row.silent_at(alarm, clocks) if said else None
-    if min(due, noticed + ringing.lag(clocks) if noticed else due) > heading["at"]:
+    if min(due, noticed + ringing.screens_alone(clocks) if noticed else due) > heading["at"]:
         return ()
-    told = min(chain, ringing.persons(after.sounding, after.ringing.values(), clocks, heading["at"]))
+    told = min(chain, ringing.persons_to_tell(after.sounding, after.ringing.values(), clocks, heading["at"]))
     return (AlarmSounded(**heading, desks=tuple(after.ringing), ring=after.sounding.ring + 1, persons=told),)
 
 
-def _obey(alarm: Alarm, command: Answer, heading: Heading) -> tuple[Event, ...]:
+def _obey(alarm: AlarmRow, command: AlarmAnswer, heading: EventHeading) -> tuple[Event, ...]:
     desk = alarm.desks.get(command.desk)
     if not isinstance(command, ReleaseAlarm) and command.rang and (desk is None or desk.phase is Phase.AWAITED):
         raised = _ring_now(alarm, heading, command.desk)
@@ -226,7 +230,7 @@ def _obey(alarm: Alarm, command: Answer, heading: Heading) -> tuple[Event, ...]:
             return _settle(desk, command, heading)
 
 
-def _claim(desk: Watch, command: ClaimAlarm, heading: Heading) -> tuple[Event, ...]:
+def _claim(desk: AwaitedDesk, command: ClaimAlarm, heading: EventHeading) -> tuple[Event, ...]:
     if desk.phase is Phase.CLAIMED:
         if desk.by == command.by:
             return ()
@@ -236,13 +240,13 @@ def _claim(desk: Watch, command: ClaimAlarm, heading: Heading) -> tuple[Event, .
     return (AlarmClaimed(**heading, desk=command.desk, n=desk.callout, by=command.by),)
 
 
-def _release(desk: Watch, command: ReleaseAlarm, heading: Heading) -> tuple[Event, ...]:
+def _release(desk: AwaitedDesk, command: ReleaseAlarm, heading: EventHeading) -> tuple[Event, ...]:
     if desk.phase is not Phase.CLAIMED or desk.by != command.by:
         raise Rejected("alarm_not_claimed", f"You have not claimed the alarm for {command.desk}. Claim it first.")
     return (AlarmReleased(**heading, desk=command.desk, n=desk.callout, because="given_back"),)
 
 
-def _settle(desk: Watch, command: SettleAlarm, heading: Heading) -> tuple[Event, ...]:
+def _settle(desk: AwaitedDesk, command: SettleAlarm, heading: EventHeading) -> tuple[Event, ...]:
     if desk.phase in OPEN:
         given = {"officer": command.officer, "event_no": command.event_no}
         return (AlarmSettled(**heading, desk=command.desk, n=desk.callout, by=command.by, **given),)

@@ -58,7 +58,7 @@ ALLOWED: Mapping[Phase | None, Mapping[type[Event], Phase]] = {
 
 
 @dataclass(frozen=True)
-class Watch:
+class AwaitedDesk:
     """One desk of the row. `n` is the highest call-out heard of, 0 where it was rung before any order came.
 
     `since` is when its phase began, `rung_at` when it last began to ring; `because` says why it rings or is confirmed.
@@ -92,10 +92,10 @@ class Watch:
         return n > self.n and not (self.phase is Phase.SETTLED and n == 1)
 
 
-def evolve_desk(watch: Watch | None, event: Event) -> Watch:
+def evolve_desk(watch: AwaitedDesk | None, event: Event) -> AwaitedDesk:
     """The desk after `event`. An event the table does not allow is a bug, hence KeyError."""
     phase = ALLOWED[watch.phase if watch else None][type(event)]
-    now = watch or Watch(phase, event.at)
+    now = watch or AwaitedDesk(phase, event.at)
     moved = replace(now, phase=phase, since=now.since if phase is now.phase else event.at)
     match event:
         case AlarmRaised():
@@ -109,19 +109,19 @@ def evolve_desk(watch: Watch | None, event: Event) -> Watch:
     return replace(moved, by=None)
 
 
-def desk_no_later_than(at: datetime, watch: Watch) -> Watch:
+def desk_no_later_than(at: datetime, watch: AwaitedDesk) -> AwaitedDesk:
     """The desk with no moment later than `at`."""
     return replace(watch, since=min(watch.since, at), rung_at=watch.rung_at and min(watch.rung_at, at))
 
 
-def _rung(before: Watch, watch: Watch, event: AlarmRaised) -> Watch:
+def _rung(before: AwaitedDesk, watch: AwaitedDesk, event: AlarmRaised) -> AwaitedDesk:
     if before.phase in ALARMING and before.rung_at is not None:
         return watch
     return replace(watch, rung_at=event.at, because=event.because, by=None, officer=None, event_no=None)
 
 
-def _counted(watch: Watch, event: RescueAwaited | DeskConfirmed) -> Watch:
+def _counted(watch: AwaitedDesk, event: RescueAwaited | DeskConfirmed) -> AwaitedDesk:
     watch = replace(watch, n=max(watch.n, event.n))
     if isinstance(event, DeskConfirmed):
         return replace(watch, because=event.because)
-    return watch if watch.phase in ALARMING else Watch(watch.phase, watch.since, watch.n)
+    return watch if watch.phase in ALARMING else AwaitedDesk(watch.phase, watch.since, watch.n)

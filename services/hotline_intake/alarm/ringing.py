@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from services.hotline_intake.alarm.desk import Watch
+from services.hotline_intake.alarm.desk import AwaitedDesk
 from shared.contract.calls import AlarmPassedOn, AlarmRaised, AlarmSounded
 from shared.contract.city import Clocks
 from shared.contract.event import Event
@@ -17,7 +17,7 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Sounding:
+class RingingSchedule:
     """How the alarm of one call was told outside. `ring` counts for as long as the call lives.
 
     The last ring went to the first `persons` of the chain at `at`, and a channel has `taken` it or not.
@@ -29,55 +29,57 @@ class Sounding:
     taken: bool = False
 
 
-def lag(clocks: Clocks) -> timedelta:
+def screens_alone(clocks: Clocks) -> timedelta:
     """How long the screens ring alone."""
     return timedelta(seconds=max(0.0, clocks.outside_at - clocks.ring_at))
 
 
-def due_at(sounding: Sounding, ringing: Collection[Watch], clocks: Clocks, chain: int) -> datetime | None:
+def next_ring_at(
+    sounding: RingingSchedule, ringing: Collection[AwaitedDesk], clocks: Clocks, chain: int
+) -> datetime | None:
     """When to tell people outside next of what is `ringing`; `chain` is how many of them there are."""
     if not ringing or not chain:
         return None
     untold = [desk for desk in ringing if sounding.at is None or desk.since > sounding.at]
-    moments = [max(_began(desk) + lag(clocks), desk.since + AT_ONCE) for desk in untold]
+    moments = [max(_began(desk) + screens_alone(clocks), desk.since + AT_ONCE) for desk in untold]
     if sounding.at is not None and len(untold) < len(ringing):
         moments += (_again(sounding, sounding.at, clocks), _joined(sounding, ringing, clocks, chain))
     return min(moments)
 
 
-def persons(sounding: Sounding, ringing: Collection[Watch], clocks: Clocks, now: datetime) -> int:
+def persons_to_tell(sounding: RingingSchedule, ringing: Collection[AwaitedDesk], clocks: Clocks, now: datetime) -> int:
     """How many of the chain to tell now: one more a minute, and one more where no channel took the last ring."""
     by_time = 1 + (now - min(map(_began, ringing))) // timedelta(seconds=clocks.next_person)
     return max(by_time, sounding.persons + (not sounding.taken))
 
 
-def evolve_ringing(sounding: Sounding, event: Event, *, quiet: bool) -> Sounding:
+def evolve_ringing(sounding: RingingSchedule, event: Event, *, quiet: bool) -> RingingSchedule:
     """What was told, after `event`; `quiet` if nothing rang before it, and nobody was phoning."""
     match event:
         case AlarmRaised() if quiet:
-            return Sounding(sounding.ring)
+            return RingingSchedule(sounding.ring)
         case AlarmSounded():
-            return Sounding(event.ring, event.persons, event.at)
+            return RingingSchedule(event.ring, event.persons, event.at)
         case AlarmPassedOn():
             return replace(sounding, taken=True)
     return sounding
 
 
-def ringing_no_later_than(at: datetime, sounding: Sounding) -> Sounding:
+def ringing_no_later_than(at: datetime, sounding: RingingSchedule) -> RingingSchedule:
     """What was told, with no moment later than `at`."""
     return replace(sounding, at=sounding.at and min(sounding.at, at))
 
 
-def _again(sounding: Sounding, at: datetime, clocks: Clocks) -> datetime:
+def _again(sounding: RingingSchedule, at: datetime, clocks: Clocks) -> datetime:
     return at + timedelta(seconds=clocks.ring_again if sounding.taken else clocks.ring_untaken)
 
 
-def _joined(sounding: Sounding, ringing: Collection[Watch], clocks: Clocks, chain: int) -> datetime:
+def _joined(sounding: RingingSchedule, ringing: Collection[AwaitedDesk], clocks: Clocks, chain: int) -> datetime:
     """When the next person's turn comes; never, once everybody is told."""
     if sounding.persons >= chain:
         return NEVER
     return min(map(_began, ringing)) + sounding.persons * timedelta(seconds=clocks.next_person)
 
 
-def _began(desk: Watch) -> datetime:
+def _began(desk: AwaitedDesk) -> datetime:
     return desk.rung_at or desk.since

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from services.hotline_intake.alarm import ringing
-from services.hotline_intake.alarm.desk import ALARMING, OPEN, Phase, Watch, desk_no_later_than, evolve_desk
-from services.hotline_intake.alarm.ringing import Sounding
+from services.hotline_intake.alarm.desk import ALARMING, OPEN, AwaitedDesk, Phase, desk_no_later_than, evolve_desk
+from services.hotline_intake.alarm.ringing import RingingSchedule
 from shared.contract.calls import (
     AlarmClaimed,
     AlarmRaised,
@@ -29,7 +29,7 @@ UNHEARD = frozenset({"unassessed", "unordered", "store_silent"})
 
 
 @dataclass(frozen=True)
-class Alarm:
+class AlarmRow:
     """The row. `armed_at` starts its clocks; `unheard_since` stands while a cry for help has had no answer at all.
 
     `asked` are the kinds of desk to ring if none comes; `screening` is the latest danger-positive one.
@@ -40,8 +40,8 @@ class Alarm:
     by_hand: bool = False
     screening: UUID | None = None
     asked: tuple[str, ...] = ()
-    desks: dict[str, Watch] = field(default_factory=dict)
-    sounding: Sounding = field(default_factory=Sounding)
+    desks: dict[str, AwaitedDesk] = field(default_factory=dict)
+    sounding: RingingSchedule = field(default_factory=RingingSchedule)
 
     @property
     def standing(self) -> bool:
@@ -54,16 +54,16 @@ class Alarm:
         return any(desk.phase in ALARMING for desk in self.desks.values())
 
     @property
-    def ringing(self) -> dict[str, Watch]:
+    def ringing(self) -> dict[str, AwaitedDesk]:
         """The desks that ring and that nobody phones."""
         return {name: desk for name, desk in self.desks.items() if desk.phase is Phase.RINGING}
 
 
-def heard_by(alarm: Alarm, clocks: Clocks) -> datetime | None:
+def unheard_due_at(alarm: AlarmRow, clocks: Clocks) -> datetime | None:
     return alarm.unheard_since and alarm.unheard_since + timedelta(seconds=clocks.assess_by)
 
 
-def due_at(alarm: Alarm, desk: Watch, clocks: Clocks) -> datetime | None:
+def desk_due_at(alarm: AlarmRow, desk: AwaitedDesk, clocks: Clocks) -> datetime | None:
     if desk.phase is Phase.CLAIMED:
         return desk.since + timedelta(seconds=clocks.claim)
     if desk.phase is not Phase.AWAITED:
@@ -74,24 +74,24 @@ def due_at(alarm: Alarm, desk: Watch, clocks: Clocks) -> datetime | None:
     return first if desk.since <= first else desk.since + ring
 
 
-def silent_at(alarm: Alarm, clocks: Clocks) -> datetime | None:
+def silent_at(alarm: AlarmRow, clocks: Clocks) -> datetime | None:
     """The next moment at which silence means something."""
-    moments = [heard_by(alarm, clocks), *(due_at(alarm, desk, clocks) for desk in alarm.desks.values())]
+    moments = [unheard_due_at(alarm, clocks), *(desk_due_at(alarm, desk, clocks) for desk in alarm.desks.values())]
     return min((moment for moment in moments if moment is not None), default=None)
 
 
-def sounds_at(alarm: Alarm, clocks: Clocks, chain: int) -> datetime | None:
+def sounds_at(alarm: AlarmRow, clocks: Clocks, chain: int) -> datetime | None:
     """When people outside are told next; `chain` is how many of them there are."""
-    return ringing.due_at(alarm.sounding, alarm.ringing.values(), clocks, chain)
+    return ringing.next_ring_at(alarm.sounding, alarm.ringing.values(), clocks, chain)
 
 
-def deadline(alarm: Alarm, clocks: Clocks, chain: int) -> datetime | None:
+def deadline(alarm: AlarmRow, clocks: Clocks, chain: int) -> datetime | None:
     """The next moment at which the ledger does something by itself."""
     moments = (silent_at(alarm, clocks), sounds_at(alarm, clocks, chain))
     return min((moment for moment in moments if moment is not None), default=None)
 
 
-def evolve(alarm: Alarm, event: Event) -> Alarm:
+def evolve(alarm: AlarmRow, event: Event) -> AlarmRow:
     """The row after `event`. A moment that a clock gone astray has set ahead of it is pulled in to it."""
     alarm = _by(event.at, alarm)
     alarm = replace(alarm, sounding=ringing.evolve_ringing(alarm.sounding, event, quiet=not alarm.alarming))
@@ -117,7 +117,7 @@ def evolve(alarm: Alarm, event: Event) -> Alarm:
     return alarm
 
 
-def _by(at: datetime, alarm: Alarm) -> Alarm:
+def _by(at: datetime, alarm: AlarmRow) -> AlarmRow:
     """Nothing in the row began after what is said now: silence would last until that moment came."""
     return replace(
         alarm,
@@ -128,17 +128,17 @@ def _by(at: datetime, alarm: Alarm) -> Alarm:
     )
 
 
-def _arm(alarm: Alarm, at: datetime) -> Alarm:
+def _arm(alarm: AlarmRow, at: datetime) -> AlarmRow:
     return replace(alarm, armed_at=at, unheard_since=at, by_hand=False, asked=POLICE)
 
 
-def _arm_by_hand(alarm: Alarm, event: EscalationRequested) -> Alarm:
+def _arm_by_hand(alarm: AlarmRow, event: EscalationRequested) -> AlarmRow:
     before = alarm.asked if alarm.unheard_since is not None else ()
     armed = alarm if alarm.standing else _arm(alarm, event.at)
     asked = tuple(dict.fromkeys((*before, *(event.desks or POLICE))))
     return replace(armed, by_hand=True, asked=asked, unheard_since=armed.unheard_since or event.at)
 
 
-def _see(alarm: Alarm, desks: tuple[str, ...], event: Event) -> Alarm:
+def _see(alarm: AlarmRow, desks: tuple[str, ...], event: Event) -> AlarmRow:
     seen = {name: evolve_desk(alarm.desks.get(name), event) for name in desks}
     return replace(alarm, desks=alarm.desks | seen)

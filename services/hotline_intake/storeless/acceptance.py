@@ -10,16 +10,16 @@ from uuid import UUID, uuid5
 import structlog
 
 from services.hotline_intake.acts import ANSWERS, Act, What, commanded, sensible, unseen
-from services.hotline_intake.alarm.decide import Answer
+from services.hotline_intake.alarm.decide import AlarmAnswer
 from services.hotline_intake.alarm.row import POLICE
 from services.hotline_intake.call import Call, CallUnknown, Escalate, RecordScreening
 from services.hotline_intake.seat import Seat
-from services.hotline_intake.storeless.mirror import Mirror, Row
+from services.hotline_intake.storeless.mirror import LedgerMirror, MirroredCall
 from shared.contract.city import Clocks
 from shared.contract.event import Event, Rejected
 from shared.contract.terms import spoken_number
 from shared.kernel.errors import Unavailable
-from shared.kernel.machine.keeper import Cause, Keeper, KeyReused, Learned
+from shared.kernel.machine.keeper import IdempotencyKey, Keeper, KeyReused, Learned
 from shared.kernel.process import web
 from shared.kernel.process.journal import Journal, Unwritable
 from shared.kernel.process.service import Kit
@@ -41,21 +41,21 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptInJournal:
     """The answer while the store is silent: the call as memory has it."""
 
     act: Act
     call: Call
 
 
-class PhoneNow(Unavailable):
+class NothingTookIt(Unavailable):
     """Neither the store nor the journal took a cry for help."""
 
 
 class Acceptance:
     """Takes acts of all seats. What it has answered for is in the store, or in the journal and in memory."""
 
-    def __init__(self, kit: Kit, calls: Keeper[Call], journal: Journal, mirror: Mirror) -> None:
+    def __init__(self, kit: Kit, calls: Keeper[Call], journal: Journal, mirror: LedgerMirror) -> None:
         self._kit = kit
         self._calls = calls
         self._journal = journal
@@ -63,7 +63,7 @@ class Acceptance:
         self._kept: dict[UUID, Act] = {}
         self._waits = asyncio.Event()
 
-    async def take(self, act: Act) -> Learned[Call] | Kept:
+    async def take(self, act: Act) -> Learned[Call] | KeptInJournal:
         """The call after the act, or as it is kept. Raises Rejected, PhoneNow or Unavailable: then it was not taken."""
         sensible(act, self._kit.cities)
         if act.id in self._kept:
@@ -151,15 +151,15 @@ class Acceptance:
             return False
         return True
 
-    def _again(self, act: Act) -> Kept:
+    def _again(self, act: Act) -> KeptInJournal:
         if act.fingerprint != self._kept[act.id].fingerprint:
             raise KeyReused
         if act.id not in self._journal.waiting and not self._write(act):
             raise self._phone_now(act)
-        return Kept(act, self._mirror.known(act.address).call)
+        return KeptInJournal(act, self._mirror.known(act.address).call)
 
-    async def _keep(self, act: Act, written: bool) -> Kept:
-        """Ring it from memory, now. Raises Rejected, PhoneNow or Unavailable."""
+    async def _keep(self, act: Act, written: bool) -> KeptInJournal:
+        """Ring it from memory, now. Raises Rejected, NothingTookIt or Unavailable."""
         try:
             row, events = await self._decided(act)
         except Rejected:
@@ -172,9 +172,9 @@ class Acceptance:
         self._mirror.move(act.address, row, events, act.id)
         if not written:
             raise self._phone_now(act)
-        return Kept(act, row.call)
+        return KeptInJournal(act, row.call)
 
-    async def _decided(self, act: Act) -> tuple[Row, tuple[Event, ...]]:
+    async def _decided(self, act: Act) -> tuple[MirroredCall, tuple[Event, ...]]:
         """The row and what would be said of it, were memory the store."""
         row = self._mirror.known(act.address)
         command = await commanded(act, unseen, rang=True)
@@ -188,16 +188,16 @@ class Acceptance:
         opened = reduce(self._calls.machine.evolve, opening, row.call)
         return row, (*opening, *self._mirror.decide(opened, command))
 
-    def _phone_now(self, act: Act) -> PhoneNow:
-        city = web.city(self._kit.cities, act.city)
+    def _phone_now(self, act: Act) -> NothingTookIt:
+        city = web.city_pack(self._kit.cities, act.city)
         police = city.desk(POLICE[0])
-        return PhoneNow(
+        return NothingTookIt(
             "Neither the store nor the journal takes it. 立即拨打"
             f" {police.number if police else POLICE[0]}: phone 110 now"
             f" and give the number {spoken_number(city.area_code, act.case)}."
         )
 
-    async def _learn(self, act: Act, *, rang: bool, answers: tuple[Answer, ...] | None = None) -> Learned[Call]:
+    async def _learn(self, act: Act, *, rang: bool, answers: tuple[AlarmAnswer, ...] | None = None) -> Learned[Call]:
         try:
             try:
                 learned = await self._tried(act, rang, answers)
@@ -211,7 +211,7 @@ class Acceptance:
         self._mirror.saw(act.address, learned)
         return learned
 
-    async def _tried(self, act: Act, rang: bool, answers: tuple[Answer, ...] | None) -> Learned[Call]:
+    async def _tried(self, act: Act, rang: bool, answers: tuple[AlarmAnswer, ...] | None) -> Learned[Call]:
         seat = Seat(self._kit, self._calls, act.city, act.case)
         command = await commanded(act, seat.seal, rang=rang)
         if isinstance(command, Escalate | RecordScreening):
@@ -221,7 +221,7 @@ class Acceptance:
         except CallUnknown:
             if act.id not in self._kept or not act.urgent:
                 raise
-        await self._calls.learn(act.opening, Cause(uuid5(act.id, "opening"), drill=act.drill))
+        await self._calls.learn(act.opening, IdempotencyKey(uuid5(act.id, "opening"), drill=act.drill))
         return await self._calls.learn(command, act.cause)
 
     def _strike(self, act: Act) -> None:
@@ -264,14 +264,14 @@ class Acceptance:
                 self._strike(answer)
         return None
 
-    async def _answers(self, cry: Act) -> list[tuple[Act, Answer]]:
+    async def _answers(self, cry: Act) -> list[tuple[Act, AlarmAnswer]]:
         """What people did about a call since its first cry that was kept: it is learnt with that cry."""
         acts = [act for act in self._kept.values() if act.case == cry.case]
         if next(act for act in acts if act.urgent) is not cry:
             return []
         given = [act for act in acts if act.what in ANSWERS and not self._lapsed(act)]
         commands = [(act, await commanded(act, unseen, rang=True)) for act in given]
-        return [(act, answer) for act, answer in commands if isinstance(answer, Answer)]
+        return [(act, answer) for act, answer in commands if isinstance(answer, AlarmAnswer)]
 
     def _lapsed(self, act: Act) -> bool:
         city = self._kit.cities.get(act.city)

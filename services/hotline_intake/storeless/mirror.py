@@ -13,9 +13,9 @@ from services.hotline_intake.alarm.decide import RingNow
 from services.hotline_intake.call import Call
 from shared.contract.event import Command, DeadlinePassed, Event, Message
 from shared.kernel.errors import Unavailable
-from shared.kernel.machine.keeper import Cause, Keeper, Learned
+from shared.kernel.machine.keeper import IdempotencyKey, Keeper, Learned
 from shared.kernel.machine.machine import Address, by_case
-from shared.kernel.machine.open_instances import Seen, Standing
+from shared.kernel.machine.open_instances import InstanceSnapshot, OpenInstances
 
 SILENT_AFTER = 3.0
 """Seconds without an answer from the store after which what it knows is rung from memory (design §5)."""
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 
 @dataclass(eq=False)
-class Row:
+class MirroredCall:
     """A call as far as this process knows it. `kept` are acts that the store has not learnt yet; `lost`: it lost it.
 
     `due` is when `rung`, the call as it was when it was last looked at for ringing, does something by itself.
@@ -53,7 +53,7 @@ class Row:
         return bool(self.kept) or self.lost
 
 
-class Mirror:
+class LedgerMirror:
     """The rows of a service's cities. Deadlines run on the monotonic clock from the store's last answer on.
 
     What rings from memory has the same effects outside as what the store has committed.
@@ -61,12 +61,12 @@ class Mirror:
 
     def __init__(self, calls: Keeper[Call], homes: Iterable[str]) -> None:
         self._calls = calls
-        self._standing = Standing(calls, homes)
+        self._standing = OpenInstances(calls, homes)
         self._answered_at: float | None = None
         self._wall = calls.now()
         self._restless = asyncio.Event()
         self.silent = False
-        self.rows: dict[Address, Row] = {}
+        self.rows: dict[Address, MirroredCall] = {}
         self._rang: dict[Address, float] = {}
 
     @property
@@ -89,16 +89,16 @@ class Mirror:
         """What this process itself has just committed."""
         row = self.rows.get(address)
         if row is None and learned.state.alarm.standing:
-            row = self.rows[address] = Row(learned.state, learned.drill)
+            row = self.rows[address] = MirroredCall(learned.state, learned.drill)
         if row is not None and not row.kept:
             row.call, row.drill, row.moved_at, row.lost = learned.state, learned.drill, _moment(), False
             self._drop(address, row)
 
-    def known(self, address: Address) -> Row:
+    def known(self, address: Address) -> MirroredCall:
         """What is known of a call without the store; blank if nothing is."""
-        return self.rows.get(address) or Row(self._calls.latest(address) or self._calls.machine.blank)
+        return self.rows.get(address) or MirroredCall(self._calls.latest(address) or self._calls.machine.blank)
 
-    async def learn(self, command: Command, cause: Cause) -> None:
+    async def learn(self, command: Command, cause: IdempotencyKey) -> None:
         """Let the row learn it where it rings: in memory while the store is silent, else in the store."""
         address = by_case(command)
         row = self.rows.get(address)
@@ -111,7 +111,7 @@ class Mirror:
         """What would be said of the call now. Raises Rejected."""
         return self._calls.machine.decide(call, message, self.now())
 
-    def move(self, address: Address, row: Row, events: tuple[Event, ...], kept: UUID | None = None) -> None:
+    def move(self, address: Address, row: MirroredCall, events: tuple[Event, ...], kept: UUID | None = None) -> None:
         """The row after these events; `kept` is the act behind them, which the store will learn later."""
         self.rows[address] = row
         row.call, row.moved_at = reduce(self._calls.machine.evolve, events, row.call), _moment()
@@ -131,7 +131,7 @@ class Mirror:
         """Whether the call rang from memory not long ago."""
         return address in self._rang
 
-    def standing(self, home: str) -> list[tuple[Address, Row]]:
+    def standing(self, home: str) -> list[tuple[Address, MirroredCall]]:
         """The standing rows of a city, drills too."""
         return [(at, row) for at, row in self.rows.items() if at.home == home and row.call.alarm.standing]
 
@@ -171,14 +171,14 @@ class Mirror:
         self._rang = {at: rung for at, rung in self._rang.items() if asked_at - rung < REMEMBERED}
         return None
 
-    def _take_over(self, address: Address, found: Seen[Call], asked_at: float) -> None:
+    def _take_over(self, address: Address, found: InstanceSnapshot[Call], asked_at: float) -> None:
         row = self.rows.get(address)
         if row is not None and (row.kept or row.moved_at > asked_at):
             return
-        row = self.rows[address] = Row(found.state, found.drill, asked_at)
+        row = self.rows[address] = MirroredCall(found.state, found.drill, asked_at)
         self._drop(address, row)
 
-    def _drop(self, address: Address, row: Row) -> None:
+    def _drop(self, address: Address, row: MirroredCall) -> None:
         if not row.kept and not row.call.alarm.standing:
             self.rows.pop(address, None)
 
@@ -196,7 +196,7 @@ class Mirror:
                 self._restless.clear()
             await asyncio.sleep(TICK)
 
-    def _ring(self, address: Address, row: Row) -> None:
+    def _ring(self, address: Address, row: MirroredCall) -> None:
         if row.drill or not (row.ours or (self.silent and self.silent_for >= SILENT_AFTER)):
             return
         heading = {"case": UUID(address.instance), "city": address.home}
@@ -210,18 +210,18 @@ class Mirror:
             if not moved:
                 break
 
-    def _looked(self, address: Address, row: Row) -> None:
+    def _looked(self, address: Address, row: MirroredCall) -> None:
         row.rung, row.due = row.call, self._calls.machine.deadline(row.call)
         if row.call.alarm.alarming:
             self._rang[address] = _moment()
 
-    def _say(self, row: Row, message: Command | DeadlinePassed) -> bool:
+    def _say(self, row: MirroredCall, message: Command | DeadlinePassed) -> bool:
         events = self.decide(row.call, message)
         row.call = reduce(self._calls.machine.evolve, events, row.call)
         self._tell(row, events)
         return bool(events)
 
-    def _tell(self, row: Row, events: tuple[Event, ...]) -> None:
+    def _tell(self, row: MirroredCall, events: tuple[Event, ...]) -> None:
         for event in events:
             if effect := self._calls.effects.get(type(event)):
                 effect(row.call, event, row.drill)

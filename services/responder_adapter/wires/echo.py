@@ -11,7 +11,7 @@ from services.responder_adapter.wires import Answer
 from shared.contract.terms import Rung
 
 
-def answers(callout: CallOut, *, drill: bool) -> tuple[Answer, ...]:
+def echo_answers(callout: CallOut, *, drill: bool) -> tuple[Answer, ...]:
     """What the echo desk says to an order, in its order. A person in danger must never be left with it."""
     if not drill:
         return (Answer(Rung.REJECTED, code="not_a_drill"),)
@@ -24,5 +24,5 @@ async def run(sender: Sender, orders: asyncio.Queue[Attempt]) -> None:
     while True:
         attempt = await orders.get()
         with otel.use_span(NonRecordingSpan(attempt.within)):
-            for said in answers(attempt.callout, drill=attempt.drill):
+            for said in echo_answers(attempt.callout, drill=attempt.drill):
                 await sender.learn(attempt, said)

@@ -121,7 +121,7 @@ class Webhook:
             "webhook-id": webhook_id,
             "webhook-timestamp": str(timestamp),
             "webhook-signature": sign(self.secret, webhook_id, timestamp, body),
-            "traceparent": trace.parent(),
+            "traceparent": trace.current_traceparent(),
         }
         return httpx.Request("POST", self.url, headers=headers, content=body, extensions={"timeout": TIMEOUTS})
 
@@ -138,7 +138,7 @@ class Webhook:
 
 
 @asynccontextmanager
-async def connected(
+async def connect_webhook(
     desk: str,
     wire: WebhookWire,
     secret: str,

@@ -52,7 +52,7 @@ class Bus:
             linger_ms=0,
             max_request_size=MAX_EVENT,
         )
-        bear_closing(producer.client)
+        patch_closed_connection_errors(producer.client)
         return producer
 
     def consumer(self, group: str, *, patient: bool = False) -> Any:
@@ -78,7 +78,7 @@ class Bus:
             retry_backoff_ms=200,
             metadata_max_age_ms=1000,
         )
-        bear_closing(consumer._client)
+        patch_closed_connection_errors(consumer._client)
         return consumer
 
     def reader(self, *topics: str, patient: bool = False) -> Any:
@@ -94,17 +94,17 @@ class Bus:
             retry_backoff_ms=200,
             metadata_max_age_ms=10_000,
         )
-        bear_closing(reader._client)
+        patch_closed_connection_errors(reader._client)
         return reader
 
     def admin(self) -> Any:
         """A client that asks after topics and their settings."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.brokers, request_timeout_ms=3000)
-        bear_closing(admin._client)
+        patch_closed_connection_errors(admin._client)
         return admin
 
 
-def bear_closing(client: Any) -> None:
+def patch_closed_connection_errors(client: Any) -> None:
     """Make a connection that closes just then, in this client, a broken connection like any other.
 
     aiokafka 0.14 meets a KeyError where a connection closes as it is made (`_get_conn`, `send`), and under uvloop a
@@ -137,13 +137,13 @@ def _sent(connection: Any, request: Any, expect_response: bool = True) -> Any:
         raise KafkaConnectionError("The connection closed as it was written to.") from closed
 
 
-def broken(consumer: Any) -> bool:
+def metadata_task_ended(consumer: Any) -> bool:
     """Whether the task that learns of brokers has ended in it: who asks it for one then waits for ever, unanswered."""
     task = getattr(getattr(consumer, "_client", None), "_sync_task", None)
     return task is not None and task.done()
 
 
-async def leave(consumer: Any) -> None:
+async def stop_consumer(consumer: Any) -> None:
     """Stop a consumer in bounded time, also one that is broken.
 
     Its own stop() may fail half-way, or end as if it had been cancelled where a fetch waits to be tried again (aiokafka
@@ -161,7 +161,7 @@ async def leave(consumer: Any) -> None:
         connection.close()
 
 
-async def let_go(producer: Any) -> None:
+async def stop_producer(producer: Any) -> None:
     """Stop a producer in bounded time, whatever it still holds: the outbox has that too.
 
     Its own stop() waits for a silent leader for ever; cut short, it goes on sending beside its successor.

@@ -20,13 +20,13 @@ from opentelemetry.trace import SpanKind
 from shared.contract.event import Event
 from shared.kernel import trace
 from shared.kernel.errors import Malformed, Unavailable
-from shared.kernel.log.bus import MAX_EVENT, Bus, leave
-from shared.kernel.log.record import header
+from shared.kernel.log.bus import MAX_EVENT, Bus, stop_consumer
+from shared.kernel.log.record import header_text
 from shared.kernel.log.relay import Relay
-from shared.kernel.log.router import Handler, Hearing
-from shared.kernel.log.suspects import Suspects
-from shared.kernel.log.watchdog import Watchdog
-from shared.kernel.machine.cloudevent import Told
+from shared.kernel.log.router import EventRouter, Handler
+from shared.kernel.log.suspects import CrashSuspects
+from shared.kernel.log.watchdog import ConsumerWatchdog
+from shared.kernel.machine.cloudevent import ReceivedEvent
 from shared.kernel.machine.store import Store
 
 AT_ONCE = 1000
@@ -53,7 +53,7 @@ log = structlog.get_logger()
 
 
 @dataclass
-class _Partition:
+class _PartitionWork:
     """What of one partition is in work; an offset may be committed when everything before it is done."""
 
     careful_until: int = 0
@@ -76,17 +76,17 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
     ) -> None:
         self._group = group
         self._bus = bus
-        self._hearing = Hearing(handlers)
-        self._suspects = Suspects(group, store)
+        self._hearing = EventRouter(handlers)
+        self._suspects = CrashSuspects(group, store)
         self._relay = relay
-        self._partitions: dict[Any, _Partition] = {}
+        self._partitions: dict[Any, _PartitionWork] = {}
         self._lanes: dict[tuple[bytes, str | None], deque[Any]] = {}
         self._walking: set[asyncio.Task[None]] = set()
         self._in_work = 0
         self._stopping = False
         self._again: int | None = None
         self._idle = asyncio.Event()
-        self._watchdog = Watchdog(group)
+        self._watchdog = ConsumerWatchdog(group)
         self.joined = self.unreachable = False
 
     async def run(self) -> None:
@@ -99,7 +99,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 except (KafkaError, OSError) as silence:
                     log.warning("kafka_unreachable", brokers=self._bus.brokers, error=type(silence).__name__)
                     self.unreachable = True
-                    await leave(kafka)
+                    await stop_consumer(kafka)
                     await asyncio.sleep(1)
                     continue
                 self.unreachable = False
@@ -147,7 +147,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 for partition, records in sorted(batches.items(), key=lambda batch: batch[1][0].timestamp):
                     if partition not in self._partitions:
                         until = self._suspects.until(partition, kafka.highwater(partition) or 0)
-                        self._partitions[partition] = _Partition(min(until, records[0].offset + CAREFUL))
+                        self._partitions[partition] = _PartitionWork(min(until, records[0].offset + CAREFUL))
                     self._take(self._partitions[partition], records, lanes)
         finally:
             for task in tasks:
@@ -157,7 +157,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 await self._commit_once(kafka)
                 if not self._in_work:
                     await self._suspects.left(kafka.assignment())
-            await leave(kafka)
+            await stop_consumer(kafka)
 
     async def _go_back(self, kafka: Any, since: int) -> None:
         with suppress(KafkaError, IllegalStateError):
@@ -168,16 +168,16 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                     self._partitions.pop(partition, None)
             self._again = None
 
-    def _take(self, work: _Partition, records: list[Any], lanes: asyncio.TaskGroup) -> None:
+    def _take(self, work: _PartitionWork, records: list[Any], lanes: asyncio.TaskGroup) -> None:
         for record in records:
             work.open.append(record.offset)
-            kind = header(record, "ce_type")
+            kind = header_text(record, "ce_type")
             if kind and not self._hearing.knows(kind) and UNREADABLE not in kind:
                 work.finish(record.offset)
                 continue
             self._in_work += 1
             self._idle.clear()
-            about = record.key, header(record, "ce_subject")
+            about = record.key, header_text(record, "ce_subject")
             lane = self._lanes.get(about)
             if lane is None:
                 self._lanes[about] = deque([(work, record)])
@@ -203,7 +203,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _handle(self, record: Any, learn: Callable[[Any], Awaitable[None]]) -> None:
         pause = 0.1
-        within = trace.read(header(record, "traceparent"))
+        within = trace.parse_traceparent(header_text(record, "traceparent"))
         while True:
             with trace.span(f"process {record.topic}", within, SpanKind.CONSUMER, self._attributes(record)):
                 try:
@@ -221,9 +221,9 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._learn(record)
 
     async def _learn(self, record: Any) -> None:
-        named = (header(record, "ce_type") or "", header(record, "ce_id") or "")
-        drill = header(record, "ce_drill") == "true"
-        await self._hearing.learn(Told(*named, record.key, record.value or b"", drill))
+        named = (header_text(record, "ce_type") or "", header_text(record, "ce_id") or "")
+        drill = header_text(record, "ce_drill") == "true"
+        await self._hearing.learn(ReceivedEvent(*named, record.key, record.value or b"", drill))
 
     async def _dead_letter(self, record: Any, reason: str) -> None:
         """Put the record aside with its reason, and go on only when the broker has it.
@@ -237,7 +237,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         fits = whole <= MAX_EVENT - ROOM
         headers = [
             *((name, text) for name, text in record.headers if fits and name != "traceparent"),
-            ("traceparent", trace.parent().encode()),
+            ("traceparent", trace.current_traceparent().encode()),
             ("dead_letter_reason", reason.encode()),
             ("dead_letter_service", self._group.encode()),
             ("dead_letter_origin", f"{record.topic}/{record.partition}/{record.offset}".encode()),
@@ -283,5 +283,5 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             "messaging.destination.partition.id": str(record.partition),
             "messaging.kafka.offset": record.offset,
             "messaging.consumer.group.name": self._group,
-            "messaging.message.id": header(record, "ce_id") or "",
+            "messaging.message.id": header_text(record, "ce_id") or "",
         }

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from shared.kernel.machine.store import Row
+from shared.kernel.machine.store import OutboxRow
 
 
 @dataclass(eq=False)
-class Shard:
+class OutboxShard:
     """Rows on their way. While it is `behind`, older rows wait in the outbox and fresh ones are `held`."""
 
     tag: str
@@ -14,7 +14,7 @@ class Shard:
     leased: bool = False
     behind: bool = True
     doubts: int = 0
-    held: list[tuple[bytes, Row]] = field(default_factory=list)
+    held: list[tuple[bytes, OutboxRow]] = field(default_factory=list)
     sending: dict[bytes, float] = field(default_factory=dict)
     acknowledged: list[bytes] = field(default_factory=list)
 
@@ -34,7 +34,7 @@ class Shard:
         self.doubts += 1
 
 
-def place(row_id: bytes) -> tuple[int, int]:
+def stream_position(row_id: bytes) -> tuple[int, int]:
     """Where a row stands in its outbox: milliseconds of the store's clock, and a count within them."""
     milliseconds, _, sequence = row_id.partition(b"-")
     return int(milliseconds), int(sequence)

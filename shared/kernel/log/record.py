@@ -14,7 +14,7 @@ AT_ONCE = 5000
 
 
 @asynccontextmanager
-async def reading(bus: Any, *topics: str) -> AsyncIterator[tuple[Any, dict[Any, int]]]:
+async def open_reader(bus: Any, *topics: str) -> AsyncIterator[tuple[Any, dict[Any, int]]]:
     """A started reader, and where each partition of these topics ends now. Raises KafkaError, OSError."""
     reader = bus.reader(*topics)
     try:
@@ -26,7 +26,7 @@ async def reading(bus: Any, *topics: str) -> AsyncIterator[tuple[Any, dict[Any, 
         await reader.stop()
 
 
-async def records(reader: Any, ends: Mapping[Any, int]) -> AsyncIterator[Any]:
+async def read_records(reader: Any, ends: Mapping[Any, int]) -> AsyncIterator[Any]:
     """Every record of these partitions up to their ends."""
     open_ones = {partition: end for partition, end in ends.items() if end}
     if not open_ones:
@@ -39,11 +39,11 @@ async def records(reader: Any, ends: Mapping[Any, int]) -> AsyncIterator[Any]:
                 yield record
 
 
-def header(record: Any, name: str) -> str | None:
+def header_text(record: Any, name: str) -> str | None:
     """A header's text; None if it is not there."""
     return next(((value or b"").decode(errors="replace") for key, value in record.headers if key == name), None)
 
 
-def headers(record: Any) -> dict[str, str]:
+def header_texts(record: Any) -> dict[str, str]:
     """Every header's text by its name; of two of one name the last."""
     return {name: (value or b"").decode(errors="replace") for name, value in record.headers}

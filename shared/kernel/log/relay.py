@@ -18,9 +18,9 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from shared.kernel import trace
 from shared.kernel.errors import Unavailable
-from shared.kernel.log.bus import Bus, let_go
-from shared.kernel.log.outbox import Shard, place
-from shared.kernel.machine.store import Row, Store
+from shared.kernel.log.bus import Bus, stop_producer
+from shared.kernel.log.outbox import OutboxShard, stream_position
+from shared.kernel.machine.store import OutboxRow, Store
 from shared.kernel.machine.vault import KEYS_TOPIC
 
 LEASE, SWEEP = 3.0, 1.0
@@ -36,7 +36,7 @@ LATELY, REMEMBERED = 5.0, 500
 log = structlog.get_logger()
 
 
-async def at_once(_: Row) -> None:
+async def at_once(_: OutboxRow) -> None:
     """Nothing has to be told elsewhere before this row."""
 
 
@@ -47,17 +47,19 @@ class Relay:
         self._service = service
         self._life, self._instance = life, instance
         self._bus = bus
-        self._shards = {tag: Shard(tag, self._service) for tag in tags}
-        self._rows: deque[tuple[Shard, bytes, Row]] = deque()
+        self._shards = {tag: OutboxShard(tag, self._service) for tag in tags}
+        self._rows: deque[tuple[OutboxShard, bytes, OutboxRow]] = deque()
         self._wanted, self._deletable = asyncio.Event(), asyncio.Event()
-        self._taken = deque[tuple[float, Row]](maxlen=REMEMBERED)
+        self._taken = deque[tuple[float, OutboxRow]](maxlen=REMEMBERED)
         self._producer: Any = None
         self._broken, self._doubted, self.gate = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self.first: Callable[[Row], Awaitable[None]] = at_once
+        self.first: Callable[[OutboxRow], Awaitable[None]] = at_once
 
-    def offer(self, tag: str, ids: tuple[bytes, ...], rows: tuple[Row, ...], follows_others: bool = False) -> None:
+    def offer(
+        self, tag: str, ids: tuple[bytes, ...], rows: tuple[OutboxRow, ...], follows_others: bool = False
+    ) -> None:
         """Take freshly committed rows, in commit order; the sweep finds those that cannot go now, or not yet."""
-        shard = self._shards.setdefault(tag, Shard(tag, self._service))
+        shard = self._shards.setdefault(tag, OutboxShard(tag, self._service))
         if not rows or not shard.leased or self._producer is None:
             return
         if follows_others:
@@ -83,11 +85,11 @@ class Relay:
         """The tags of the shards whose lease this process holds."""
         return [shard.tag for shard in self.mine()]
 
-    def mine(self) -> list[Shard]:
+    def mine(self) -> list[OutboxShard]:
         """The shards whose lease this process holds."""
         return [shard for shard in self._shards.values() if shard.leased]
 
-    def taken(self) -> list[Row]:
+    def taken(self) -> list[OutboxRow]:
         """What Kafka acknowledged in the last seconds, oldest first."""
         since = asyncio.get_running_loop().time() - LATELY
         return [row for at, row in self._taken if at > since]
@@ -134,7 +136,7 @@ class Relay:
             await store.ask_all([("DEL", shard.lease) for shard in self.mine()])
         await self._abandon()
 
-    def _enqueue(self, shard: Shard, ids: tuple[bytes, ...], rows: tuple[Row, ...]) -> None:
+    def _enqueue(self, shard: OutboxShard, ids: tuple[bytes, ...], rows: tuple[OutboxRow, ...]) -> None:
         moment = asyncio.get_running_loop().time()
         for row_id, row in zip(ids, rows, strict=True):
             shard.sending[row_id] = moment
@@ -149,14 +151,14 @@ class Relay:
                 shard, row_id, row = self._rows.popleft()
                 await self._send_one(shard, row_id, row)
 
-    async def _send_one(self, shard: Shard, row_id: bytes, row: Row) -> None:
-        span = trace.start(
+    async def _send_one(self, shard: OutboxShard, row_id: bytes, row: OutboxRow) -> None:
+        span = trace.start_span(
             f"send {row.topic}",
-            trace.read(row.headers.get("traceparent")),
+            trace.parse_traceparent(row.headers.get("traceparent")),
             SpanKind.PRODUCER,
             {"messaging.system": "kafka", "messaging.operation.type": "send", "messaging.destination.name": row.topic},
         )
-        headers = {**row.headers, "traceparent": trace.written(span.get_span_context())}
+        headers = {**row.headers, "traceparent": trace.traceparent_of(span.get_span_context())}
         await self.first(row)
         producer = self._producer
         try:
@@ -176,7 +178,7 @@ class Relay:
             acknowledged.add_done_callback(lambda done: self._answered(producer, shard, (row_id, row), span, done))
 
     def _answered(
-        self, producer: Any, shard: Shard, sent: tuple[bytes, Row], span: Span, done: "asyncio.Future[Any]"
+        self, producer: Any, shard: OutboxShard, sent: tuple[bytes, OutboxRow], span: Span, done: "asyncio.Future[Any]"
     ) -> None:
         failure = asyncio.CancelledError() if done.cancelled() else done.exception()
         if failure is not None:
@@ -189,7 +191,7 @@ class Relay:
         self._deletable.set()
         span.end()
 
-    def _failed(self, producer: Any, shard: Shard, span: Span, failure: BaseException) -> None:
+    def _failed(self, producer: Any, shard: OutboxShard, span: Span, failure: BaseException) -> None:
         span.set_status(Status(StatusCode.ERROR, type(failure).__name__))
         span.end()
         if producer is self._producer:
@@ -204,11 +206,11 @@ class Relay:
                 async with asyncio.timeout(ACKNOWLEDGED_WITHIN):
                     await fresh.start()
             except asyncio.CancelledError:
-                await let_go(fresh)
+                await stop_producer(fresh)
                 raise
             except (KafkaError, OSError) as silence:
                 log.warning("kafka_unreachable", brokers=self._bus.brokers, error=type(silence).__name__)
-                await let_go(fresh)
+                await stop_producer(fresh)
                 await asyncio.sleep(1)
                 continue
             self._broken.clear()
@@ -236,7 +238,7 @@ class Relay:
             shard.held.clear()
             shard.fall_behind()
         if old is not None:
-            await let_go(old)
+            await stop_producer(old)
 
     async def _keep_leases(self, store: Store) -> None:
         us: tuple[str | int, ...] = (self._life, int(LEASE * 1000))
@@ -266,7 +268,7 @@ class Relay:
                 with suppress(Unavailable):
                     await self._sweep_shards(store, mine)
 
-    async def _sweep_shards(self, store: Store, mine: list[Shard]) -> None:
+    async def _sweep_shards(self, store: Store, mine: list[OutboxShard]) -> None:
         seconds, micros = await store.ask("TIME")
         now = int(seconds) * 1000 + int(micros) // 1000
         known = [({*shard.sending, *shard.acknowledged}, shard.doubts) for shard in mine]
@@ -276,13 +278,13 @@ class Relay:
         for shard, entries, (before, doubts) in zip(mine, replies, known, strict=True):
             missed = [(i, row) for i, row in entries if i not in before and i not in shard.sending]
             if missed:
-                self._enqueue(shard, tuple(i for i, _ in missed), tuple(Row.read(fields) for _, fields in missed))
+                self._enqueue(shard, tuple(i for i, _ in missed), tuple(OutboxRow.read(fields) for _, fields in missed))
             if entries and shard.behind:
-                shard.held = [held for held in shard.held if place(held[0]) > place(entries[-1][0])]
+                shard.held = [held for held in shard.held if stream_position(held[0]) > stream_position(entries[-1][0])]
             if shard.behind and shard.doubts == doubts and len(entries) < AT_ONCE:
                 self._catch_up(shard)
 
-    def _catch_up(self, shard: Shard) -> None:
+    def _catch_up(self, shard: OutboxShard) -> None:
         """The outbox is read to its end: what committed since follows from memory, and from now on at once."""
         fresh, shard.held, shard.behind = shard.held, [], False
         self._enqueue(shard, tuple(i for i, _ in fresh), tuple(row for _, row in fresh))

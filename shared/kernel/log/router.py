@@ -8,13 +8,13 @@ from pydantic import ValidationError
 
 from shared.contract.event import Event
 from shared.kernel.errors import Malformed
-from shared.kernel.machine.cloudevent import Told
-from shared.kernel.machine.keeper import Cause
+from shared.kernel.machine.cloudevent import ReceivedEvent
+from shared.kernel.machine.keeper import IdempotencyKey
 
-Handler = Callable[[Any, Cause], Awaitable[object]]
+Handler = Callable[[Any, IdempotencyKey], Awaitable[object]]
 
 
-class Hearing:
+class EventRouter:
     """The events that somebody here waits for, and what each is told to."""
 
     def __init__(self, handlers: Mapping[type[Event], Handler]) -> None:
@@ -30,7 +30,7 @@ class Hearing:
         """Whether anybody here waits for events of this type."""
         return kind in self._handlers
 
-    async def learn(self, told: Told) -> None:
+    async def learn(self, told: ReceivedEvent) -> None:
         """Have its handler learn one event. Raises Malformed (invalid_type, invalid_event, invalid_id, foreign_key, or
         a handler's own reason) and whatever else the handler raises, Unavailable above all.
         """
@@ -40,7 +40,7 @@ class Hearing:
         kind, handler = known
         try:
             event = kind.model_validate_json(told.value)
-            cause = Cause(UUID(told.id), drill=told.drill)
+            cause = IdempotencyKey(UUID(told.id), drill=told.drill)
         except ValidationError as invalid:
             first = invalid.errors(include_input=False, include_url=False)[0]
             raise Malformed("invalid_event", f"{'.'.join(map(str, first['loc']))}: {first['type']}") from None

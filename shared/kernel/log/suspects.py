@@ -23,7 +23,7 @@ BESIDE = 32
 """Records without a count that are handled side by side; as many may come to bear one for another's sake."""
 
 
-class Suspects:
+class CrashSuspects:
     """What one service suspects. Only `accused` raises Unavailable: without a count a suspect is not handled."""
 
     def __init__(self, service: str, store: Store) -> None:

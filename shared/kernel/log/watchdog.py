@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from shared.kernel.log.bus import broken
+from shared.kernel.log.bus import metadata_task_ended
 
 LOOK = 1.0
 """Seconds between looks."""
@@ -30,11 +30,11 @@ none was committed though Kafka answers (a member that lost its coordinator may 
 log = structlog.get_logger()
 
 
-class Stuck(Exception):
+class ConsumerStuck(Exception):
     """A consumer hears nothing although there is something to hear. It ends the process; a new one hears again."""
 
 
-class Watchdog:
+class ConsumerWatchdog:
     """Watches one consumer; told of each poll that returns."""
 
     def __init__(self, group: str) -> None:
@@ -55,7 +55,7 @@ class Watchdog:
         while True:
             await asyncio.sleep(LOOK)
             self._silent += 1
-            if broken(kafka):
+            if metadata_task_ended(kafka):
                 self._end("brokers_not_learnt")
             if self._silent > SILENT:
                 self._end("no_poll_returns", looks=SILENT)
@@ -78,7 +78,7 @@ class Watchdog:
 
     def _end(self, why: str, **more: Any) -> None:
         log.critical("consumer_stuck", group=self._group, why=why, **more)
-        raise Stuck(why)
+        raise ConsumerStuck(why)
 
 
 async def _ends(kafka: Any) -> dict[Any, int] | None:

@@ -8,13 +8,13 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.contract.event import Event
 from shared.kernel import trace
-from shared.kernel.machine.store import Row
+from shared.kernel.machine.store import OutboxRow
 
 BATCH = "application/cloudevents-batch+json"
 """The content type of a list of structured events."""
 
 
-class Told(NamedTuple):
+class ReceivedEvent(NamedTuple):
     """What of an event decides who learns it and how; `key` is the case it was sent for."""
 
     type: str
@@ -24,7 +24,7 @@ class Told(NamedTuple):
     drill: bool
 
 
-class Structured(BaseModel):
+class StructuredEvent(BaseModel):
     """One event of a batch, as far as a hearer needs it."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -37,12 +37,12 @@ class Structured(BaseModel):
     traceparent: str = ""
 
     @property
-    def told(self) -> Told:
+    def told(self) -> ReceivedEvent:
         """The same as from Kafka."""
-        return Told(self.type, self.id, self.partitionkey.encode(), json.dumps(self.data).encode(), self.drill)
+        return ReceivedEvent(self.type, self.id, self.partitionkey.encode(), json.dumps(self.data).encode(), self.drill)
 
 
-def headers(event: Event, event_id: UUID, source: str, sequence: str) -> dict[str, str]:
+def cloudevent_headers(event: Event, event_id: UUID, source: str, sequence: str) -> dict[str, str]:
     """Everything about an event that is not its value, in the trace that is open now."""
     return {
         "ce_specversion": "1.0",
@@ -55,11 +55,11 @@ def headers(event: Event, event_id: UUID, source: str, sequence: str) -> dict[st
         "ce_city": event.city,
         "ce_sequence": sequence,
         "content-type": "application/json",
-        "traceparent": trace.parent(),
+        "traceparent": trace.current_traceparent(),
     }
 
 
-def structured(row: Row, traceparent: str) -> bytes:
+def structured_event(row: OutboxRow, traceparent: str) -> bytes:
     """A row as one event of a batch, told in the span of `traceparent`."""
     attributes = {name.removeprefix("ce_"): text for name, text in row.headers.items() if name.startswith("ce_")}
     told = json.dumps({**attributes, "datacontenttype": "application/json", "traceparent": traceparent}).encode()

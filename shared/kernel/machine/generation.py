@@ -7,7 +7,7 @@ from datetime import datetime
 
 import structlog
 
-from shared.kernel.clock import milliseconds
+from shared.kernel.clock import unix_milliseconds
 from shared.kernel.errors import Unavailable
 from shared.kernel.machine.store import GENERATION, Store
 
@@ -21,7 +21,7 @@ learnt and not yet said is in no log. Rows wait for Kafka for milliseconds, and 
 log = structlog.get_logger()
 
 
-class Generation:
+class StoreGeneration:
     """What one process has seen of its store. `forget` is told when the store has become another, and `hear_again`
     from which Unix millisecond on."""
 
@@ -45,7 +45,7 @@ class Generation:
         found = await self._store.ask("GET", GENERATION)
         if found is None:
             if self._known is not None:  # until now nobody could begin a case in it; what is younger never lived before
-                await self._store.ask("SET", GENERATION, f"lost:{milliseconds(self._now())}", "NX")
+                await self._store.ask("SET", GENERATION, f"lost:{unix_milliseconds(self._now())}", "NX")
         elif found.startswith(b"lost:"):
             self._lost(int(found[5:]))
         else:
@@ -60,5 +60,5 @@ class Generation:
         if self._known not in {None, generation} or self._store.lost_at is not None:
             log.warning("store_rebuilt", signal="warning", generation=generation.decode())
             self._forget()
-            self._hear_again((self._store.lost_at or milliseconds(self._now())) - HEARD_AGAIN)
+            self._hear_again((self._store.lost_at or unix_milliseconds(self._now())) - HEARD_AGAIN)
         self._known, self._store.lost_at, self._store.epoch = generation, None, int(generation)

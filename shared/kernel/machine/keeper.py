@@ -13,12 +13,12 @@ from pydantic import TypeAdapter
 
 from shared.contract.event import Command, DeadlinePassed, Event, Message, Rejected
 from shared.kernel import trace
-from shared.kernel.clock import milliseconds
+from shared.kernel.clock import unix_milliseconds
 from shared.kernel.errors import Unavailable
 from shared.kernel.machine import cloudevent
 from shared.kernel.machine.machine import Address, Machine
 from shared.kernel.machine.shards import shard_of
-from shared.kernel.machine.store import GENERATION, Commit, Row, Store
+from shared.kernel.machine.store import GENERATION, Commit, OutboxRow, Store
 from shared.kernel.machine.vault import Vault, key_name, key_row
 
 S = TypeVar("S")
@@ -26,7 +26,7 @@ S = TypeVar("S")
 NAMES = UUID("6f1d7a52-3c0e-5d3b-9a55-123561101200")
 """The namespace of every derived id."""
 
-UNREAD = "*"
+WILDCARD_FINGERPRINT = "*"
 """The fingerprint of a cause that was rebuilt from the log, where no body is: any body is taken for the one it had."""
 
 REMEMBERED = 20_000
@@ -34,7 +34,7 @@ REMEMBERED = 20_000
 
 
 @dataclass(frozen=True)
-class Cause:
+class IdempotencyKey:
     """Why a message is learnt; a cause applied before changes nothing. `fingerprint` tells a new body under its id."""
 
     id: UUID
@@ -54,7 +54,7 @@ class Learned(Generic[S]):
 
 
 @dataclass(frozen=True)
-class _Kept(Generic[S]):
+class _Cached(Generic[S]):
     state: S
     version: int = 0
     drill: bool = False
@@ -65,9 +65,9 @@ class _Kept(Generic[S]):
 class _Change(Generic[S]):
     address: Address
     message: Message
-    cause: Cause
-    before: _Kept[S]
-    after: _Kept[S]
+    cause: IdempotencyKey
+    before: _Cached[S]
+    after: _Cached[S]
     events: tuple[Event, ...]
 
 
@@ -101,18 +101,18 @@ class Keeper(Generic[S]):
 
     def __post_init__(self) -> None:
         self.states = TypeAdapter(type(self.machine.blank))
-        self._cache: OrderedDict[Address, _Kept[S]] = OrderedDict()
+        self._cache: OrderedDict[Address, _Cached[S]] = OrderedDict()
 
-    async def learn(self, message: Message, cause: Cause) -> Learned[S]:
+    async def learn(self, message: Message, cause: IdempotencyKey) -> Learned[S]:
         """Let the instance learn `message` once, however often and from wherever it comes.
 
         Returns after the fsync. Raises Rejected (nothing written) or Unavailable (the outcome may be unknown:
         learn again with the same cause).
         """
         address = _address(self.machine, message)
-        with trace.about(message.case, f"learn {self.machine.name}"):
-            outcome: Learned[S] | _Kept[S] = self._cache.get(address) or _Kept(self.machine.blank)
-            while isinstance(outcome, _Kept):
+        with trace.in_case_trace(message.case, f"learn {self.machine.name}"):
+            outcome: Learned[S] | _Cached[S] = self._cache.get(address) or _Cached(self.machine.blank)
+            while isinstance(outcome, _Cached):
                 outcome = await self._decide(address, message, cause, outcome)
             return outcome
 
@@ -142,7 +142,9 @@ class Keeper(Generic[S]):
         """The store's name for this service's deadlines in one shard."""
         return f"{tag}:{self.service}:due"
 
-    async def _decide(self, address: Address, message: Message, cause: Cause, kept: _Kept[S]) -> Learned[S] | _Kept[S]:
+    async def _decide(
+        self, address: Address, message: Message, cause: IdempotencyKey, kept: _Cached[S]
+    ) -> Learned[S] | _Cached[S]:
         """Decide on what is kept and commit; what the store has instead, if that is newer."""
         try:
             events = self._decided(address, kept, message)
@@ -160,10 +162,10 @@ class Keeper(Generic[S]):
             return fresh
         version = kept.version + bool(events)
         drill = kept.drill if kept.version else cause.drill
-        after = _Kept(reduce(self.machine.evolve, events, kept.state), version, drill)
+        after = _Cached(reduce(self.machine.evolve, events, kept.state), version, drill)
         return await self._commit(_Change(address, message, cause, kept, after, events))
 
-    async def _commit(self, change: "_Change[S]") -> Learned[S] | _Kept[S]:
+    async def _commit(self, change: "_Change[S]") -> Learned[S] | _Cached[S]:
         pending = self.vault.pending(change.message.case) if change.events else None
         reply = await self.store.commit(self._prepared(change, pending))
         match reply[0]:
@@ -215,8 +217,10 @@ class Keeper(Generic[S]):
                 int(after.drill),
                 address.instance,
                 f"{self.machine.name}|{address.home}|{change.message.city}|{address.instance}",
-                milliseconds(deadline) if deadline else "",
-                milliseconds(events[-1].at) if events and not after.drill and self.machine.listed(after.state) else "",
+                unix_milliseconds(deadline) if deadline else "",
+                unix_milliseconds(events[-1].at)
+                if events and not after.drill and self.machine.listed(after.state)
+                else "",
                 pending or b"",
                 *(part for row in rows for part in (row.topic, row.key, json.dumps(row.headers), row.value)),
             ),
@@ -224,17 +228,17 @@ class Keeper(Generic[S]):
             follows_others=not change.before.ours,
         )
 
-    def _row(self, change: "_Change[S]", n: int, event: Event) -> Row:
+    def _row(self, change: "_Change[S]", n: int, event: Event) -> OutboxRow:
         told = f"{self.machine.name}|{change.address.instance}|{change.cause.id}|{n}"
         sequence = f"{change.after.version:08d}{n:02d}"
-        headers = cloudevent.headers(event, uuid5(NAMES, told), f"/jingyi/{self.service}", sequence)
+        headers = cloudevent.cloudevent_headers(event, uuid5(NAMES, told), f"/jingyi/{self.service}", sequence)
         headers["ce_cause"] = str(change.cause.id)
         if change.after.drill:
             headers["ce_drill"] = "true"
         value = event.model_dump_json(exclude_none=True).encode()
-        return Row(event.topic, str(event.case), headers, value, event.urgent)
+        return OutboxRow(event.topic, str(event.case), headers, value, event.urgent)
 
-    async def _fetch(self, address: Address, cause: Cause | None) -> tuple[_Kept[S], str | None]:
+    async def _fetch(self, address: Address, cause: IdempotencyKey | None) -> tuple[_Cached[S], str | None]:
         applied = f"i:{cause.id}" if cause else "-"
         reply = await self.store.ask("HMGET", self.name(address.home, address.instance), "v", "s", "d", applied)
         if reply[1] is None:
@@ -245,22 +249,22 @@ class Keeper(Generic[S]):
             self._cache[address] = kept = newest
         return kept, None if reply[3] is None else reply[3].decode()
 
-    def _remember(self, address: Address, reply: list[bytes]) -> _Kept[S]:
+    def _remember(self, address: Address, reply: list[bytes]) -> _Cached[S]:
         if not reply[2]:
             self._cache.pop(address, None)
-            return _Kept(self.machine.blank)
+            return _Cached(self.machine.blank)
         kept = self._cache.get(address)
         if kept is None or kept.version != int(reply[1]):
-            kept = _Kept(self.states.validate_json(reply[2]), int(reply[1]), reply[3] == b"1", ours=False)
+            kept = _Cached(self.states.validate_json(reply[2]), int(reply[1]), reply[3] == b"1", ours=False)
             self._cache[address] = kept
         return kept
 
-    def _known(self, kept: _Kept[S], cause: Cause, fingerprint: str) -> Learned[S]:
-        if fingerprint not in {cause.fingerprint, UNREAD}:
+    def _known(self, kept: _Cached[S], cause: IdempotencyKey, fingerprint: str) -> Learned[S]:
+        if fingerprint not in {cause.fingerprint, WILDCARD_FINGERPRINT}:
             raise KeyReused
         return Learned(kept.state, (), True, kept.drill, kept.version)
 
-    def _decided(self, address: Address, kept: _Kept[S], message: Message) -> tuple[Event, ...]:
+    def _decided(self, address: Address, kept: _Cached[S], message: Message) -> tuple[Event, ...]:
         now = self.now()
         if isinstance(message, DeadlinePassed):
             return self.machine.decide(kept.state, message, max(now, message.due))

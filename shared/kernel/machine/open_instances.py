@@ -12,7 +12,7 @@ S = TypeVar("S")
 
 
 @dataclass(frozen=True)
-class Seen(Generic[S]):
+class InstanceSnapshot(Generic[S]):
     """An instance as the store had it."""
 
     state: S
@@ -20,16 +20,16 @@ class Seen(Generic[S]):
     version: bytes
 
 
-class Standing(Generic[S]):
+class OpenInstances(Generic[S]):
     """The standing instances of some cities. What did not move since the last reading is not fetched again."""
 
     def __init__(self, keeper: Keeper[S], homes: Iterable[str]) -> None:
         self._keeper = keeper
         self._homes = sorted(homes)
         self._tags = sorted({shard_of(home) for home in self._homes})
-        self._seen: dict[Address, Seen[S]] = {}
+        self._seen: dict[Address, InstanceSnapshot[S]] = {}
 
-    async def read(self, also: Iterable[Address] = ()) -> dict[Address, Seen[S]]:
+    async def read(self, also: Iterable[Address] = ()) -> dict[Address, InstanceSnapshot[S]]:
         """Every standing instance, and these, as far as the store has them. Raises Unavailable."""
         asked = list(dict.fromkeys((*await self._found(), *also)))
         versions = await self._fetch(asked, "v")
@@ -64,5 +64,5 @@ class Standing(Generic[S]):
         seen = self._seen.get(address)
         return seen.version if seen else None
 
-    def _read(self, state: bytes | None, drill: bytes | None, version: bytes | None) -> Seen[S]:
-        return Seen(self._keeper.states.validate_json(state or b""), drill == b"1", version or b"")
+    def _read(self, state: bytes | None, drill: bytes | None, version: bytes | None) -> InstanceSnapshot[S]:
+        return InstanceSnapshot(self._keeper.states.validate_json(state or b""), drill == b"1", version or b"")

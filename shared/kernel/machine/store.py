@@ -20,7 +20,7 @@ ANSWER_WITHIN = 3.0
 
 
 @dataclass(frozen=True)
-class Row:
+class OutboxRow:
     """One event on its way to Kafka; an urgent one is also told to its hearers as soon as it is committed."""
 
     topic: str
@@ -30,7 +30,7 @@ class Row:
     urgent: bool = False
 
     @classmethod
-    def read(cls, flat: list[bytes]) -> "Row":
+    def read(cls, flat: list[bytes]) -> "OutboxRow":
         """A row as an outbox keeps it: t, k, h and v, each name before its value."""
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
         return cls(fields[b"t"].decode(), fields[b"k"].decode(), json.loads(fields[b"h"]), fields[b"v"])
@@ -46,7 +46,7 @@ class Commit:
     tag: str
     keys: tuple[str, ...]
     args: tuple[str | int | bytes, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[OutboxRow, ...]
     follows_others: bool = False
 
 
@@ -63,12 +63,12 @@ class FunctionsLost(Unavailable):
 
 Command = tuple[str | int | float | bytes, ...]
 
-Committed = Callable[[str, tuple[bytes, ...], tuple[Row, ...], bool], None]
+Committed = Callable[[str, tuple[bytes, ...], tuple[OutboxRow, ...], bool], None]
 """Told of each shard's rows and their ids, in commit order, and whether they follow others'."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Asked:
+class _PendingCommands:
     """Commands whose replies somebody waits for, and what to do with them in reply order."""
 
     commands: list[Command]
@@ -76,17 +76,17 @@ class _Asked:
     answered: Callable[[list[Any]], None] = lambda _: None
 
 
-class _Lane:
+class _Pipeline:
     """One connection's queue: whole pipelines at a time. The library's own pipeline costs twice as much per command."""
 
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
         self._connection: AbstractConnection | None = None
-        self._queue: asyncio.Queue[_Asked] = asyncio.Queue()
+        self._queue: asyncio.Queue[_PendingCommands] = asyncio.Queue()
 
     async def ask(self, commands: list[Command], answered: Callable[[list[Any]], None] = lambda _: None) -> list[Any]:
         """The replies to these commands, in their order; a refused command raises what the refusal means."""
-        asked = _Asked(commands, asyncio.get_running_loop().create_future(), answered)
+        asked = _PendingCommands(commands, asyncio.get_running_loop().create_future(), answered)
         self._queue.put_nowait(asked)
         return await asked.replies
 
@@ -101,7 +101,7 @@ class _Lane:
         finally:
             await self._hang_up()
 
-    async def _serve(self, batch: list[_Asked], told: Callable[[], None]) -> None:
+    async def _serve(self, batch: list[_PendingCommands], told: Callable[[], None]) -> None:
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
                 replies = iter(await self._exchange([command for asked in batch for command in asked.commands]))
@@ -144,8 +144,8 @@ class Store:
             url, socket_connect_timeout=1.0, socket_timeout=None, retry=Retry(NoBackoff(), 0), protocol=2
         )
         self._committed = committed
-        self._commits = _Lane(pool)
-        self._reads = _Lane(pool)
+        self._commits = _Pipeline(pool)
+        self._reads = _Pipeline(pool)
         self._source = files("shared.kernel.machine").joinpath("functions.lua").read_text()
         self.answered_at = 0.0
         self.lost_at: int | None = None
@@ -198,7 +198,7 @@ class Store:
                 raise Unavailable(LOST)
 
 
-def _settle(asked: _Asked, replies: list[Any]) -> None:
+def _settle(asked: _PendingCommands, replies: list[Any]) -> None:
     refusal = next((reply for reply in replies if isinstance(reply, RedisError)), None)
     if refusal is not None:
         _fail([asked], _meaning(refusal))
@@ -208,7 +208,7 @@ def _settle(asked: _Asked, replies: list[Any]) -> None:
         asked.replies.set_result(replies)
 
 
-def _fail(batch: list[_Asked], failure: Exception) -> None:
+def _fail(batch: list[_PendingCommands], failure: Exception) -> None:
     for asked in batch:
         if not asked.replies.done():
             asked.replies.set_exception(failure)

@@ -15,9 +15,9 @@ from uuid import UUID, uuid5
 import structlog
 
 from shared.contract.event import DeadlinePassed
-from shared.kernel.clock import milliseconds
+from shared.kernel.clock import unix_milliseconds
 from shared.kernel.errors import Unavailable
-from shared.kernel.machine.keeper import NAMES, Cause, Keeper, Learned
+from shared.kernel.machine.keeper import NAMES, IdempotencyKey, Keeper, Learned
 from shared.kernel.machine.machine import Address
 from shared.kernel.machine.shards import shard_of
 from shared.kernel.machine.store import Store
@@ -122,7 +122,7 @@ class Timers:
     def _find(self, wakings: asyncio.TaskGroup, name: str, address: Address, city: str, due: datetime) -> None:
         """Wake what another process or an earlier life has set, at its moment."""
         known = self._due.get((name, address))
-        if known is not None and milliseconds(known) == milliseconds(due):
+        if known is not None and unix_milliseconds(known) == unix_milliseconds(due):
             return
         if due <= self._now():
             self._start(wakings, name, address, city, due)
@@ -141,11 +141,11 @@ class Timers:
     async def _wake(self, keeper: Keeper[Any], address: Address, city: str, due: datetime) -> None:
         case = UUID(address.instance.split("/", 1)[0])
         message = DeadlinePassed(case=case, city=city, instance=address.instance, home=address.home, due=due)
-        name = f"{keeper.machine.name}|{address.instance}|{milliseconds(due)}"
+        name = f"{keeper.machine.name}|{address.instance}|{unix_milliseconds(due)}"
         try:
-            learned = await keeper.learn(message, Cause(uuid5(NAMES, name)))
+            learned = await keeper.learn(message, IdempotencyKey(uuid5(NAMES, name)))
             if learned.known and _stands(keeper, learned, due):  # a clock that came back has set this moment anew
-                learned = await keeper.learn(message, Cause(uuid5(NAMES, f"{name}|{learned.version}")))
+                learned = await keeper.learn(message, IdempotencyKey(uuid5(NAMES, f"{name}|{learned.version}")))
             if _stands(keeper, learned, due):
                 await self._ignored(keeper, address, city)
             elif self._due.get((keeper.machine.name, address)) == due:  # another process had woken it before us
@@ -165,4 +165,4 @@ class Timers:
 
 def _stands(keeper: Keeper[Any], learned: Learned[Any], due: datetime) -> bool:
     deadline = keeper.machine.deadline(learned.state)
-    return deadline is not None and milliseconds(deadline) == milliseconds(due)
+    return deadline is not None and unix_milliseconds(deadline) == unix_milliseconds(due)

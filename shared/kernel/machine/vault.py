@@ -20,7 +20,7 @@ from shared.contract.event import Event
 from shared.kernel import trace
 from shared.kernel.errors import Malformed
 from shared.kernel.machine.shards import shard_of
-from shared.kernel.machine.store import Row, Store
+from shared.kernel.machine.store import OutboxRow, Store
 
 KEYS_TOPIC = "case.keys"
 
@@ -128,10 +128,10 @@ def key_name(case: UUID, city: str) -> str:
     return f"{shard_of(city)}:key:{case}"
 
 
-def key_row(case: UUID, home: str, wrapped: bytes) -> Row:
+def key_row(case: UUID, home: str, wrapped: bytes) -> OutboxRow:
     """A wrapped key on its way to the log of record, with the city whose shard keeps it."""
-    headers = {"content-type": "application/octet-stream", "ce_city": home, "traceparent": trace.parent()}
-    return Row(KEYS_TOPIC, str(case), headers, wrapped)
+    headers = {"content-type": "application/octet-stream", "ce_city": home, "traceparent": trace.current_traceparent()}
+    return OutboxRow(KEYS_TOPIC, str(case), headers, wrapped)
 
 
 def _bound_to(case: UUID, field: str) -> bytes:

@@ -10,14 +10,14 @@ from fastapi import APIRouter, Header
 from opentelemetry.trace import SpanKind
 
 from shared.kernel import trace
-from shared.kernel.errors import Malformed, Unavailable, places
-from shared.kernel.log.router import Hearing
-from shared.kernel.machine.cloudevent import Structured
-from shared.kernel.process.web import EVENTS, peer
+from shared.kernel.errors import Malformed, Unavailable, crash_places
+from shared.kernel.log.router import EventRouter
+from shared.kernel.machine.cloudevent import StructuredEvent
+from shared.kernel.process.web import EVENTS, requires_peer_token
 
 log = structlog.get_logger()
 
-Doubted = Callable[[float], None]
+NoteDoubt = Callable[[float], None]
 """Told how many seconds ago a peer, or one of its peers, last saw Kafka late."""
 
 
@@ -29,13 +29,13 @@ class _Outcome:
     refused: dict[str, str] = field(default_factory=dict)
 
 
-def routes(hearing: Hearing, token: str, doubted: Doubted) -> APIRouter:
+def routes(hearing: EventRouter, token: str, doubted: NoteDoubt) -> APIRouter:
     """`GET` says which types are heard; `POST` takes a CloudEvents batch of them from whoever shows the peer token.
 
     Events about one case are learnt in their order, cases side by side. A malformed one is refused with its reason; one
     whose handler finds nobody or fails is left out of the answer, and so are those of its case behind it.
     """
-    router = APIRouter(dependencies=[peer(token)])
+    router = APIRouter(dependencies=[requires_peer_token(token)])
 
     @router.get(EVENTS)
     async def hears() -> dict[str, list[str]]:
@@ -44,7 +44,7 @@ def routes(hearing: Hearing, token: str, doubted: Doubted) -> APIRouter:
 
     @router.post(EVENTS)
     async def hear(
-        batch: list[Structured],
+        batch: list[StructuredEvent],
         doubt: Annotated[float | None, Header(alias="jingyi-doubt", ge=0, description="Seconds")] = None,
     ) -> dict[str, Any]:
         """Learn a batch; what is in neither list of the answer is to be sent again."""
@@ -56,8 +56,8 @@ def routes(hearing: Hearing, token: str, doubted: Doubted) -> APIRouter:
     return router
 
 
-async def _learn(hearing: Hearing, batch: list[Structured]) -> _Outcome:
-    outcome, cases = _Outcome(), dict[str, list[Structured]]()
+async def _learn(hearing: EventRouter, batch: list[StructuredEvent]) -> _Outcome:
+    outcome, cases = _Outcome(), dict[str, list[StructuredEvent]]()
     for event in batch:
         cases.setdefault(event.partitionkey, []).append(event)
     ends = await asyncio.gather(
@@ -68,14 +68,16 @@ async def _learn(hearing: Hearing, batch: list[Structured]) -> _Outcome:
         log.warning("waiting", at=EVENTS, cases=len(silences), error=str(silences[0]))
     for failure in ends:
         if failure is not None and failure not in silences:
-            log.error("event_not_learnt", at=places(failure))
+            log.error("event_not_learnt", at=crash_places(failure))
     return outcome
 
 
-async def _learn_case(hearing: Hearing, events: list[Structured], outcome: _Outcome) -> None:
+async def _learn_case(hearing: EventRouter, events: list[StructuredEvent], outcome: _Outcome) -> None:
     for event in events:
         attributes: dict[str, str | int] = {"messaging.operation.type": "process", "messaging.message.id": event.id}
-        with trace.span(f"hear {event.type}", trace.read(event.traceparent), SpanKind.CONSUMER, attributes):
+        with trace.span(
+            f"hear {event.type}", trace.parse_traceparent(event.traceparent), SpanKind.CONSUMER, attributes
+        ):
             try:
                 await hearing.learn(event.told)
             except Malformed as poison:

@@ -11,7 +11,7 @@ from shared.kernel.log.bus import Bus
 from shared.kernel.machine.store import Committed, Store
 from shared.kernel.process.journal import Journal
 from shared.notify import channels
-from shared.notify.channels import Tell
+from shared.notify.channels import SendMessage
 
 Keeps = Callable[[Path, Mapping[int, bytes]], Any]
 """Opens the journal in a folder, with these master keys; has the methods of Journal."""
@@ -30,5 +30,5 @@ class Platform:
     bus: Callable[[str, str | None], Any] = Bus
     store: Callable[[str, Committed], Any] = Store
     transport: Transport = httpx.AsyncHTTPTransport
-    tell: Tell = channels.tell
+    tell: SendMessage = channels.send_message
     journal: Keeps = Journal

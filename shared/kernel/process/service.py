@@ -22,23 +22,23 @@ from pydantic import ValidationError
 from shared.contract.city import Cities
 from shared.contract.event import Event
 from shared.kernel import clock, trace
-from shared.kernel.errors import Unavailable, places
+from shared.kernel.errors import Unavailable, crash_places
 from shared.kernel.log.consumer import FOLLOWS, Consumer
-from shared.kernel.log.fallback.client import Peer
-from shared.kernel.log.fallback.delivery import Hedge
+from shared.kernel.log.fallback.client import EventsClient
+from shared.kernel.log.fallback.delivery import FallbackDelivery
 from shared.kernel.log.relay import LEASE, Relay
-from shared.kernel.log.router import Handler, Hearing
-from shared.kernel.machine.generation import Generation
+from shared.kernel.log.router import EventRouter, Handler
+from shared.kernel.machine.generation import StoreGeneration
 from shared.kernel.machine.keeper import Effect, Keeper
 from shared.kernel.machine.machine import Machine
 from shared.kernel.machine.shards import shard_of
-from shared.kernel.machine.store import Row, Store
+from shared.kernel.machine.store import OutboxRow, Store
 from shared.kernel.machine.timers import Timers
 from shared.kernel.machine.vault import KEYS_TOPIC, Vault
 from shared.kernel.process import events_endpoint, logs, web
 from shared.kernel.process.platform import Platform
-from shared.kernel.process.settings import Settings, sentence
-from shared.kernel.process.verifier import Verifier
+from shared.kernel.process.settings import Settings, settings_error
+from shared.kernel.process.verifier import SettingsVerifier
 
 S = TypeVar("S")
 
@@ -93,11 +93,11 @@ class Kit:
         return keeper
 
 
-Build = Callable[[Kit], Service]
+BuildService = Callable[[Kit], Service]
 
 
 @dataclass(eq=False)
-class Process:
+class ServiceProcess:
     """A built service and the machine around it. `stopping` is set by a signal, or by a test."""
 
     service: Service
@@ -106,9 +106,9 @@ class Process:
     relay: Relay
     consumers: tuple[Consumer, ...]
     timers: Timers
-    verifier: Verifier
-    hedge: Hedge
-    generation: Generation
+    verifier: SettingsVerifier
+    hedge: FallbackDelivery
+    generation: StoreGeneration
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def ready(self) -> tuple[int, dict[str, Any]]:
@@ -132,7 +132,7 @@ class Process:
             "hedging": self.hedge.doubted,
         }
 
-    async def run(self, server: "Server") -> None:
+    async def run(self, server: "HttpServer") -> None:
         """Serve until `stopping`; then hear nothing new, answer, decide no more, send what was said, go."""
         store, decides = self.store, (self.timers.run(), *(task() for task in self.service.tasks))
         carries = (self.generation.run(), store.run(), self.verifier.run(store), self.relay.run(store))
@@ -155,7 +155,7 @@ class Process:
             for task in carrying:
                 task.cancel()
 
-    async def _serve(self, server: "Server") -> None:
+    async def _serve(self, server: "HttpServer") -> None:
         for preparation in self.service.first:
             await preparation()
         await server.serve()
@@ -167,7 +167,7 @@ class Process:
             await asyncio.sleep(1)
 
 
-class Server(uvicorn.Server):
+class HttpServer(uvicorn.Server):
     """uvicorn without signal handlers of its own: the process stops in our order."""
 
     @contextlib.contextmanager
@@ -176,19 +176,19 @@ class Server(uvicorn.Server):
         yield
 
 
-def assemble(
-    build: Build, settings: Settings, now: Callable[[], datetime] = clock.now, platform: Platform = REAL
-) -> tuple[Process, Server]:
+def assemble_process(
+    build: BuildService, settings: Settings, now: Callable[[], datetime] = clock.now, platform: Platform = REAL
+) -> tuple[ServiceProcess, HttpServer]:
     """A service and everything around it, not yet running."""
     name = build.__module__.split(".")[-2]
     bus = platform.bus(settings.kafka, settings.instance)
     life = f"{settings.instance or name}-{uuid4().hex[:12]}"
     relay = Relay(name, life, bus, sorted({shard_of(city) for city in settings.packs}), settings.instance)
     token = settings.peer_token.get_secret_value()
-    peers = [Peer(peer, url, token) for peer, url in settings.doors.items() if settings.hedge]
-    hedge = Hedge(peers, relay, platform.transport)
+    peers = [EventsClient(peer, url, token) for peer, url in settings.doors.items() if settings.hedge]
+    hedge = FallbackDelivery(peers, relay, platform.transport)
 
-    def committed(tag: str, ids: tuple[bytes, ...], rows: tuple[Row, ...], follows_others: bool) -> None:
+    def committed(tag: str, ids: tuple[bytes, ...], rows: tuple[OutboxRow, ...], follows_others: bool) -> None:
         relay.offer(tag, ids, rows, follows_others)
         hedge.offer(rows)
 
@@ -202,33 +202,33 @@ def assemble(
     )
     heard = {event.topic for event in (*service.consumes, *service.follows)}
     topics = {*heard, *(f"{topic}.dlq" for topic in heard), *(event.topic for event in service.emits), KEYS_TOPIC}
-    verifier = Verifier(bus, topics, relay.gate)
+    verifier = SettingsVerifier(bus, topics, relay.gate)
 
     def hear_again(since: int) -> None:
         for consumer in consumers:
             consumer.hear_again(since)
 
-    generation = Generation(store, now, timers.forget, hear_again)
-    process = Process(service, settings, store, relay, consumers, timers, verifier, hedge, generation)
+    generation = StoreGeneration(store, now, timers.forget, hear_again)
+    process = ServiceProcess(service, settings, store, relay, consumers, timers, verifier, hedge, generation)
     app = web.application(name, settings.api_token.get_secret_value(), process.ready)
-    hearing = Hearing({**service.follows, **service.consumes})
+    hearing = EventRouter({**service.follows, **service.consumes})
     for router in (*service.routes, events_endpoint.routes(hearing, token, hedge.hear)):
         app.include_router(router)
-    return process, serving(app, settings)
+    return process, http_server(app, settings)
 
 
-def serving(app: FastAPI, settings: Settings) -> Server:
+def http_server(app: FastAPI, settings: Settings) -> HttpServer:
     """A server for the application, not yet running."""
     quiet: dict[str, Any] = {"log_config": None, "access_log": False, "lifespan": "off", "proxy_headers": False}
-    return Server(uvicorn.Config(app, settings.host, settings.port, timeout_graceful_shutdown=3, **quiet))
+    return HttpServer(uvicorn.Config(app, settings.host, settings.port, timeout_graceful_shutdown=3, **quiet))
 
 
 @contextlib.asynccontextmanager
-async def running(
-    build: Build, settings: Settings, now: Callable[[], datetime] = clock.now, platform: Platform = REAL
-) -> AsyncIterator[Process]:
+async def running_service(
+    build: BuildService, settings: Settings, now: Callable[[], datetime] = clock.now, platform: Platform = REAL
+) -> AsyncIterator[ServiceProcess]:
     """The service, serving on its port, inside this process: for tests that want a service whole."""
-    process, server = assemble(build, settings, now, platform)
+    process, server = assemble_process(build, settings, now, platform)
     work = asyncio.create_task(process.run(server))
     try:
         yield process
@@ -237,12 +237,12 @@ async def running(
         await work
 
 
-def run(build: Build) -> None:
+def run_service(build: BuildService) -> None:
     """The service as this process."""
-    as_process(build.__module__.split(".")[-2], Settings.check, partial(_until_signalled, build))
+    run_process(build.__module__.split(".")[-2], Settings.check, partial(_until_signalled, build))
 
 
-def as_process(
+def run_process(
     name: str, check: Callable[[Settings], object], life: Callable[[Settings], Coroutine[Any, Any, None]]
 ) -> None:
     """Live as this process. Exits 0 after SIGTERM or SIGINT, 2 on settings that do not hold, 1 on a crash."""
@@ -251,27 +251,27 @@ def as_process(
         settings = Settings()
         check(settings)
     except (ValidationError, ValueError) as unusable:
-        log.error("settings_do_not_hold", error=sentence(unusable, "JINGYI_"))  # noqa: TRY400 the sentence is for a person
+        log.error("settings_do_not_hold", error=settings_error(unusable, "JINGYI_"))  # noqa: TRY400 the sentence is for a person
         sys.exit(2)
-    spans = trace.provider(name, settings.otlp)
+    spans = trace.tracer_provider(name, settings.otlp)
     otel.set_tracer_provider(spans)
     sys.setswitchinterval(0.0005)  # the exporter's thread must not hold the loop for the default 5 ms
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(life(settings))
     except Exception as crash:  # noqa: BLE001 the crash is the plan: say where, without what it was about
-        log.critical("crashed", at=places(crash))
+        log.critical("crashed", at=crash_places(crash))
         sys.exit(1)
     finally:
         spans.shutdown()
 
 
-async def _until_signalled(build: Build, settings: Settings) -> None:
-    process, server = assemble(build, settings)
+async def _until_signalled(build: BuildService, settings: Settings) -> None:
+    process, server = assemble_process(build, settings)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, process.stopping.set)
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)  # full collections of what lives as long as the process cost tens of ms
-    log.info("serving", service=process.service.name, port=settings.port)
+    log.info("http_server", service=process.service.name, port=settings.port)
     await process.run(server)

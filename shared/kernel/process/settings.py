@@ -83,13 +83,13 @@ def _pack(path: Path) -> City:
     try:
         pack = City.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, ValueError) as unusable:
-        raise ValueError(f"City pack {path.name} does not hold: {sentence(unusable)}") from unusable
+        raise ValueError(f"City pack {path.name} does not hold: {settings_error(unusable)}") from unusable
     if pack.code != path.stem:
         raise ValueError(f"City pack {path.name} calls itself {pack.code}; name the file after the city.")
     return pack
 
 
-def sentence(unusable: Exception, prefix: str = "") -> str:
+def settings_error(unusable: Exception, prefix: str = "") -> str:
     """What does not hold and where, on one line and without what was given: it may be a secret."""
     if not isinstance(unusable, ValidationError):
         return " ".join(str(unusable).split())

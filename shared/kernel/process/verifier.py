@@ -55,7 +55,7 @@ def weak_topic(topic: str, found: Mapping[str, str], replicas: int) -> list[str]
     return weak
 
 
-class Verifier:
+class SettingsVerifier:
     """Looks until everything it needs has been seen and nothing of it is weak, then opens the gate."""
 
     def __init__(self, bus: Bus, topics: Iterable[str], gate: asyncio.Event) -> None:

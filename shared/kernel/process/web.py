@@ -20,7 +20,7 @@ from shared.contract.event import Rejected
 from shared.contract.terms import ActorId
 from shared.kernel import trace
 from shared.kernel.errors import Malformed, Unavailable
-from shared.kernel.machine.keeper import NAMES, Cause
+from shared.kernel.machine.keeper import NAMES, IdempotencyKey
 
 MAX_BODY, MAX_BATCH = 65_536, 1_048_576
 """Bytes of the largest request, and of the largest batch of peers' events: at least a few of bus.MAX_EVENT."""
@@ -61,7 +61,7 @@ class BadRequest(Rejected):
     status = 400
 
 
-def city(cities: Any, code: str) -> City:
+def city_pack(cities: Any, code: str) -> City:
     """The pack of a city. Raises UnknownCity."""
     pack: City | None = cities.get(code)
     if pack is None:
@@ -86,7 +86,7 @@ Actor = Annotated[ActorId, Depends(_actor)]
 """The authenticated staff or seat number behind a request."""
 
 
-def peer(token: str) -> Any:
+def requires_peer_token(token: str) -> Any:
     """What a door for our own services depends on: whoever comes shows the peer token."""
 
     async def shown(authorization: Annotated[str, Header(description="Bearer token of our services")] = "") -> None:
@@ -100,7 +100,7 @@ async def _asked(
     request: Request,
     actor: Actor,
     idempotency_key: Annotated[str, Header(description="The same key again changes nothing again")] = "",
-) -> Cause:
+) -> IdempotencyKey:
     body = await request.body()
     fingerprint = hashlib.sha256(body).hexdigest()[:16]
     if request.method == "PUT":
@@ -109,14 +109,14 @@ async def _asked(
         raise BadRequest(
             "idempotency_key_needed", "Send a new Idempotency-Key (1–128 visible characters) with each act."
         )
-    return Cause(uuid5(NAMES, f"{actor}|{request.method}|{request.url.path}|{idempotency_key}"), fingerprint)
+    return IdempotencyKey(uuid5(NAMES, f"{actor}|{request.method}|{request.url.path}|{idempotency_key}"), fingerprint)
 
 
-Asked = Annotated[Cause, Depends(_asked)]
+ActKey = Annotated[IdempotencyKey, Depends(_asked)]
 """The cause of a request: its Idempotency-Key, scoped to actor and route."""
 
 
-def problem(status: int, code: str, detail: str, **more: Any) -> JSONResponse:
+def problem_response(status: int, code: str, detail: str, **more: Any) -> JSONResponse:
     """An RFC 9457 problem; `code` is stable, `detail` says what to do."""
     body = {"type": f"urn:jingyi:problem:{code}", "title": code.replace("_", " "), "status": status, "code": code}
     return JSONResponse({**body, "detail": detail, **more}, status, media_type="application/problem+json")
@@ -125,18 +125,22 @@ def problem(status: int, code: str, detail: str, **more: Any) -> JSONResponse:
 async def _rejected(_: Request, refusal: Exception) -> JSONResponse:
     if not isinstance(refusal, Rejected):
         raise refusal
-    return problem(refusal.status, refusal.code, refusal.detail)
+    return problem_response(refusal.status, refusal.code, refusal.detail)
 
 
 async def _unavailable(_: Request, silence: Exception) -> JSONResponse:
-    answer = problem(503, "unavailable", f"{silence} Send the same request with the same Idempotency-Key again.")
+    answer = problem_response(
+        503, "unavailable", f"{silence} Send the same request with the same Idempotency-Key again."
+    )
     answer.headers["retry-after"] = "1"
     return answer
 
 
 async def _sealed(_: Request, unreadable: Exception) -> JSONResponse:
     reason = unreadable.reason if isinstance(unreadable, Malformed) else "sealed"
-    return problem(503, reason, "What is kept of this case does not open here; the operator must bring its master key.")
+    return problem_response(
+        503, reason, "What is kept of this case does not open here; the operator must bring its master key."
+    )
 
 
 async def _invalid(_: Request, invalid: Exception) -> JSONResponse:
@@ -145,9 +149,9 @@ async def _invalid(_: Request, invalid: Exception) -> JSONResponse:
         raise invalid
     errors = [{"where": _where(e["loc"], e["type"]), "what": e["type"]} for e in invalid.errors()[:SHOWN]]
     if any(error["what"] == "json_invalid" for error in errors):
-        return problem(400, "malformed_json", "The body is not JSON.")
+        return problem_response(400, "malformed_json", "The body is not JSON.")
     named = "; ".join(f"{error['where']}: {error['what']}" for error in errors[:5])
-    return problem(422, "invalid", f"Correct these and send again: {named}.", errors=errors)
+    return problem_response(422, "invalid", f"Correct these and send again: {named}.", errors=errors)
 
 
 def _where(path: Sequence[int | str], what: str) -> str:
@@ -161,12 +165,12 @@ async def _http(_: Request, refusal: Exception) -> JSONResponse:
     code = {400: "malformed_json", 404: "no_such_path", 405: "method_not_allowed", 413: "too_large"}.get(
         refusal.status_code, "refused"
     )
-    answer = problem(refusal.status_code, code, str(refusal.detail))
+    answer = problem_response(refusal.status_code, code, str(refusal.detail))
     answer.headers.update(refusal.headers or {})
     return answer
 
 
-class Measured:
+class BodyLimit:
     """Refuses a request that is too long: before any of it is read if it says so itself, else as it comes."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -177,12 +181,12 @@ class Measured:
         most = MAX_BATCH if scope.get("path") == EVENTS else MAX_BODY
         length = dict(scope.get("headers", ())).get(b"content-length", b"0")
         if scope["type"] == "http" and length.isdigit() and int(length) > most:
-            answer = problem(413, "too_large", f"The body has more than {most} bytes. Send less.")
+            answer = problem_response(413, "too_large", f"The body has more than {most} bytes. Send less.")
             return await answer(scope, receive, send)
         return await self._most[most](scope, receive, send)
 
 
-class Traced:
+class RequestTracing:
     """One server span a request, in the trace of the case that its path names; PUT on a call opens the trace.
 
     Peers' events have none: each brings the span it was told in.
@@ -199,19 +203,19 @@ class Traced:
         headers = dict(scope["headers"])
         named = CASE.search(path)
         case = UUID(named.group(1).decode()) if named else None
-        given = trace.read(headers.get(b"traceparent", b"").decode(errors="replace"))
+        given = trace.parse_traceparent(headers.get(b"traceparent", b"").decode(errors="replace"))
         if case and scope["method"] == "PUT":
-            with trace.opening(case):
+            with trace.opening_case(case):
                 started = trace.tracer().start_span("PUT", kind=SpanKind.SERVER)
         else:
-            started = trace.start(scope["method"], trace.root(case) if case else given, SpanKind.SERVER, {})
+            started = trace.start_span(scope["method"], trace.case_root(case) if case else given, SpanKind.SERVER, {})
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 started.set_attribute("http.response.status_code", message["status"])
             await send(message)
 
-        with trace.current(started):
+        with trace.use_span(started):
             await self._app(scope, receive, sending)
         route = getattr(scope.get("route"), "path", "unmatched")
         started.update_name(f"{scope['method']} {route}")
@@ -237,8 +241,8 @@ def application(name: str, token: str, ready: Callable[[], Awaitable[tuple[int, 
         },
     )
     app.state.token = token
-    app.add_middleware(Measured)
-    app.add_middleware(Traced)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(RequestTracing)
 
     @app.get("/health/live", include_in_schema=False)
     async def live() -> dict[str, str]:

@@ -6,21 +6,21 @@ from typing import Any
 
 from shared.kernel.machine.keeper import Keeper
 from shared.kernel.machine.store import Store
-from shared.kernel.rebuild.fold import Life
-from shared.kernel.rebuild.projection import Digest, Kept
-from shared.kernel.rebuild.rebuild import AT_ONCE, Progress, Remains, Told, kept_of
+from shared.kernel.rebuild.fold import ReplayedInstance
+from shared.kernel.rebuild.projection import ProjectionDigest, StoredInstance
+from shared.kernel.rebuild.rebuild import AT_ONCE, RebuildProgress, ReportProgress, ServiceLog, stored_form
 
 
 @dataclass
 class Comparison:
     """The log's projection and the store's, and the instances in which they differ, each with what differs."""
 
-    progress: Progress
-    store: Digest = field(default_factory=Digest)
+    progress: RebuildProgress
+    store: ProjectionDigest = field(default_factory=ProjectionDigest)
     differing: dict[str, str] = field(default_factory=dict)
 
     @property
-    def log(self) -> Digest:
+    def log(self) -> ProjectionDigest:
         """The projection that the log tells."""
         return self.progress.digest
 
@@ -30,11 +30,11 @@ class Comparison:
         return self.log == self.store
 
 
-async def compare(remains: Remains, bus: Any, store: Store, told: Told) -> Comparison:
+async def compare_with_log(remains: ServiceLog, bus: Any, store: Store, told: ReportProgress) -> Comparison:
     """Fold the log and look whether the store has the same; nothing is written. Raises KafkaError, Unavailable."""
-    found = Comparison(Progress(remains.name))
+    found = Comparison(RebuildProgress(remains.name))
     met: set[str] = set()
-    waiting: list[Life[Any]] = []
+    waiting: list[ReplayedInstance[Any]] = []
     async for life in remains.lives(bus, found.progress, told):
         waiting.append(life)
         if len(waiting) >= AT_ONCE:
@@ -44,18 +44,20 @@ async def compare(remains: Remains, bus: Any, store: Store, told: Told) -> Compa
     for keeper in remains.keepers.values():
         async for name in _names(keeper, store):
             if name not in met:
-                found.store.add(name, Kept(0, b"", False, ()))
+                found.store.add(name, StoredInstance(0, b"", False, ()))
                 found.differing[name.rpartition(":")[2]] = "not in the log"
     return found
 
 
-async def _beside(remains: Remains, folded: list[Life[Any]], store: Store, found: Comparison) -> set[str]:
+async def _beside(
+    remains: ServiceLog, folded: list[ReplayedInstance[Any]], store: Store, found: Comparison
+) -> set[str]:
     """Add these instances to both digests. Returns their names in the store."""
     names = [remains.name_of(life) for life in folded]
     replies = await store.ask_all([("HGETALL", name) for name in names]) if names else []
     for life, name, flat in zip(folded, names, replies, strict=True):
         keeper = remains.keepers[life.machine.name]
-        told, had = kept_of(keeper, life), _had(keeper, life, flat)
+        told, had = stored_form(keeper, life), _had(keeper, life, flat)
         found.log.add(name, told)
         if had is not None:
             found.store.add(name, had)
@@ -64,13 +66,13 @@ async def _beside(remains: Remains, folded: list[Life[Any]], store: Store, found
     return set(names)
 
 
-def _had(keeper: Keeper[Any], life: Life[Any], flat: list[bytes]) -> Kept | None:
+def _had(keeper: Keeper[Any], life: ReplayedInstance[Any], flat: list[bytes]) -> StoredInstance | None:
     fields = dict(zip(flat[::2], flat[1::2], strict=True))
     if b"s" not in fields:
         return None
     state = keeper.states.dump_json(keeper.states.validate_json(fields[b"s"]))
     causes = tuple(cause for cause in life.causes if f"i:{cause}".encode() in fields)
-    return Kept(int(fields[b"v"]), state, fields[b"d"] == b"1", causes)
+    return StoredInstance(int(fields[b"v"]), state, fields[b"d"] == b"1", causes)
 
 
 async def _names(keeper: Keeper[Any], store: Store) -> AsyncIterator[str]:

@@ -19,7 +19,7 @@ VERSION = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class LoggedEvent:
     """One of a service's own events as the log has it, its value not yet read."""
 
     where: str
@@ -37,8 +37,8 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    said: Said
+class _ParsedEvent:
+    said: LoggedEvent
     event: Event
 
     @property
@@ -47,7 +47,7 @@ class _Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Life(Generic[S]):
+class ReplayedInstance(Generic[S]):
     """One instance as its events tell it. `missing` counts commits of it that the log lacks, `impossible` the events
     that its table did not allow where they stood and that were left out: both are 0 unless records were lost."""
 
@@ -63,13 +63,15 @@ class Life(Generic[S]):
     impossible: int = 0
 
 
-class NotOurs(ValueError):
+class ForeignRecord(ValueError):
     """A record among our events that none of our machines can have said."""
 
 
-def lives(machines: Sequence[Machine[Any]], said: Iterable[Said], unread: list[str]) -> Iterator[Life[Any]]:
+def replay_instances(
+    machines: Sequence[Machine[Any]], said: Iterable[LoggedEvent], unread: list[str]
+) -> Iterator[ReplayedInstance[Any]]:
     """The instances that one case's records tell of; what cannot be read or is not ours is named in `unread`."""
-    told: dict[tuple[str, Address], tuple[Machine[Any], list[_Told]]] = {}
+    told: dict[tuple[str, Address], tuple[Machine[Any], list[_ParsedEvent]]] = {}
     for one in {each.id: each for each in said}.values():
         try:
             event = one.kind.model_validate_json(one.value)
@@ -77,22 +79,22 @@ def lives(machines: Sequence[Machine[Any]], said: Iterable[Said], unread: list[s
         except ValueError:
             unread.append(one.where)
             continue
-        told.setdefault((machine.name, address), (machine, []))[1].append(_Told(one, event))
+        told.setdefault((machine.name, address), (machine, []))[1].append(_ParsedEvent(one, event))
     for (_, address), (machine, events) in told.items():
         yield _folded(machine, address, sorted(events, key=lambda each: each.said.sequence))
 
 
-def _speaker(machines: Sequence[Machine[Any]], said: Said, event: Event) -> tuple[Machine[Any], Address]:
+def _speaker(machines: Sequence[Machine[Any]], said: LoggedEvent, event: Event) -> tuple[Machine[Any], Address]:
     """Whose event it is: an id is made of the machine, its instance, the cause and the place in the commit."""
     n = int(said.sequence[VERSION:])
     for machine in machines:
         address = machine.address(event)
         if said.id == str(uuid5(NAMES, f"{machine.name}|{address.instance}|{said.cause}|{n}")):
             return machine, address
-    raise NotOurs(said.where)
+    raise ForeignRecord(said.where)
 
 
-def _folded(machine: Machine[S], address: Address, told: Sequence[_Told]) -> Life[S]:
+def _folded(machine: Machine[S], address: Address, told: Sequence[_ParsedEvent]) -> ReplayedInstance[S]:
     state, since, versions, impossible = machine.blank, None, 0, 0
     for _, commit in groupby(told, key=attrgetter("version")):
         versions += 1
@@ -103,7 +105,7 @@ def _folded(machine: Machine[S], address: Address, told: Sequence[_Told]) -> Lif
                 impossible += 1
         listed = machine.listed(state) and not told[0].said.drill
         since = (since or each.event.at) if listed else None
-    return Life(
+    return ReplayedInstance(
         machine,
         address,
         told[-1].event.city,

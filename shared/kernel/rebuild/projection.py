@@ -8,7 +8,7 @@ BITS = 128
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredInstance:
     """What counts of one instance: all but the causes that produced no event, for those are in no log.
 
     Deadline and list follow from the state.
@@ -19,19 +19,19 @@ class Kept:
     drill: bool
     causes: tuple[str, ...]
 
-    def differs(self, other: "Kept") -> str:
+    def differs(self, other: "StoredInstance") -> str:
         """The names of what is not the same."""
         return ", ".join(name for name in vars(self) if getattr(self, name) != getattr(other, name))
 
 
 @dataclass
-class Digest:
+class ProjectionDigest:
     """A sum over instances, in whatever order they come."""
 
     total: int = 0
     instances: int = 0
 
-    def add(self, name: str, kept: Kept) -> None:
+    def add(self, name: str, kept: StoredInstance) -> None:
         """One more instance, by its name in the store."""
         line = "\n".join((name, str(kept.version), str(kept.drill), *sorted(kept.causes))).encode() + kept.state
         number = int.from_bytes(blake2b(line, digest_size=BITS // 8).digest())
@@ -42,7 +42,7 @@ class Digest:
         return f"{self.total:032x}"
 
 
-def joined(digests: Iterable[Digest]) -> Digest:
+def join_digests(digests: Iterable[ProjectionDigest]) -> ProjectionDigest:
     """The number of all these together."""
     several = list(digests)
-    return Digest(sum(d.total for d in several) % 2**BITS, sum(d.instances for d in several))
+    return ProjectionDigest(sum(d.total for d in several) % 2**BITS, sum(d.instances for d in several))

@@ -12,18 +12,18 @@ from uuid import UUID, uuid5
 
 from shared.contract.event import Event
 from shared.kernel import clock
-from shared.kernel.clock import milliseconds
-from shared.kernel.log.record import header, reading, records
-from shared.kernel.machine.keeper import NAMES, UNREAD, Cause, Effect, Keeper
+from shared.kernel.clock import unix_milliseconds
+from shared.kernel.log.record import header_text, open_reader, read_records
+from shared.kernel.machine.keeper import NAMES, WILDCARD_FINGERPRINT, Effect, IdempotencyKey, Keeper
 from shared.kernel.machine.machine import Machine
 from shared.kernel.machine.shards import shard_of
 from shared.kernel.machine.store import Command, Store
 from shared.kernel.machine.timers import Timers
 from shared.kernel.machine.vault import KEYS_TOPIC, Vault, key_name
-from shared.kernel.process.service import Build, Kit
+from shared.kernel.process.service import BuildService, Kit
 from shared.kernel.process.settings import Settings
-from shared.kernel.rebuild.fold import Life, Said, lives
-from shared.kernel.rebuild.projection import Digest, Kept
+from shared.kernel.rebuild.fold import LoggedEvent, ReplayedInstance, replay_instances
+from shared.kernel.rebuild.projection import ProjectionDigest, StoredInstance
 
 S = TypeVar("S")
 
@@ -32,7 +32,7 @@ AT_ONCE = 200
 
 
 @dataclass
-class Progress:
+class RebuildProgress:
     """How far it has come, and what was remarkable.
 
     `unread`: records that no machine of the service can have said. `torn`: instances of which the log lacks something.
@@ -42,17 +42,17 @@ class Progress:
     service: str
     of: int = 0
     records: int = 0
-    digest: Digest = field(default_factory=Digest)
+    digest: ProjectionDigest = field(default_factory=ProjectionDigest)
     unread: list[str] = field(default_factory=list)
     torn: list[str] = field(default_factory=list)
     there: list[str] = field(default_factory=list)
     recovered: list[str] = field(default_factory=list)
 
 
-Told = Callable[[Progress], None]
+ReportProgress = Callable[[RebuildProgress], None]
 
 
-class Keyless(Settings):
+class KeylessSettings(Settings):
     """What a service is built with where nothing is sealed or opened."""
 
     @cached_property
@@ -62,7 +62,7 @@ class Keyless(Settings):
 
 
 @dataclass(frozen=True, eq=False)
-class Roll(Kit):
+class RecordingKit(Kit):
     """A kit that remembers whom it gave a keeper."""
 
     keepers: dict[str, Keeper[Any]] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Roll(Kit):
 
 
 @dataclass(frozen=True, eq=False)
-class Remains:
+class ServiceLog:
     """What the log of record has of one service: the instances of its machines."""
 
     name: str
@@ -82,33 +82,37 @@ class Remains:
     emits: frozenset[type[Event]]
 
     @classmethod
-    def of(cls, build: Build, settings: Settings, store: Store) -> "Remains":
+    def of(cls, build: BuildService, settings: Settings, store: Store) -> "ServiceLog":
         """Of the service that `build` makes; it is built, and does not run."""
-        name, keyless = build.__module__.split(".")[-2], Keyless(**settings.model_dump())
-        kit = Roll(name, keyless, store, Vault(keyless.masters, store), Timers(store, clock.now, list))
+        name, keyless = build.__module__.split(".")[-2], KeylessSettings(**settings.model_dump())
+        kit = RecordingKit(name, keyless, store, Vault(keyless.masters, store), Timers(store, clock.now, list))
         return cls(name, kit.keepers, build(kit).emits)
 
-    def name_of(self, life: Life[Any]) -> str:
+    def name_of(self, life: ReplayedInstance[Any]) -> str:
         """The store's name for this instance."""
         return self.keepers[life.machine.name].name(life.address.home, life.address.instance)
 
-    async def lives(self, bus: Any, progress: Progress, told: Told) -> AsyncIterator[Life[Any]]:
+    async def lives(
+        self, bus: Any, progress: RebuildProgress, told: ReportProgress
+    ) -> AsyncIterator[ReplayedInstance[Any]]:
         """Every instance as its events tell it. Raises KafkaError."""
         machines = [keeper.machine for keeper in self.keepers.values()]
         async for case in self._cases(bus, progress, told):
-            for life in lives(machines, case, progress.unread):
+            for life in replay_instances(machines, case, progress.unread):
                 if life.missing or life.impossible:
                     progress.torn.append(life.address.instance)
                 yield life
 
-    async def _cases(self, bus: Any, progress: Progress, told: Told) -> AsyncIterator[list[Said]]:
+    async def _cases(
+        self, bus: Any, progress: RebuildProgress, told: ReportProgress
+    ) -> AsyncIterator[list[LoggedEvent]]:
         """One case's events after the other; those of one partition are held in memory at a time."""
         kinds = {event.type_name(): event for event in self.emits}
-        async with reading(bus, *sorted({event.topic for event in self.emits})) as (reader, ends):
+        async with open_reader(bus, *sorted({event.topic for event in self.emits})) as (reader, ends):
             progress.of = sum(ends.values())
             for number in sorted({partition.partition for partition in ends}):
-                cases: defaultdict[bytes, list[Said]] = defaultdict(list)
-                async for record in records(reader, {p: end for p, end in ends.items() if p.partition == number}):
+                cases: defaultdict[bytes, list[LoggedEvent]] = defaultdict(list)
+                async for record in read_records(reader, {p: end for p, end in ends.items() if p.partition == number}):
                     progress.records += 1
                     if said := _said(record, kinds):
                         cases[record.key].append(said)
@@ -119,13 +123,13 @@ class Remains:
                 told(progress)
 
 
-async def rebuild(remains: Remains, bus: Any, store: Store, epoch: int, told: Told) -> Progress:
+async def rebuild(remains: ServiceLog, bus: Any, store: Store, epoch: int, told: ReportProgress) -> RebuildProgress:
     """Write every instance that the store has not, and have those that were at something recover.
 
     `epoch` must be greater than that of any rebuild before. Raises KafkaError, Unavailable.
     """
-    progress = Progress(remains.name)
-    waiting: list[Life[Any]] = []
+    progress = RebuildProgress(remains.name)
+    waiting: list[ReplayedInstance[Any]] = []
     async for life in remains.lives(bus, progress, told):
         waiting.append(life)
         if len(waiting) >= AT_ONCE:
@@ -135,13 +139,13 @@ async def rebuild(remains: Remains, bus: Any, store: Store, epoch: int, told: To
     return progress
 
 
-async def restore_keys(bus: Any, store: Store, told: Told) -> Progress:
+async def restore_keys(bus: Any, store: Store, told: ReportProgress) -> RebuildProgress:
     """Write every wrapped case key that the log has and the store has not; an erased one stays erased."""
-    progress = Progress(KEYS_TOPIC)
+    progress = RebuildProgress(KEYS_TOPIC)
     newest: dict[bytes, Command | None] = {}
-    async with reading(bus, KEYS_TOPIC) as (reader, ends):
+    async with open_reader(bus, KEYS_TOPIC) as (reader, ends):
         progress.of = sum(ends.values())
-        async for record in records(reader, ends):
+        async for record in read_records(reader, ends):
             progress.records += 1
             newest[record.key] = _key(record)
     commands = [command for command in newest.values() if command]
@@ -152,8 +156,10 @@ async def restore_keys(bus: Any, store: Store, told: Told) -> Progress:
     return progress
 
 
-async def _restore(remains: Remains, store: Store, folded: list[Life[Any]], epoch: int, progress: Progress) -> None:
-    kept = [kept_of(remains.keepers[life.machine.name], life) for life in folded]
+async def _restore(
+    remains: ServiceLog, store: Store, folded: list[ReplayedInstance[Any]], epoch: int, progress: RebuildProgress
+) -> None:
+    kept = [stored_form(remains.keepers[life.machine.name], life) for life in folded]
     commands = [_restoring(remains, life, one) for life, one in zip(folded, kept, strict=True)]
     written = await store.ask_all(commands) if commands else []
     for life, one, new in zip(folded, kept, written, strict=True):
@@ -161,17 +167,17 @@ async def _restore(remains: Remains, store: Store, folded: list[Life[Any]], epoc
         if not new:
             progress.there.append(life.address.instance)
         elif wish := life.machine.recover(life.state, epoch):
-            cause = Cause(uuid5(NAMES, f"recover|{life.machine.name}|{life.address.instance}|{epoch}"))
+            cause = IdempotencyKey(uuid5(NAMES, f"recover|{life.machine.name}|{life.address.instance}|{epoch}"))
             await remains.keepers[life.machine.name].learn(wish, cause)
             progress.recovered.append(life.address.instance)
 
 
-def kept_of(keeper: Keeper[S], life: Life[S]) -> Kept:
+def stored_form(keeper: Keeper[S], life: ReplayedInstance[S]) -> StoredInstance:
     """What the store is to keep of this instance."""
-    return Kept(life.version, keeper.states.dump_json(life.state), life.drill, life.causes)
+    return StoredInstance(life.version, keeper.states.dump_json(life.state), life.drill, life.causes)
 
 
-def _restoring(remains: Remains, life: Life[Any], kept: Kept) -> Command:
+def _restoring(remains: ServiceLog, life: ReplayedInstance[Any], kept: StoredInstance) -> Command:
     """The call of the Function `restore` that writes this instance as its last commit had left it."""
     keeper, address, deadline = remains.keepers[life.machine.name], life.address, life.machine.deadline(life.state)
     return (
@@ -186,14 +192,14 @@ def _restoring(remains: Remains, life: Life[Any], kept: Kept) -> Command:
         int(kept.drill),
         address.instance,
         f"{life.machine.name}|{address.home}|{life.city}|{address.instance}",
-        milliseconds(deadline) if deadline else "",
-        milliseconds(life.listed_since) if life.listed_since else "",
-        UNREAD,
+        unix_milliseconds(deadline) if deadline else "",
+        unix_milliseconds(life.listed_since) if life.listed_since else "",
+        WILDCARD_FINGERPRINT,
         *kept.causes,
     )
 
 
-def _said(record: Any, kinds: Mapping[str, type[Event]]) -> Said | None:
+def _said(record: Any, kinds: Mapping[str, type[Event]]) -> LoggedEvent | None:
     """The record as one of our events, if it calls itself one."""
     named = dict(record.headers)
     kind, *about = (named.get(name) or b"" for name in ("ce_type", "ce_id", "ce_cause", "ce_sequence"))
@@ -201,7 +207,7 @@ def _said(record: Any, kinds: Mapping[str, type[Event]]) -> Said | None:
     if event is None or record.value is None or not all(about):
         return None
     event_id, cause, sequence = (word.decode(errors="replace") for word in about)
-    return Said(_where(record), event, event_id, cause, sequence, named.get("ce_drill") == b"true", record.value)
+    return LoggedEvent(_where(record), event, event_id, cause, sequence, named.get("ce_drill") == b"true", record.value)
 
 
 def _where(record: Any) -> str:
@@ -210,5 +216,5 @@ def _where(record: Any) -> str:
 
 def _key(record: Any) -> Command | None:
     """What keeps a wrapped case key; nothing for a tombstone."""
-    city = header(record, "ce_city")
+    city = header_text(record, "ce_city")
     return ("SET", key_name(UUID(record.key.decode()), city), record.value, "NX") if record.value and city else None

@@ -5,7 +5,7 @@ import signal
 
 from shared.kernel.errors import Unavailable
 from shared.kernel.log import relay
-from shared.kernel.process.service import Kit, Service, run
+from shared.kernel.process.service import Kit, Service, run_service
 from tests.kernel.tally.service import Given
 from tests.kernel.tally.service import build as tally
 
@@ -31,4 +31,4 @@ def build(kit: Kit) -> Service:
 if __name__ == "__main__":
     relay.DELETE_EVERY = float(os.environ.get("TALLY_DELETE_EVERY", relay.DELETE_EVERY))
     build.__module__ = "tests.kernel.tally.__main__"
-    run(build)
+    run_service(build)

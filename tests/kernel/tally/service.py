@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.contract.event import Command, DeadlinePassed, Event, Message, Rejected
 from shared.kernel.errors import Malformed
-from shared.kernel.machine.keeper import Cause, Keeper
+from shared.kernel.machine.keeper import IdempotencyKey, Keeper
 from shared.kernel.machine.machine import Address, Machine
 from shared.kernel.process.service import Kit, Service
-from shared.kernel.process.web import Actor, Asked
+from shared.kernel.process.web import ActKey, Actor
 
 PATIENCE = timedelta(seconds=0.4)
 
@@ -99,11 +99,11 @@ def routes(kit: Kit, tallies: Keeper[Tally]) -> APIRouter:
     router = APIRouter(prefix="/cities/{city}/tallies/{case}")
 
     @router.post("/additions")
-    async def add(command: Add, cause: Asked, actor: Actor) -> dict[str, int]:
+    async def add(command: Add, cause: ActKey, actor: Actor) -> dict[str, int]:
         return {"total": (await tallies.learn(command, cause)).state.total}
 
     @router.post("/notes", status_code=201)
-    async def note(city: str, case: UUID, body: NoteBody, cause: Asked, actor: Actor) -> dict[str, int]:
+    async def note(city: str, case: UUID, body: NoteBody, cause: ActKey, actor: Actor) -> dict[str, int]:
         sealed = await kit.vault.seal(case, "answers", body.model_dump(), city=city)
         kept = await tallies.learn(KeepNote(case=case, city=city, note=sealed), cause)
         return {"notes": len(kept.state.notes)}
@@ -121,7 +121,7 @@ def build(kit: Kit, hear: Callable[[Given], None] | None = None) -> Service:
     """`hear` may raise, to be a handler that fails."""
     tallies = kit.keep(MACHINE)
 
-    async def on_given(event: Given, cause: Cause) -> None:
+    async def on_given(event: Given, cause: IdempotencyKey) -> None:
         if hear:
             hear(event)
         if event.amount < 0:

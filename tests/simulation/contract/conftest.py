@@ -17,7 +17,7 @@ from deploy.local.ports import free
 from deploy.local.valkey import Valkey
 from shared.kernel.clock import now
 from shared.kernel.log.bus import Bus
-from shared.kernel.machine.store import Row, Store
+from shared.kernel.machine.store import OutboxRow, Store
 from tests.simulation import bus, store
 
 BOTH = ("real", "simulated")
@@ -29,7 +29,7 @@ class Kept:
     """A store at work, and what it has told its relay."""
 
     store: Store
-    told: list[tuple[str, tuple[bytes, ...], tuple[Row, ...], bool]] = field(default_factory=list)
+    told: list[tuple[str, tuple[bytes, ...], tuple[OutboxRow, ...], bool]] = field(default_factory=list)
 
 
 @asynccontextmanager

@@ -6,11 +6,11 @@ from uuid import uuid4
 import pytest
 
 from shared.kernel.errors import Unavailable
-from shared.kernel.machine.store import GENERATION, Commit, FunctionsLost, Row
+from shared.kernel.machine.store import GENERATION, Commit, FunctionsLost, OutboxRow
 from tests.simulation.contract.conftest import Kept
 
 NAMES = ("{s01}:x:m:1:a", "{s01}:x:outbox", "{s01}:x:due", "{s01}:x:m:1:listed", "{s01}:key:a", GENERATION)
-ROW = Row("topic", "a", {"ce_type": "cn.jingyi.Said"}, b"{}")
+ROW = OutboxRow("topic", "a", {"ce_type": "cn.jingyi.Said"}, b"{}")
 
 
 def commit(version: int = 0, cause: str = "c1", rows: int = 1, state: bytes = b"{}", **more: object) -> Commit:
@@ -31,7 +31,7 @@ def commit(version: int = 0, cause: str = "c1", rows: int = 1, state: bytes = b"
 
 async def outbox(kept: Kept, first: str | bytes = "-", last: str | bytes = "+") -> list[bytes]:
     entries = await kept.store.ask("XRANGE", NAMES[1], first, last, "COUNT", 100)
-    assert all(Row.read(fields).topic == "topic" for _, fields in entries)
+    assert all(OutboxRow.read(fields).topic == "topic" for _, fields in entries)
     return [place for place, _ in entries]
 
 

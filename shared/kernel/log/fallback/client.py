@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from shared.kernel import trace
 from shared.kernel.errors import Unavailable
-from shared.kernel.machine.cloudevent import BATCH, structured
-from shared.kernel.machine.store import Row
+from shared.kernel.machine.cloudevent import BATCH, structured_event
+from shared.kernel.machine.store import OutboxRow
 from shared.kernel.process.web import EVENTS, MAX_BATCH
 
 AT_ONCE = 50
@@ -35,7 +35,7 @@ class _Outcome(BaseModel):
     refused: dict[str, str]
 
 
-class Peer:
+class EventsClient:
     """One peer. `hears` is None until it has said; `away` after it did not answer, until it does."""
 
     def __init__(self, name: str, url: str, token: str) -> None:
@@ -52,8 +52,8 @@ class Peer:
         self.away = False
 
     async def tell(
-        self, client: httpx.AsyncClient, rows: Sequence[Row], doubt: float | None
-    ) -> tuple[Sequence[Row], set[str]]:
+        self, client: httpx.AsyncClient, rows: Sequence[OutboxRow], doubt: float | None
+    ) -> tuple[Sequence[OutboxRow], set[str]]:
         """Tell it the first of these rows, as many as one batch holds: those told, and the event ids it is done with.
 
         It is done with what it learnt and with what it can never learn. `doubt` is the seconds since somebody last saw
@@ -91,22 +91,22 @@ class Peer:
             return said
 
 
-def _span(row: Row) -> Span:
+def _span(row: OutboxRow) -> Span:
     attributes: dict[str, str | int] = {
         "messaging.operation.type": "send",
         "messaging.destination.name": row.topic,
         "messaging.message.id": row.headers["ce_id"],
     }
-    within = trace.read(row.headers.get("traceparent"))
-    return trace.start(f"hedge {row.topic}", within, SpanKind.PRODUCER, attributes)
+    within = trace.parse_traceparent(row.headers.get("traceparent"))
+    return trace.start_span(f"hedge {row.topic}", within, SpanKind.PRODUCER, attributes)
 
 
-def _batch(rows: Sequence[Row], spans: Sequence[Span]) -> tuple[bytes, int]:
+def _batch(rows: Sequence[OutboxRow], spans: Sequence[Span]) -> tuple[bytes, int]:
     """A JSON list of the first rows, as long as a door takes it, and how many they are: one at least."""
     told: list[bytes] = []
     length = 2
     for row, span in zip(rows, spans, strict=False):
-        event = structured(row, trace.written(span.get_span_context()))
+        event = structured_event(row, trace.traceparent_of(span.get_span_context()))
         length += len(event) + 1
         if told and length > MAX_BATCH:
             break

@@ -18,10 +18,10 @@ import httpx
 import structlog
 
 from shared.kernel.errors import Unavailable
-from shared.kernel.log.fallback.client import WITHIN, Peer
-from shared.kernel.log.outbox import place
+from shared.kernel.log.fallback.client import WITHIN, EventsClient
+from shared.kernel.log.outbox import stream_position
 from shared.kernel.log.relay import Relay
-from shared.kernel.machine.store import Row, Store
+from shared.kernel.machine.store import OutboxRow, Store
 from shared.kernel.process.platform import Transport
 
 LATE = 2.0
@@ -45,7 +45,7 @@ READ, KEPT = 200, 1000
 log = structlog.get_logger()
 
 
-class Doubt:
+class KafkaDoubt:
     """Whether Kafka is doubted, by the newest evidence that anybody has seen."""
 
     def __init__(self) -> None:
@@ -64,16 +64,16 @@ class Doubt:
 
 
 @dataclass(eq=False)
-class _Way:
+class _PeerQueue:
     """To one door: how far each outbox was read for it, what of that it has yet to learn, and until when not to tell it
     again of a case that it could not learn of. `taken_too`: what Kafka took just before may lie there unheard."""
 
-    peer: Peer
+    peer: EventsClient
     read: dict[str, bytes] = field(default_factory=dict)
-    waiting: list[Row] = field(default_factory=list)
+    waiting: list[OutboxRow] = field(default_factory=list)
     put_off: dict[str, float] = field(default_factory=dict)
     taken_too: bool = True
-    urgent: list[Row] = field(default_factory=list)
+    urgent: list[OutboxRow] = field(default_factory=list)
     fresh: asyncio.Event = field(default_factory=asyncio.Event)
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -84,14 +84,16 @@ class _Way:
         self.taken_too = True
 
 
-class Hedge:
+class FallbackDelivery:
     """Tells one service's late rows at the doors of its peers."""
 
-    def __init__(self, peers: Iterable[Peer], relay: Relay, transport: Transport = httpx.AsyncHTTPTransport) -> None:
-        self._ways = [_Way(peer) for peer in peers]
+    def __init__(
+        self, peers: Iterable[EventsClient], relay: Relay, transport: Transport = httpx.AsyncHTTPTransport
+    ) -> None:
+        self._ways = [_PeerQueue(peer) for peer in peers]
         self._relay = relay
         self._transport = transport
-        self._doubt = Doubt()
+        self._doubt = KafkaDoubt()
         self._doubting = False
         self._pressing: Counter[str] = Counter()
         self._answered: dict[str, asyncio.Event] = {}
@@ -112,7 +114,7 @@ class Hedge:
         self._doubt.see(ago)
         self._wake()
 
-    def offer(self, rows: tuple[Row, ...]) -> None:
+    def offer(self, rows: tuple[OutboxRow, ...]) -> None:
         """Look at freshly committed rows: the urgent go at once, the others too while Kafka is doubted.
 
         The others of a case wait for its urgent ones at every door: what a person has phoned must be known before the
@@ -129,7 +131,7 @@ class Hedge:
         if rows and self.doubted:
             self._wake()
 
-    async def known(self, row: Row) -> None:
+    async def known(self, row: OutboxRow) -> None:
         """Return once what was committed with this row and is urgent has been told at the doors, or after a while.
 
         A cry and the phone call that answered it are learnt together when a silent store is back. By way of Kafka the
@@ -184,19 +186,19 @@ class Hedge:
         time, *heads = await store.ask_all([("TIME",), *(("XRANGE", s.outbox, "-", "+", "COUNT", 1) for s in mine)])
         now = int(time[0]) * 1000 + int(time[1]) // 1000
         late = [
-            now - place(head[0][0])[0]
+            now - stream_position(head[0][0])[0]
             for shard, head in zip(mine, heads, strict=True)
             if head and head[0][0] not in shard.acknowledged
         ]
         return max(late, default=0) / 1000
 
-    async def _ask(self, peer: Peer, client: httpx.AsyncClient) -> None:
+    async def _ask(self, peer: EventsClient, client: httpx.AsyncClient) -> None:
         while True:
             with suppress(Unavailable):
                 await peer.ask(client)
             await asyncio.sleep(ASK_AGAIN if peer.away else ASK_EVERY)
 
-    async def _tell_urgent(self, way: _Way, client: httpx.AsyncClient) -> None:
+    async def _tell_urgent(self, way: _PeerQueue, client: httpx.AsyncClient) -> None:
         """Once, in their order; a door that is away hears of them as of all others."""
         while True:
             await way.hurry.wait()
@@ -215,7 +217,7 @@ class Hedge:
                 self._answered.pop(case).set()
             self._wake()
 
-    async def _tell_late(self, way: _Way, store: Store, client: httpx.AsyncClient) -> None:
+    async def _tell_late(self, way: _PeerQueue, store: Store, client: httpx.AsyncClient) -> None:
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK if self.doubted else None):
@@ -232,7 +234,7 @@ class Hedge:
                     more = len(way.waiting) < KEPT and await self._read(way, store)
                     await self._tell(way, client)
 
-    async def _read(self, way: _Way, store: Store) -> bool:
+    async def _read(self, way: _PeerQueue, store: Store) -> bool:
         """Take the rows that came since for this door; whether more lie behind them."""
         mine, more = self._relay.mine(), False
         if way.taken_too:
@@ -241,13 +243,13 @@ class Hedge:
         way.read = {shard.tag: way.read.get(shard.tag, b"-") for shard in mine}
         replies = await store.ask_all([("XRANGE", s.outbox, way.read[s.tag], "+", "COUNT", READ) for s in mine])
         for shard, entries in zip(mine, replies, strict=True):
-            rows = [Row.read(fields) for row_id, fields in entries if row_id not in shard.acknowledged]
+            rows = [OutboxRow.read(fields) for row_id, fields in entries if row_id not in shard.acknowledged]
             way.waiting += _heard(way.peer, rows)
             way.read[shard.tag] = b"(" + entries[-1][0] if entries else way.read[shard.tag]
             more = more or len(entries) == READ
         return more
 
-    async def _tell(self, way: _Way, client: httpx.AsyncClient) -> None:
+    async def _tell(self, way: _PeerQueue, client: httpx.AsyncClient) -> None:
         """One go through all that waits for a door. What it does not learn holds back the rest of its case."""
         now = asyncio.get_running_loop().time()
         way.put_off = {case: until for case, until in way.put_off.items() if until > now}
@@ -257,5 +259,5 @@ class Hedge:
             way.waiting = [row for row in way.waiting if row.headers["ce_id"] not in done]
 
 
-def _heard(peer: Peer, rows: Sequence[Row]) -> list[Row]:
+def _heard(peer: EventsClient, rows: Sequence[OutboxRow]) -> list[OutboxRow]:
     return [row for row in rows if row.headers.get("ce_type") in (peer.hears or ())]
