@@ -1,86 +1,115 @@
-"""What a seat asks, in plain, as the journal keeps it: the same command comes of it now and after a silence."""
+"""What a seat asks: one class an act, with its body in plain, its check, whether it cries for help, and its command."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any, ClassVar
 from uuid import UUID, uuid5
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
 from services.hotline_intake.alarm.decide import ClaimAlarm, ReleaseAlarm, SettleAlarm
-from services.hotline_intake.call import Escalate, OpenCall, RecordBrief, RecordPlace, RecordScreening
-from services.hotline_intake.requests import (
-    CallOpening,
-    DeskNamed,
-    Escalation,
-    PlaceHeard,
-    Screening,
-    Settlement,
-    Unusable,
+from services.hotline_intake.call import (
+    Call,
+    EndCall,
+    Escalate,
+    OpenCall,
+    PlanFollowUp,
+    RecordBrief,
+    RecordPlace,
+    RecordScreening,
 )
+from services.hotline_intake.follow_up import standard_schedule
+from shared.contract.calls import CallEnding, FollowUp
 from shared.contract.city import Cities, City
-from shared.contract.event import Command
+from shared.contract.event import Command, Rejected
 from shared.contract.instruments import check_answers, has_danger
-from shared.contract.terms import Brief, Place, desk_kind
+from shared.contract.terms import AreaCode, Brief, CityCode, Confidence, DeskId, DeskKind, Place, RefNo, desk_kind
 from shared.kernel.machine.keeper import IdempotencyKey
 from shared.kernel.machine.machine import Address
-from shared.kernel.process import web
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+Phone = Annotated[str, StringConstraints(pattern=r"^\+?[0-9][0-9 -]{2,23}$")]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=80)]
 
 Seal = Callable[[str, Any], Awaitable[str]]
 """Gives a field of the case as ciphertext. Raises Unavailable where the case's key cannot be fetched."""
 
-
-UNSEEN = "s1." + "A" * 40
-"""What stands in memory for a sealed field: the row does not need it, and its key may be in the silent store."""
+HERE = ZoneInfo("Asia/Shanghai")
 
 
-class What(StrEnum):
-    """What can be kept while the store is silent."""
+class Unusable(Rejected):
+    """A request that makes no sense as it stands."""
 
-    OPENING = "opening"
-    SCREENING = "screening"
-    ESCALATION = "escalation"
-    PLACE = "place"
-    BRIEF = "brief"
-    CLAIM = "claim"
-    RELEASE = "release"
-    SETTLEMENT = "settlement"
+    status = 422
 
 
-BODIES: dict[What, type[BaseModel]] = {
-    What.OPENING: CallOpening,
-    What.SCREENING: Screening,
-    What.ESCALATION: Escalation,
-    What.PLACE: PlaceHeard,
-    What.BRIEF: Brief,
-    What.CLAIM: DeskNamed,
-    What.RELEASE: DeskNamed,
-    What.SETTLEMENT: Settlement,
-}
+class SeatAct(BaseModel):
+    """The body of one act; unknown fields are refused. `kind` is its name in the journal."""
 
-ANSWERS = frozenset({What.CLAIM, What.RELEASE, What.SETTLEMENT})
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ClassVar[str]
+    answers_alarm: ClassVar[bool] = False
+
+    @property
+    def urgent(self) -> bool:
+        """Whether it is a cry for help: written down before anything else is tried, and rung if it cannot be learnt."""
+        return False
+
+    @property
+    def is_drill(self) -> bool:
+        """Whether it marks its call as an exercise."""
+        return False
+
+    def check(self, cities: Cities, city: City) -> None:
+        """Raises Rejected if the act makes no sense as it stands, whatever the call is."""
+
+    async def command(self, request: "SeatActRequest", seal: Seal, *, rang: bool) -> Command:
+        """The command that a sensible act means; `rang` if its desk rang from memory. Raises what `seal` raises."""
+        raise NotImplementedError(self.kind)
 
 
-class Act(BaseModel):
-    """One act of one person on one call, with its body in plain; it exists in memory and sealed in the journal."""
+@dataclass(frozen=True)
+class SeatActRequest:
+    """One act of one person on one call, in plain: it exists in memory, and sealed in the journal.
 
-    model_config = ConfigDict(frozen=True)
+    `by` is who proved to act, whatever the body says. The key is the same for every attempt and every replay.
+    """
 
-    what: What
+    act: SeatAct
     city: str
     case: UUID
     by: str
     at: datetime
-    id: UUID
-    fingerprint: str = ""
-    drill: bool = False
-    body: dict[str, Any] = {}
+    key: IdempotencyKey
 
-    @property
-    def cause(self) -> IdempotencyKey:
-        """Why it is learnt; the same for every attempt and every replay."""
-        return IdempotencyKey(self.id, self.fingerprint, self.drill)
+    @classmethod
+    def from_journal(cls, entry: Mapping[str, Any]) -> "SeatActRequest":
+        """The request that `to_journal` wrote. Raises ValidationError, KeyError or ValueError on any other entry."""
+        return cls(
+            act=ACTS[entry["what"]].model_validate(entry["body"]),
+            city=entry["city"],
+            case=UUID(entry["case"]),
+            by=entry["by"],
+            at=datetime.fromisoformat(entry["at"]),
+            key=IdempotencyKey(UUID(entry["id"]), entry["fingerprint"], entry["drill"]),
+        )
+
+    def to_journal(self) -> dict[str, Any]:
+        """Its names are on disks: a later release reads what an earlier one wrote."""
+        return {
+            "what": self.act.kind,
+            "city": self.city,
+            "case": str(self.case),
+            "by": self.by,
+            "at": self.at.isoformat(),
+            "id": str(self.key.id),
+            "fingerprint": self.key.fingerprint,
+            "drill": self.key.drill,
+            "body": self.act.model_dump(mode="json", exclude_none=True),
+        }
 
     @property
     def address(self) -> Address:
@@ -88,62 +117,184 @@ class Act(BaseModel):
         return Address(str(self.case), self.city)
 
     @property
+    def about(self) -> dict[str, Any]:
+        """What every command begins with."""
+        return {"case": self.case, "city": self.city}
+
+    @property
+    def screening(self) -> UUID:
+        """The id of the screening that it saves."""
+        return uuid5(self.key.id, "screening")
+
+    @property
     def opening(self) -> OpenCall:
         """Of a call whose own opening never got through: it is with whoever cried for help."""
-        return OpenCall(case=self.case, city=self.city, counsellor=self.by)
+        return OpenCall(**self.about, counsellor=self.by)
+
+
+@dataclass(frozen=True)
+class KeptInJournal:
+    """What an act comes to while the store is silent: the call as memory has it."""
+
+    request: SeatActRequest
+    call: Call
+
+
+class CallOpening(SeatAct):
+    """来电接通. `drill` marks an exercise 演练, for this call and all that follows from it."""
+
+    kind = "opening"
+    caller: Phone | None = Field(None, description="来电号码, callback number", examples=["13800000000"])
+    drill: StrictBool = False
+
+    @property
+    def is_drill(self) -> bool:
+        return self.drill
+
+    async def command(self, request: SeatActRequest, seal: Seal, *, rang: bool) -> OpenCall:
+        caller = self.caller and await seal("caller", self.caller)
+        return OpenCall(**request.about, counsellor=request.by, caller=caller)
+
+
+class Screening(SeatAct):
+    """筛查: answers by instrument and item; an item that was not asked is left out."""
+
+    kind = "screening"
+    answers: dict[Name, dict[Name, StrictBool]] = Field(
+        max_length=8, examples=[{"cssrs-screener/1": {"1": True, "2": True, "4": True}}]
+    )
 
     @property
     def urgent(self) -> bool:
-        """Whether it is a cry for help: written down before anything else is tried, and rung if it cannot be learnt."""
-        if self.what is What.SCREENING:
-            return has_danger(self.body["answers"])
-        return self.what is What.ESCALATION
+        return has_danger(self.answers)
+
+    def check(self, cities: Cities, city: City) -> None:
+        check_answers(self.answers)
+
+    async def command(self, request: SeatActRequest, seal: Seal, *, rang: bool) -> RecordScreening:
+        answers = await seal("answers", self.answers)
+        return RecordScreening(
+            **request.about, screening=request.screening, answers=answers, danger=self.urgent, by=request.by
+        )
 
 
-async def unseen(_field: str, _value: object) -> str:
-    """Seals nothing, for memory."""
-    return UNSEEN
+class PlaceHeard(SeatAct):
+    """位置. Only a place that was read back 复述确认 with the caller routes call-outs."""
+
+    kind = "place"
+    confidence: Confidence
+    city: CityCode | None = None
+    area_code: AreaCode | None = Field(None, description="区号, needed for a city without a pack")
+    text: Text | None = Field(None, description="地址, the address in words; kept sealed")
+
+    def check(self, cities: Cities, city: City) -> None:
+        if self.city is not None and self.area_code is None and self.city not in cities:
+            raise Unusable("area_code_needed", f"City {self.city} has no pack: send its `area_code` to reach its 110.")
+
+    async def command(self, request: SeatActRequest, seal: Seal, *, rang: bool) -> RecordPlace:
+        text = self.text and await seal("place", self.text)
+        return RecordPlace(**request.about, place=Place(**self.model_dump(exclude={"text"}), text=text))
 
 
-def sensible(act: Act, cities: Cities) -> None:
-    """Raises Rejected if the act makes no sense as it stands, whatever the call is."""
-    city = web.city_pack(cities, act.city)
-    match BODIES[act.what].model_validate(act.body):
-        case Screening(answers=answers):
-            check_answers(answers)
-        case Escalation(desks=desks):
-            _check_desks(city, desks)
-        case PlaceHeard(city=str() as code, area_code=None) if code not in cities:
-            raise Unusable("area_code_needed", f"City {code} has no pack: send its `area_code` to reach its 110.")
+class WrittenBrief(Brief, SeatAct):
+    """警情简报: what desks need to know of the person."""
+
+    kind = "brief"
+
+    async def command(self, request: SeatActRequest, seal: Seal, *, rang: bool) -> RecordBrief:
+        return RecordBrief(**request.about, brief=await seal("brief", self.model_dump(exclude_none=True)))
 
 
-async def commanded(act: Act, seal: Seal, *, rang: bool) -> Command:
-    """The command that a sensible act means; `rang` if its desk rang from memory. Raises what `seal` raises."""
-    heading = {"case": act.case, "city": act.city}
-    match BODIES[act.what].model_validate(act.body):
-        case CallOpening(caller=caller):
-            return OpenCall(**heading, counsellor=act.by, caller=caller and await seal("caller", caller))
-        case Screening(answers=answers):
-            found = {"screening": uuid5(act.id, "screening"), "danger": has_danger(answers)}
-            return RecordScreening(**heading, **found, answers=await seal("answers", answers), by=act.by)
-        case Escalation() as asked:
-            reason = asked.reason and await seal("reason", asked.reason)
-            return Escalate(**heading, by=act.by, desks=asked.desks, reason=reason)
-        case PlaceHeard() as heard:
-            text = heard.text and await seal("place", heard.text)
-            return RecordPlace(**heading, place=Place(**heard.model_dump(exclude={"text"}), text=text))
-        case Brief() as brief:
-            return RecordBrief(**heading, brief=await seal("brief", brief.model_dump(exclude_none=True)))
-        case Settlement() as told:
-            return SettleAlarm(**heading, by=act.by, rang=rang, **told.model_dump())
-        case DeskNamed(desk=desk) if act.what is What.CLAIM:
-            return ClaimAlarm(**heading, by=act.by, desk=desk, rang=rang)
-        case DeskNamed(desk=desk):
-            return ReleaseAlarm(**heading, by=act.by, desk=desk)
-    raise AssertionError(act.what)
+class Escalation(SeatAct):
+    """人工升级 (F9). Nothing is needed; `desks` are short numbers such as 110, without any the playbook chooses."""
+
+    kind = "escalation"
+    desks: tuple[DeskKind, ...] = Field((), max_length=8)
+    reason: Text | None = None
+
+    @property
+    def urgent(self) -> bool:
+        return True
+
+    def check(self, cities: Cities, city: City) -> None:
+        known = sorted({desk_kind(desk) for desk in city.desks})
+        if not set(self.desks) <= set(known):
+            raise Unusable("desk_unknown", f"This city has the desks {', '.join(known)}. Name some of these, or none.")
+
+    async def command(self, request: SeatActRequest, seal: Seal, *, rang: bool) -> Escalate:
+        reason = self.reason and await seal("reason", self.reason)
+        return Escalate(**request.about, by=request.by, desks=self.desks, reason=reason)
 
 
-def _check_desks(city: City, kinds: tuple[str, ...]) -> None:
-    known = sorted({desk_kind(desk) for desk in city.desks})
-    if not set(kinds) <= set(known):
-        raise Unusable("desk_unknown", f"This city has the desks {', '.join(known)}. Name some of these, or none.")
+class AlarmClaim(SeatAct):
+    """我来打: the desk that I am phoning now."""
+
+    kind = "claim"
+    answers_alarm = True
+    desk: DeskId
+
+    async def command(self, request: SeatActRequest, seal: Seal, *, rang: bool) -> ClaimAlarm:
+        return ClaimAlarm(**request.about, by=request.by, desk=self.desk, rang=rang)
+
+
+class AlarmRelease(SeatAct):
+    """未打通: the desk that I could not reach."""
+
+    kind = "release"
+    answers_alarm = True
+    desk: DeskId
+
+    async def command(self, request: SeatActRequest, seal: Seal, *, rang: bool) -> ReleaseAlarm:
+        return ReleaseAlarm(**request.about, by=request.by, desk=self.desk)
+
+
+class AlarmSettlement(SeatAct):
+    """对方已接警: who took it (警号), and under which event number (警情编号)."""
+
+    kind = "settlement"
+    answers_alarm = True
+    desk: DeskId
+    officer: RefNo
+    event_no: RefNo
+
+    async def command(self, request: SeatActRequest, seal: Seal, *, rang: bool) -> SettleAlarm:
+        return SettleAlarm(**request.about, by=request.by, rang=rang, **self.model_dump())
+
+
+class Ending(SeatAct):
+    """通话结束."""
+
+    kind = "ending"
+    how: CallEnding
+
+    async def command(self, request: SeatActRequest, seal: Seal, *, rang: bool) -> EndCall:
+        return EndCall(**request.about, how=self.how, by=request.by)
+
+
+class PlannedContact(FollowUp):
+    """One planned contact; `agreed` is false where the person refused it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    agreed: StrictBool = True
+
+
+class FollowUpPlan(SeatAct):
+    """随访计划: either the standard schedule, or dates of your own."""
+
+    kind = "follow_up_plan"
+    standard: StrictBool = False
+    follow_ups: tuple[PlannedContact, ...] = Field((), max_length=20)
+
+    async def command(self, request: SeatActRequest, seal: Seal, *, rang: bool) -> PlanFollowUp:
+        today = request.at.astimezone(HERE).date()
+        if self.standard == bool(self.follow_ups):
+            raise Unusable("follow_ups_needed", "Send either `standard: true` or at least one entry in `follow_ups`.")
+        if any(planned.due < today for planned in self.follow_ups):
+            raise Unusable("follow_up_in_the_past", f"A follow-up lies before today, {today}. Choose later dates.")
+        own = sorted((FollowUp(**dict(planned)) for planned in self.follow_ups), key=lambda planned: planned.due)
+        dates = standard_schedule(today) if self.standard else tuple(own)
+        return PlanFollowUp(**request.about, follow_ups=dates, by=request.by)
+
+
+ACTS: Mapping[str, type[SeatAct]] = {act.kind: act for act in SeatAct.__subclasses__()}

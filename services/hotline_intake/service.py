@@ -3,12 +3,11 @@
 import os
 from functools import partial
 
-from services.hotline_intake import alarms_api, api, auditor_watch, call, drills_api, facts_api
+from services.hotline_intake import alarms_api, auditor_watch, call, seat_api
 from services.hotline_intake.call import Call
 from services.hotline_intake.notify import NoticeQueue, OutsideNotifier
 from services.hotline_intake.storeless.acceptance import Acceptance
 from services.hotline_intake.storeless.mirror import LedgerMirror
-from services.hotline_intake.taking import Taking
 from shared.contract.callouts import (
     CallOutAccepted,
     CallOutArrived,
@@ -65,10 +64,9 @@ def build(kit: Kit) -> Service:
     outside = OutsideNotifier(mirror.learn, notices, kit.platform.tell, dict(os.environ))
     journal = kit.platform.journal(kit.settings.journal / (kit.settings.instance or kit.name), kit.settings.masters)
     acceptance = Acceptance(kit, calls, journal, mirror)
-    taking = Taking(kit, acceptance)
 
-    async def heard(message: Event, cause: IdempotencyKey) -> None:
-        mirror.saw(by_case(message), await calls.learn(message, cause))
+    async def follow(message: Event, cause: IdempotencyKey) -> None:
+        mirror.note_commit(by_case(message), await calls.learn(message, cause))
 
     return Service(
         name="hotline_intake",
@@ -92,7 +90,7 @@ def build(kit: Kit) -> Service:
                 CallOutCancelled,
                 CallOutUncertain,
             ),
-            heard,
+            follow,
         ),
         emits=frozenset(
             {
@@ -115,14 +113,12 @@ def build(kit: Kit) -> Service:
             }
         ),
         routes=(
-            api.routes(taking, calls),
-            facts_api.routes(taking),
-            alarms_api.routes(taking, kit.cities, mirror),
-            alarms_api.ledger_routes(kit, mirror),
-            drills_api.routes(kit, calls),
+            seat_api.routes(kit, calls, acceptance),
+            alarms_api.routes(kit.cities, acceptance, mirror),
+            alarms_api.peer_routes(kit, calls, mirror),
             auditor_watch.routes(watch),
         ),
         tasks=(outside.run, watch.run, mirror.run, acceptance.run),
-        first=(acceptance.read,),
+        first=(acceptance.replay_at_start,),
         alone=lambda: journal.usable,
     )

@@ -1,19 +1,23 @@
 """What intake answers: a call as its seat sees it, and the alarms of a city. Personal data only in `CallFile`."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
-from uuid import UUID, uuid5
+from typing import Any, Literal
+from uuid import UUID
 
+from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.hotline_intake.acts import Act, What
+from services.hotline_intake.acts import KeptInJournal, Screening, SeatActRequest
 from services.hotline_intake.alarm.desk import ALARMING, Phase
 from services.hotline_intake.alarm.row import AlarmRow, desk_due_at, unheard_due_at
 from services.hotline_intake.call import Call, CallStatus
 from shared.contract.calls import CallEnding, FollowUp
 from shared.contract.city import Cities, City
 from shared.contract.terms import Brief, Confidence, desk_city, desk_kind, spoken_number
+from shared.kernel.machine.keeper import Learned
+from shared.kernel.machine.vault import Unreadable
 
 PHONE = "存储无应答，已存入本机。请立即拨打下列指挥台。 The store is silent; this is kept here. Phone these desks now."
 WAIT = "存储无应答，已存入本机，恢复后自动处理。 The store is silent; this is kept here and goes on when it answers."
@@ -162,6 +166,49 @@ class AlarmView(IntakeView):
     from_memory: bool = Field(False, description="The store is silent, or does not know of it yet")
 
 
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"description": words, "content": {"application/problem+json": {"schema": {"type": "object"}}}}
+    for status, words in {
+        401: "unauthorised, actor_needed 未认证",
+        404: "unknown_city, call_unknown 未找到",
+        409: "An illegal move 状态不允许; nothing was written",
+        422: "The request makes no sense as it stands 请求有误; nothing was written",
+        503: "unavailable: send the same request with the same Idempotency-Key again 请用同一幂等键重试",
+    }.items()
+}
+"""What every route of a seat may refuse with, for its OpenAPI."""
+
+KEPT: dict[int | str, dict[str, Any]] = {
+    202: {"model": KeptView, "description": "The store is silent: kept in the journal, people are rung 已存入本机日志"}
+}
+"""What an act is answered while the store is silent."""
+
+
+def seat_answer(
+    cities: Cities, request: SeatActRequest, outcome: Learned[Call] | KeptInJournal, response: Response
+) -> CallView | KeptView:
+    """The answer to an act that was taken: the call as it is now, or with 202 as memory and journal keep it."""
+    city = cities[request.city]
+    if isinstance(outcome, KeptInJournal):
+        response.status_code = 202
+        return kept_view(cities, city, outcome)
+    return call_view(city, request.case, outcome.state)
+
+
+async def call_file(
+    city: City, case: UUID, call: Call, unseal: Callable[[str, str | None], Awaitable[Any]]
+) -> CallFile:
+    """The call with its personal data, as far as it opens here."""
+    opened: dict[str, Any] = {}
+    sealed: list[str] = []
+    for field, value in (("caller", call.caller), ("place_text", call.place.text), ("brief", call.brief)):
+        try:
+            opened[field] = await unseal(field.removesuffix("_text"), value)
+        except Unreadable:
+            sealed.append(field.removesuffix("_text"))
+    return CallFile(**call_view(city, case, call).model_dump(), **opened, sealed=tuple(sealed))
+
+
 def call_view(city: City, case: UUID, call: Call) -> CallView:
     """The call as it stands."""
     return CallView(
@@ -220,8 +267,9 @@ def _state(alarm: AlarmRow) -> LedgerState:
     return LedgerState.DONE if alarm.desks else LedgerState.QUIET
 
 
-def kept_view(cities: Cities, city: City, act: Act, call: Call) -> KeptView:
+def kept_view(cities: Cities, city: City, kept: KeptInJournal) -> KeptView:
     """What the seat is told while the store is silent."""
+    request, call = kept.request, kept.call
     desks = tuple(
         PhoneNow(
             desk=name, desk_name=desk_name(cities, name), number=desk_number(cities, call, name), claimed_by=desk.by
@@ -230,12 +278,12 @@ def kept_view(cities: Cities, city: City, act: Act, call: Call) -> KeptView:
         if desk.phase in ALARMING
     )
     return KeptView(
-        case=act.case,
-        spoken_number=spoken_number(city.area_code, act.case),
+        case=request.case,
+        spoken_number=spoken_number(city.area_code, request.case),
         phone_now=desks,
         say=PHONE if any(desk.claimed_by is None for desk in desks) else WAIT,
-        screening=uuid5(act.id, "screening") if act.what is What.SCREENING else None,
-        call=call_view(city, act.case, call),
+        screening=request.screening if isinstance(request.act, Screening) else None,
+        call=call_view(city, request.case, call),
     )
 
 

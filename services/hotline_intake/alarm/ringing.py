@@ -3,8 +3,8 @@
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
-from services.hotline_intake.alarm.desk import AwaitedDesk
 from shared.contract.calls import AlarmPassedOn, AlarmRaised, AlarmSounded
 from shared.contract.city import Clocks
 from shared.contract.event import Event
@@ -14,6 +14,16 @@ AT_ONCE = timedelta(milliseconds=1)
 
 
 NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+class RingingDesk(Protocol):
+    """What the schedule knows of a desk: since when it is in its phase, and since when it rings."""
+
+    @property
+    def since(self) -> datetime: ...
+
+    @property
+    def rung_at(self) -> datetime | None: ...
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,7 @@ def screens_alone(clocks: Clocks) -> timedelta:
 
 
 def next_ring_at(
-    sounding: RingingSchedule, ringing: Collection[AwaitedDesk], clocks: Clocks, chain: int
+    sounding: RingingSchedule, ringing: Collection[RingingDesk], clocks: Clocks, chain: int
 ) -> datetime | None:
     """When to tell people outside next of what is `ringing`; `chain` is how many of them there are."""
     if not ringing or not chain:
@@ -47,7 +57,7 @@ def next_ring_at(
     return min(moments)
 
 
-def persons_to_tell(sounding: RingingSchedule, ringing: Collection[AwaitedDesk], clocks: Clocks, now: datetime) -> int:
+def persons_to_tell(sounding: RingingSchedule, ringing: Collection[RingingDesk], clocks: Clocks, now: datetime) -> int:
     """How many of the chain to tell now: one more a minute, and one more where no channel took the last ring."""
     by_time = 1 + (now - min(map(_began, ringing))) // timedelta(seconds=clocks.next_person)
     return max(by_time, sounding.persons + (not sounding.taken))
@@ -74,12 +84,12 @@ def _again(sounding: RingingSchedule, at: datetime, clocks: Clocks) -> datetime:
     return at + timedelta(seconds=clocks.ring_again if sounding.taken else clocks.ring_untaken)
 
 
-def _joined(sounding: RingingSchedule, ringing: Collection[AwaitedDesk], clocks: Clocks, chain: int) -> datetime:
+def _joined(sounding: RingingSchedule, ringing: Collection[RingingDesk], clocks: Clocks, chain: int) -> datetime:
     """When the next person's turn comes; never, once everybody is told."""
     if sounding.persons >= chain:
         return NEVER
     return min(map(_began, ringing)) + sounding.persons * timedelta(seconds=clocks.next_person)
 
 
-def _began(desk: AwaitedDesk) -> datetime:
+def _began(desk: RingingDesk) -> datetime:
     return desk.rung_at or desk.since

@@ -2,18 +2,17 @@
 
 import asyncio
 from collections import defaultdict
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import reduce
 from uuid import UUID, uuid5
 
 import structlog
 
-from services.hotline_intake.acts import ANSWERS, Act, What, commanded, sensible, unseen
+from services.hotline_intake.acts import AlarmClaim, KeptInJournal, SeatActRequest
 from services.hotline_intake.alarm.decide import AlarmAnswer
 from services.hotline_intake.alarm.row import POLICE
 from services.hotline_intake.call import Call, CallUnknown, Escalate, RecordScreening
-from services.hotline_intake.seat import Seat
+from services.hotline_intake.seat_call import SeatCall
 from services.hotline_intake.storeless.mirror import LedgerMirror, MirroredCall
 from shared.contract.city import Clocks
 from shared.contract.event import Event, Rejected
@@ -37,15 +36,10 @@ REPLAY_EVERY = 0.25
 OPEN_EVERY = 5.0
 """Seconds."""
 
+UNSEEN = "s1." + "A" * 40
+"""What stands in memory for a sealed field: the row does not need it, and its key may be in the silent store."""
+
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class KeptInJournal:
-    """The answer while the store is silent: the call as memory has it."""
-
-    act: Act
-    call: Call
 
 
 class NothingTookIt(Unavailable):
@@ -60,45 +54,49 @@ class Acceptance:
         self._calls = calls
         self._journal = journal
         self._mirror = mirror
-        self._kept: dict[UUID, Act] = {}
+        self._kept: dict[UUID, SeatActRequest] = {}
         self._waits = asyncio.Event()
 
-    async def take(self, act: Act) -> Learned[Call] | KeptInJournal:
-        """The call after the act, or as it is kept. Raises Rejected, PhoneNow or Unavailable: then it was not taken."""
-        sensible(act, self._kit.cities)
-        if act.id in self._kept:
-            return self._again(act)
-        written = act.urgent and self._write(act)
-        if self._mirror.silent or self._mirror.known(act.address).ours:
-            return await self._keep(act, written)
-        work = asyncio.create_task(self._learn(act, rang=self._mirror.rang(act.address)))
-        work.add_done_callback(_looked_at)
+    async def take(self, request: SeatActRequest) -> Learned[Call] | KeptInJournal:
+        """The call after the act, or as it is kept.
+
+        Raises Rejected (UnknownCity where no such line is kept here), NothingTookIt or Unavailable: it was not taken.
+        """
+        act = request.act
+        act.check(self._kit.cities, web.city_pack(self._kit.cities, request.city))
+        if request.key.id in self._kept:
+            return self._keep_again(request)
+        written = act.urgent and self._write(request)
+        if self._mirror.silent or self._mirror.known_call(request.address).ahead_of_store:
+            return await self._keep(request, written)
+        work = asyncio.create_task(self._learn(request, rang=self._mirror.has_rung(request.address)))
+        work.add_done_callback(_retrieve_failure)
         await asyncio.wait({work}, timeout=PATIENCE)
         failure = work.exception() if work.done() else Unavailable("The store does not answer in time.")
         if failure is None:
             return work.result()
         if isinstance(failure, Rejected) or not (act.urgent or isinstance(failure, Unavailable)):
             raise failure
-        _say_unexpected(act, failure)
-        self._mirror.failed()
-        return await self._keep(act, written)
+        _log_unexpected(request, failure)
+        self._mirror.note_silence()
+        return await self._keep(request, written)
 
-    async def before(self, seat: Seat) -> Call | None:
+    async def find_before(self, seat_call: SeatCall) -> Call | None:
         """The call as the store has it, unless that is silent."""
         if self._mirror.silent:
             return None
         try:
             async with asyncio.timeout(PATIENCE):
-                return await seat.call()
+                return await seat_call.find()
         except (TimeoutError, Unavailable):
-            self._mirror.failed()
+            self._mirror.note_silence()
             return None
 
-    async def read(self) -> None:
+    async def replay_at_start(self) -> None:
         """Read the journal, and let the store learn what is in it if it answers: before the door opens."""
         await self._open()
         for _ in range(TWICE):
-            await self._mirror.look()
+            await self._mirror.read_store()
             await self._replay()
 
     async def run(self) -> None:
@@ -126,164 +124,177 @@ class Acceptance:
         except Unwritable as refusal:
             log.warning("journal_unusable", signal="warning", why=str(refusal))
             return
-        for act in (Act.model_validate(what) for entry, what in self._journal.waiting.items()):
-            if act.id not in self._kept:
-                await self._remember(act)
+        for request in map(SeatActRequest.from_journal, self._journal.waiting.values()):
+            if request.key.id not in self._kept:
+                await self._remember(request)
 
-    async def _remember(self, act: Act) -> None:
+    async def _remember(self, request: SeatActRequest) -> None:
         """An act of an earlier life stands again as it did, so that it rings, and the same key finds it."""
-        self._note(act)
+        self._note(request)
         try:
-            row, events = await self._decided(act)
+            row, events = await self._decided(request)
         except (Rejected, Unavailable):
             return  # what it was about is only in the store: learnt there
-        self._mirror.move(act.address, row, events, act.id)
+        self._mirror.apply_events(request.address, row, events, request.key.id)
 
-    def _note(self, act: Act) -> None:
-        self._kept[act.id] = act
+    def _note(self, request: SeatActRequest) -> None:
+        self._kept[request.key.id] = request
         self._waits.set()
 
-    def _write(self, act: Act) -> bool:
+    def _write(self, request: SeatActRequest) -> bool:
         try:
-            self._journal.keep(act.id, act.model_dump(mode="json"))
+            self._journal.keep(request.key.id, request.to_journal())
         except Unwritable as refusal:
             log.warning("journal_unwritable", signal="warning", why=str(refusal))
             return False
         return True
 
-    def _again(self, act: Act) -> KeptInJournal:
-        if act.fingerprint != self._kept[act.id].fingerprint:
+    def _keep_again(self, request: SeatActRequest) -> KeptInJournal:
+        if request.key.fingerprint != self._kept[request.key.id].key.fingerprint:
             raise KeyReused
-        if act.id not in self._journal.waiting and not self._write(act):
-            raise self._phone_now(act)
-        return KeptInJournal(act, self._mirror.known(act.address).call)
+        if request.key.id not in self._journal.waiting and not self._write(request):
+            raise self._nothing_took(request)
+        return KeptInJournal(request, self._mirror.known_call(request.address).call)
 
-    async def _keep(self, act: Act, written: bool) -> KeptInJournal:
+    async def _keep(self, request: SeatActRequest, written: bool) -> KeptInJournal:
         """Ring it from memory, now. Raises Rejected, NothingTookIt or Unavailable."""
         try:
-            row, events = await self._decided(act)
+            row, events = await self._decided(request)
         except Rejected:
-            self._journal.done(act.id)
+            self._journal.done(request.key.id)
             raise
-        written = written or self._write(act)
-        if not (written or act.urgent):
+        written = written or self._write(request)
+        if not (written or request.act.urgent):
             raise Unavailable("Neither the store nor the journal takes it now.")
-        self._note(act)
-        self._mirror.move(act.address, row, events, act.id)
+        self._note(request)
+        self._mirror.apply_events(request.address, row, events, request.key.id)
         if not written:
-            raise self._phone_now(act)
-        return KeptInJournal(act, row.call)
+            raise self._nothing_took(request)
+        return KeptInJournal(request, row.call)
 
-    async def _decided(self, act: Act) -> tuple[MirroredCall, tuple[Event, ...]]:
+    async def _decided(self, request: SeatActRequest) -> tuple[MirroredCall, tuple[Event, ...]]:
         """The row and what would be said of it, were memory the store."""
-        row = self._mirror.known(act.address)
-        command = await commanded(act, unseen, rang=True)
-        row.drill = act.drill if row.call.case is None else row.drill
+        row = self._mirror.known_call(request.address)
+        command = await request.act.command(request, _unseen, rang=True)
+        row.drill = request.key.drill if row.call.case is None else row.drill
         try:
-            return row, self._mirror.decide(row.call, command)
+            return row, self._mirror.decide_now(row.call, command)
         except CallUnknown:
-            if not act.urgent:
+            if not request.act.urgent:
                 raise Unavailable("The store is silent, and without it this call is not known here.") from None
-        opening = self._mirror.decide(row.call, act.opening)
+        opening = self._mirror.decide_now(row.call, request.opening)
         opened = reduce(self._calls.machine.evolve, opening, row.call)
-        return row, (*opening, *self._mirror.decide(opened, command))
+        return row, (*opening, *self._mirror.decide_now(opened, command))
 
-    def _phone_now(self, act: Act) -> NothingTookIt:
-        city = web.city_pack(self._kit.cities, act.city)
+    def _nothing_took(self, request: SeatActRequest) -> NothingTookIt:
+        city = web.city_pack(self._kit.cities, request.city)
         police = city.desk(POLICE[0])
         return NothingTookIt(
             "Neither the store nor the journal takes it. 立即拨打"
             f" {police.number if police else POLICE[0]}: phone 110 now"
-            f" and give the number {spoken_number(city.area_code, act.case)}."
+            f" and give the number {spoken_number(city.area_code, request.case)}."
         )
 
-    async def _learn(self, act: Act, *, rang: bool, answers: tuple[AlarmAnswer, ...] | None = None) -> Learned[Call]:
+    async def _learn(
+        self, request: SeatActRequest, *, rang: bool, answers: tuple[AlarmAnswer, ...] | None = None
+    ) -> Learned[Call]:
         try:
             try:
-                learned = await self._tried(act, rang, answers)
+                learned = await self._learn_once(request, rang, answers)
             except Unavailable:  # a lost function or a key made twice at one moment mends itself
-                learned = await self._tried(act, rang, answers)
+                learned = await self._learn_once(request, rang, answers)
         except Rejected:
-            if act.id not in self._kept:
-                self._journal.done(act.id)
+            if request.key.id not in self._kept:
+                self._journal.done(request.key.id)
             raise
-        self._strike(act)
-        self._mirror.saw(act.address, learned)
+        self._strike(request)
+        self._mirror.note_commit(request.address, learned)
         return learned
 
-    async def _tried(self, act: Act, rang: bool, answers: tuple[AlarmAnswer, ...] | None) -> Learned[Call]:
-        seat = Seat(self._kit, self._calls, act.city, act.case)
-        command = await commanded(act, seat.seal, rang=rang)
+    async def _learn_once(
+        self, request: SeatActRequest, rang: bool, answers: tuple[AlarmAnswer, ...] | None
+    ) -> Learned[Call]:
+        seal = SeatCall(self._calls, self._kit.vault, request.address).seal
+        command = await request.act.command(request, seal, rang=rang)
         if isinstance(command, Escalate | RecordScreening):
             command = command.model_copy(update={"answered": answers})
         try:
-            return await self._calls.learn(command, act.cause)
+            return await self._calls.learn(command, request.key)
         except CallUnknown:
-            if act.id not in self._kept or not act.urgent:
+            if request.key.id not in self._kept or not request.act.urgent:
                 raise
-        await self._calls.learn(act.opening, IdempotencyKey(uuid5(act.id, "opening"), drill=act.drill))
-        return await self._calls.learn(command, act.cause)
+        opening = IdempotencyKey(uuid5(request.key.id, "opening"), drill=request.key.drill)
+        await self._calls.learn(request.opening, opening)
+        return await self._calls.learn(command, request.key)
 
-    def _strike(self, act: Act) -> None:
-        self._journal.done(act.id)
-        if self._kept.pop(act.id, None):
-            self._mirror.learnt(act.address, act.id)
+    def _strike(self, request: SeatActRequest) -> None:
+        self._journal.done(request.key.id)
+        if self._kept.pop(request.key.id, None):
+            self._mirror.strike_kept(request.address, request.key.id)
 
     async def _replay(self) -> None:
         """Let the store learn what was kept, each call's in order; first the calls about which somebody is phoning."""
-        answered = {act.case for act in self._kept.values() if act.what in ANSWERS}
-        cases: defaultdict[UUID, list[Act]] = defaultdict(list)
-        for act in sorted(self._kept.values(), key=lambda act: act.case not in answered):
-            cases[act.case].append(act)
+        answered = {request.case for request in self._kept.values() if request.act.answers_alarm}
+        cases: defaultdict[UUID, list[SeatActRequest]] = defaultdict(list)
+        for request in sorted(self._kept.values(), key=lambda kept: kept.case not in answered):
+            cases[request.case].append(request)
         together = asyncio.Semaphore(AT_ONCE)
-        await asyncio.gather(*(self._replay_case(acts, together) for acts in cases.values()))
+        await asyncio.gather(*(self._replay_case(requests, together) for requests in cases.values()))
 
-    async def _replay_case(self, acts: list[Act], together: asyncio.Semaphore) -> None:
+    async def _replay_case(self, requests: list[SeatActRequest], together: asyncio.Semaphore) -> None:
         async with together:
-            for act in acts:
-                if act.id in self._kept and not self._mirror.silent:
-                    await self._learn_kept(act)
-                if act.id in self._kept:  # what comes after it waits for it
+            for request in requests:
+                if request.key.id in self._kept and not self._mirror.silent:
+                    await self._learn_kept(request)
+                if request.key.id in self._kept:  # what comes after it waits for it
                     return
 
-    async def _learn_kept(self, act: Act) -> None:
-        if act.what is What.CLAIM and self._lapsed(act):
-            return self._strike(act)
-        given = await self._answers(act) if act.urgent else []
-        answers = tuple(answer for _, answer in given) if act.urgent else None
-        work = asyncio.create_task(self._learn(act, rang=True, answers=answers))
+    async def _learn_kept(self, request: SeatActRequest) -> None:
+        if self._lapsed(request):
+            return self._strike(request)
+        urgent = request.act.urgent
+        given = await self._answers(request) if urgent else []
+        answers = tuple(answer for _, answer in given) if urgent else None
+        work = asyncio.create_task(self._learn(request, rang=True, answers=answers))
         await asyncio.wait({work})
         failure = work.exception()
         if isinstance(failure, Rejected):
-            log.warning("kept_refused", signal="warning", case=str(act.case), what=act.what, code=failure.code)
-            self._strike(act)
+            told = {"case": str(request.case), "what": request.act.kind, "code": failure.code}
+            log.warning("kept_refused", signal="warning", **told)
+            self._strike(request)
         elif failure is not None:
-            _say_unexpected(act, failure)
+            _log_unexpected(request, failure)
         elif not work.result().known:
             for answer, _ in given:
                 self._strike(answer)
         return None
 
-    async def _answers(self, cry: Act) -> list[tuple[Act, AlarmAnswer]]:
+    async def _answers(self, cry: SeatActRequest) -> list[tuple[SeatActRequest, AlarmAnswer]]:
         """What people did about a call since its first cry that was kept: it is learnt with that cry."""
-        acts = [act for act in self._kept.values() if act.case == cry.case]
-        if next(act for act in acts if act.urgent) is not cry:
+        requests = [request for request in self._kept.values() if request.case == cry.case]
+        if next(request for request in requests if request.act.urgent) is not cry:
             return []
-        given = [act for act in acts if act.what in ANSWERS and not self._lapsed(act)]
-        commands = [(act, await commanded(act, unseen, rang=True)) for act in given]
-        return [(act, answer) for act, answer in commands if isinstance(answer, AlarmAnswer)]
+        given = [request for request in requests if request.act.answers_alarm and not self._lapsed(request)]
+        commands = [(request, await request.act.command(request, _unseen, rang=True)) for request in given]
+        return [(request, answer) for request, answer in commands if isinstance(answer, AlarmAnswer)]
 
-    def _lapsed(self, act: Act) -> bool:
-        city = self._kit.cities.get(act.city)
+    def _lapsed(self, request: SeatActRequest) -> bool:
+        city = self._kit.cities.get(request.city)
         lasts = timedelta(seconds=(city.clocks if city else Clocks()).claim)
-        return act.what is What.CLAIM and self._kit.now() - act.at >= lasts
+        return isinstance(request.act, AlarmClaim) and self._kit.now() - request.at >= lasts
 
 
-def _looked_at(work: "asyncio.Task[Learned[Call]]") -> None:
+async def _unseen(_field: str, _value: object) -> str:
+    """Seals nothing, for memory."""
+    return UNSEEN
+
+
+def _retrieve_failure(work: "asyncio.Task[Learned[Call]]") -> None:
     if not work.cancelled():
         work.exception()
 
 
-def _say_unexpected(act: Act, failure: BaseException) -> None:
+def _log_unexpected(request: SeatActRequest, failure: BaseException) -> None:
     if not isinstance(failure, Unavailable):
-        log.error("not_learnt", signal="warning", case=str(act.case), what=act.what, failure=type(failure).__name__)
+        told = {"case": str(request.case), "what": request.act.kind, "failure": type(failure).__name__}
+        log.error("not_learnt", signal="warning", **told)

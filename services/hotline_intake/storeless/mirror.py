@@ -48,7 +48,7 @@ class MirroredCall:
     due: datetime | None = None
 
     @property
-    def ours(self) -> bool:
+    def ahead_of_store(self) -> bool:
         """Whether memory knows more of it than the store."""
         return bool(self.kept) or self.lost
 
@@ -78,14 +78,14 @@ class LedgerMirror:
         """The wall clock as it was at the store's last answer, moved on by the monotonic clock."""
         return self._wall + timedelta(seconds=self.silent_for)
 
-    def failed(self) -> None:
+    def note_silence(self) -> None:
         """The store did not answer: wait for it no more until it does."""
         if not self.silent:
             log.warning("store_silent", signal="warning", standing=len(self.rows))
         self.silent = True
         self._restless.set()
 
-    def saw(self, address: Address, learned: Learned[Call]) -> None:
+    def note_commit(self, address: Address, learned: Learned[Call]) -> None:
         """What this process itself has just committed."""
         row = self.rows.get(address)
         if row is None and learned.state.alarm.standing:
@@ -94,7 +94,7 @@ class LedgerMirror:
             row.call, row.drill, row.moved_at, row.lost = learned.state, learned.drill, _moment(), False
             self._drop(address, row)
 
-    def known(self, address: Address) -> MirroredCall:
+    def known_call(self, address: Address) -> MirroredCall:
         """What is known of a call without the store; blank if nothing is."""
         return self.rows.get(address) or MirroredCall(self._calls.latest(address) or self._calls.machine.blank)
 
@@ -102,16 +102,18 @@ class LedgerMirror:
         """Let the row learn it where it rings: in memory while the store is silent, else in the store."""
         address = by_case(command)
         row = self.rows.get(address)
-        if row is not None and (self.silent or row.ours):
+        if row is not None and (self.silent or row.ahead_of_store):
             self._say(row, command)
         else:
             await self._calls.learn(command, cause)
 
-    def decide(self, call: Call, message: Message) -> tuple[Event, ...]:
+    def decide_now(self, call: Call, message: Message) -> tuple[Event, ...]:
         """What would be said of the call now. Raises Rejected."""
         return self._calls.machine.decide(call, message, self.now())
 
-    def move(self, address: Address, row: MirroredCall, events: tuple[Event, ...], kept: UUID | None = None) -> None:
+    def apply_events(
+        self, address: Address, row: MirroredCall, events: tuple[Event, ...], kept: UUID | None = None
+    ) -> None:
         """The row after these events; `kept` is the act behind them, which the store will learn later."""
         self.rows[address] = row
         row.call, row.moved_at = reduce(self._calls.machine.evolve, events, row.call), _moment()
@@ -121,28 +123,28 @@ class LedgerMirror:
         self._ring(address, row)
         self._tell(row, events)
 
-    def learnt(self, address: Address, act: UUID) -> None:
+    def strike_kept(self, address: Address, act: UUID) -> None:
         """The store has learnt an act that was kept, or refused it."""
         if row := self.rows.get(address):
             row.kept.discard(act)
             self._drop(address, row)
 
-    def rang(self, address: Address) -> bool:
+    def has_rung(self, address: Address) -> bool:
         """Whether the call rang from memory not long ago."""
         return address in self._rang
 
-    def standing(self, home: str) -> list[tuple[Address, MirroredCall]]:
+    def standing_calls(self, home: str) -> list[tuple[Address, MirroredCall]]:
         """The standing rows of a city, drills too."""
         return [(at, row) for at, row in self.rows.items() if at.home == home and row.call.alarm.standing]
 
-    async def alarming(self, home: str) -> list[tuple[Call, bool]]:
+    async def alarming_calls(self, home: str) -> list[tuple[Call, bool]]:
         """Calls of a city with a desk that rings or is being phoned, and whether only memory says so."""
         stored: list[Call] = []
         try:
             stored = [] if self.silent else await self._calls.listed(home)
         except Unavailable:
-            self.failed()
-        rows = (row for _, row in self.standing(home) if not row.drill and (self.silent or row.ours))
+            self.note_silence()
+        rows = (row for _, row in self.standing_calls(home) if not row.drill and (self.silent or row.ahead_of_store))
         ours = [row.call for row in rows if row.call.alarm.alarming]
         cases = {call.case for call in ours}
         return [*((call, True) for call in ours), *((call, False) for call in stored if call.case not in cases)]
@@ -153,14 +155,14 @@ class LedgerMirror:
             tasks.create_task(self._look_for_ever())
             tasks.create_task(self._ring_for_ever())
 
-    async def look(self) -> None:
+    async def read_store(self) -> None:
         """Take over what the store has; it rules wherever nothing is kept from it."""
         asked_at = _moment()
         try:
             seen = await self._standing.read(list(self.rows))
         except Unavailable:
             self._answered_at = asked_at if self._answered_at is None else self._answered_at
-            return self.failed()
+            return self.note_silence()
         self._answered_at, self._wall, self.silent = asked_at, self._calls.now(), False
         for address, found in seen.items():
             self._take_over(address, found, asked_at)
@@ -184,7 +186,7 @@ class LedgerMirror:
 
     async def _look_for_ever(self) -> None:
         while True:
-            await self.look()
+            await self.read_store()
             await asyncio.sleep(LOOK_AGAIN if self.silent else LOOK_EVERY)
 
     async def _ring_for_ever(self) -> None:
@@ -192,12 +194,12 @@ class LedgerMirror:
             await self._restless.wait()
             for address, row in list(self.rows.items()):
                 self._ring(address, row)
-            if not (self.silent or any(row.ours for row in self.rows.values())):
+            if not (self.silent or any(row.ahead_of_store for row in self.rows.values())):
                 self._restless.clear()
             await asyncio.sleep(TICK)
 
     def _ring(self, address: Address, row: MirroredCall) -> None:
-        if row.drill or not (row.ours or (self.silent and self.silent_for >= SILENT_AFTER)):
+        if row.drill or not (row.ahead_of_store or (self.silent and self.silent_for >= SILENT_AFTER)):
             return
         heading = {"case": UUID(address.instance), "city": address.home}
         if row.rung is not row.call:
@@ -216,7 +218,7 @@ class LedgerMirror:
             self._rang[address] = _moment()
 
     def _say(self, row: MirroredCall, message: Command | DeadlinePassed) -> bool:
-        events = self.decide(row.call, message)
+        events = self.decide_now(row.call, message)
         row.call = reduce(self._calls.machine.evolve, events, row.call)
         self._tell(row, events)
         return bool(events)
