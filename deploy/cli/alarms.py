@@ -11,7 +11,7 @@ from deploy.cli.client import INTAKE, acted, console, fetched, printed
 from deploy.cli.wording import coded, desk
 from shared.kernel import clock
 
-app = typer.Typer(invoke_without_command=True, help="Which desks a person must phone now.")
+app = typer.Typer(rich_markup_mode=None, invoke_without_command=True, help="Which desks a person must phone now.")
 
 ANSWER = {"ringing": "🔔 告警中 ringing", "claimed": "📞 有人在打 claimed"}
 

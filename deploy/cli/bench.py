@@ -15,6 +15,11 @@ from deploy.bench.run import Size, measure, write
 console = Console()
 
 
+def register(root: typer.Typer) -> None:
+    """Make this command part of `jingyi`."""
+    root.command()(bench)
+
+
 def bench(
     blocks: Annotated[int, typer.Option(help="Blocks of each pipeline at each rate.")] = 7,
     saves: Annotated[int, typer.Option(help="Saves in a block.")] = 500,

@@ -27,7 +27,9 @@ from deploy.cli.wording import TIERS
 from shared.contract.instruments import ACUTE, CSSRS, Instrument
 from shared.contract.terms import Brief, Confidence
 
-app = typer.Typer(no_args_is_help=True, help="A call: open it, write down the place and the brief.")
+app = typer.Typer(
+    rich_markup_mode=None, no_args_is_help=True, help="A call: open it, write down the place and the brief."
+)
 
 
 def register(root: typer.Typer) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from uuid import UUID, uuid4
 
 import httpx
@@ -165,10 +165,15 @@ def done(work: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(work)
     except Trouble as trouble:
-        console.print(str(trouble), style="red", markup=False)
-        raise typer.Exit(1) from None
+        fail(trouble)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def fail(trouble: Trouble) -> NoReturn:
+    """One red sentence, and exit code 1."""
+    console.print(str(trouble), style="red", markup=False)
+    raise typer.Exit(1)
 
 
 def fetched(state: Path | None, actor: str, service: str, path: str) -> Any:

@@ -14,7 +14,7 @@ from deploy.local.trouble import Trouble
 from shared.kernel.log.bus import Bus
 from shared.kernel.log.record import header_texts, open_reader, read_records
 
-app = typer.Typer(no_args_is_help=True, help="Records that no service could understand.")
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Records that no service could understand.")
 
 PREFIX = "dead_letter_"
 
@@ -47,6 +47,9 @@ class DeadLetter:
 
 def register(root: typer.Typer) -> None:
     """Make these commands part of `jingyi`."""
+    from deploy.cli import replay  # here: it tells again what is read here
+
+    replay.register(app)
     root.add_typer(app, name="dead-letters")
 
 
@@ -56,7 +59,7 @@ def listed(as_json: AsJson = False, state: State = None) -> None:
     found = done(letters(whereabouts(state).kafka))
     if as_json:
         return printed(
-            [{k: str(v) for k, v in asdict(letter).items() if k not in {"header_texts", "value"}} for letter in found]
+            [{k: str(v) for k, v in asdict(letter).items() if k not in {"headers", "value"}} for letter in found]
         )
     if not found:
         console.print("没有死信 There are no dead letters.", style="green")

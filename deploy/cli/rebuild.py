@@ -17,10 +17,9 @@ from rich.live import Live
 from rich.table import Table
 
 from deploy.cli.asked import AsJson, State
-from deploy.cli.client import console, done, printed
+from deploy.cli.client import ADAPTER, DISPATCH, INTAKE, RISK, console, done, printed
 from deploy.local import folders, record
 from deploy.local.ports import HOST
-from deploy.local.system import SERVICES
 from deploy.local.trouble import Trouble
 from shared.kernel import clock
 from shared.kernel.machine.store import GENERATION
@@ -29,7 +28,7 @@ from shared.kernel.process.settings import Settings
 
 Reports = dict[str, dict[str, Any]]
 
-PARTS = (*SERVICES, KEYS_TOPIC)
+PARTS = (INTAKE, RISK, DISPATCH, ADAPTER, KEYS_TOPIC)
 ENTRY = re.compile(r"\{s\d\d\}:(?:(key):|(\w+):(\w+))")
 OF_THE_MOMENT = frozenset({"lease", "due", "listed"})
 """What running services make anew by themselves; everything else in a store is somebody's life."""

@@ -11,7 +11,9 @@ from deploy.cli.client import ADAPTER, acted, console, fetched, printed
 from deploy.cli.wording import RUNGS, coded
 from shared.contract.terms import Rung
 
-app = typer.Typer(invoke_without_command=True, help="Which calls to desks are to be made by a person.")
+app = typer.Typer(
+    rich_markup_mode=None, invoke_without_command=True, help="Which calls to desks are to be made by a person."
+)
 
 N = Annotated[int, typer.Argument(help="Which call-out of this desk; 0 is a warning.")]
 Said = Annotated[str | None, typer.Option()]

@@ -44,6 +44,11 @@ class Row:
     depth: int
 
 
+def register(root: typer.Typer) -> None:
+    """Make this command part of `jingyi`."""
+    root.command()(trace)
+
+
 def trace(
     case: Annotated[UUID, typer.Argument(help="The case id.")],
     collector: Annotated[str | None, typer.Option(envvar="JINGYI_OTLP", help="Where the collector is.")] = None,

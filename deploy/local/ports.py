@@ -6,8 +6,6 @@ import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
-import psutil
-
 from deploy.local.trouble import Trouble
 
 HOST = "127.0.0.1"
@@ -81,6 +79,8 @@ def available(port: int) -> bool:
 
 def holder(port: int) -> str:
     """By which process, where this user may know."""
+    import psutil  # here: whoever only needs the numbers may lack it
+
     try:
         listening = [c for c in psutil.net_connections("tcp") if c.laddr and c.laddr.port == port and c.pid]
         process = psutil.Process(listening[0].pid)

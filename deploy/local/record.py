@@ -5,10 +5,12 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from deploy.local.supervisor import Standing
 from deploy.local.trouble import Trouble, explain
+
+if TYPE_CHECKING:
+    from deploy.local.supervisor import Standing
 
 
 class AlreadyRunning(Trouble):
@@ -48,7 +50,7 @@ def find(state: Path) -> dict[str, Any] | None:
         return running.written
 
 
-def write(state: Path, urls: Mapping[str, str], standings: Mapping[str, Standing]) -> None:
+def write(state: Path, urls: Mapping[str, str], standings: Mapping[str, "Standing"]) -> None:
     programs = {
         name: {"pid": s.pid, "port": getattr(s.item, "port", None), "state": s.state, "restarts": s.restarts}
         for name, s in standings.items()

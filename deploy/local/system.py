@@ -21,12 +21,6 @@ AUDITOR = "auditor"
 RINGING = ("hotline_intake", AUDITOR)
 """Who tells people outside."""
 
-SCREENS = (
-    ("counsellor's seat", "hotline_intake", "/seat"),
-    ("supervisor", "dispatch", "/supervise"),
-    ("110 console", "responder_adapter", "/console/140700-110"),
-    ("120 console", "responder_adapter", "/console/140700-120"),
-)
 Items = Sequence[Program | Step]
 
 

@@ -1,14 +1,20 @@
 """How the programs stand, as a table for a person: process, port, state, restarts, memory."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
 from rich.table import Table
 
 MB = 1_000_000
 COLOURS = {"ready": "green", "done": "green", "starting": "yellow", "restarting": "red", "waiting": "dim"}
+
+SCREENS = (
+    ("counsellor's seat", "hotline_intake", "/seat"),
+    ("supervisor", "dispatch", "/supervise"),
+    ("110 console", "responder_adapter", "/console/140700-110"),
+    ("120 console", "responder_adapter", "/console/140700-120"),
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,10 @@ def drawn(shown: Iterable[Row]) -> Table:
 def memory(pid: int | None) -> int:
     """Its proportional share where the kernel tells it, so that the sum is true; else what is resident."""
     try:
+        import psutil  # not where only the services run: there this column stays empty
+    except ImportError:
+        return 0
+    try:
         used = psutil.Process(pid).memory_full_info() if pid else None
     except psutil.Error:
         return 0
@@ -53,3 +63,8 @@ def memory(pid: int | None) -> int:
 
 def megabytes(used: int) -> str:
     return f"{used / MB:.0f} MB" if used else ""
+
+
+def screens(urls: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """What each screen is for, and where it is."""
+    return ((label, f"{urls[service]}{path}") for label, service, path in SCREENS if service in urls)

@@ -4,7 +4,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from deploy.cli.main import stay
+from deploy.cli.run import stay
 from deploy.local.ports import Ports
 from deploy.local.supervisor import Program, answers_ready
 from deploy.local.system import Items, Plan
