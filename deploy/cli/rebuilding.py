@@ -14,8 +14,8 @@ from typing import Any
 import structlog
 import uvloop
 
-from shared.kernel.log.bus import Bus
-from shared.kernel.machine.store import Store
+from shared.kernel.log.kafka import KafkaBus
+from shared.kernel.machine.valkey import ValkeyStore
 from shared.kernel.machine.vault import KEYS_TOPIC
 from shared.kernel.process.settings import Settings
 from shared.kernel.rebuild.comparison import compare_with_log
@@ -27,7 +27,7 @@ NAMED = 20
 
 async def work(service: str, mode: str, epoch: int, settings: Settings) -> dict[str, Any]:
     """What it came to."""
-    store, bus = Store(settings.redis_url, lambda *_: None), Bus(settings.kafka)
+    store, bus = ValkeyStore(settings.redis_url, lambda *_: None), KafkaBus(settings.kafka)
     serving = asyncio.create_task(store.run())
     try:
         await store.load()

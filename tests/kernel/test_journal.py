@@ -12,15 +12,16 @@ from uuid import UUID, uuid4
 import pytest
 
 from shared.kernel.process import journal as journals
-from shared.kernel.process.journal import Journal, Unwritable
+from shared.kernel.process.file_journal import FileJournal
+from shared.kernel.process.journal import Unwritable
 
 MASTERS = {1: os.urandom(32)}
 WHAT = {"words": "我现在就在桥上", "answers": {"plan": True}}
 
 
 @contextmanager
-def opened(folder: Path, masters: dict[int, bytes] | None = None) -> Iterator[Journal]:
-    journal = Journal(folder, masters or MASTERS)
+def opened(folder: Path, masters: dict[int, bytes] | None = None) -> Iterator[FileJournal]:
+    journal = FileJournal(folder, masters or MASTERS)
     journal.open()
     try:
         yield journal
@@ -103,7 +104,7 @@ def test_a_disk_that_is_full_is_said_and_half_a_line_is_no_entry(tmp_path: Path)
 
 def test_a_folder_that_cannot_be_is_said_and_tried_again(tmp_path: Path) -> None:
     (tmp_path / "place").write_text("a file where the folder should be")
-    journal = Journal(tmp_path / "place", MASTERS)
+    journal = FileJournal(tmp_path / "place", MASTERS)
     with pytest.raises(Unwritable, match="let the service write"):
         journal.keep(uuid4(), WHAT)
     (tmp_path / "place").unlink()
@@ -115,8 +116,9 @@ def test_a_folder_that_cannot_be_is_said_and_tried_again(tmp_path: Path) -> None
 def test_two_processes_cannot_share_one_folder_and_one_that_was_killed_holds_nothing(tmp_path: Path) -> None:
     line = (
         "import sys; from pathlib import Path; from uuid import uuid4\n"
-        "from shared.kernel.process.journal import Journal\n"
-        f"j = Journal(Path({str(tmp_path)!r}), {{1: {MASTERS[1]!r}}}); j.keep(uuid4(), 'words'); print(1, flush=True)\n"
+        "from shared.kernel.process.file_journal import FileJournal\n"
+        f"j = FileJournal(Path({str(tmp_path)!r}), {{1: {MASTERS[1]!r}}})\n"
+        "j.keep(uuid4(), 'words'); print(1, flush=True)\n"
         "sys.stdin.read()"
     )
     other = subprocess.Popen([sys.executable, "-c", line], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -125,7 +127,7 @@ def test_two_processes_cannot_share_one_folder_and_one_that_was_killed_holds_not
     try:
         assert other.stdout.readline() == b"1\n"
         with pytest.raises(Unwritable, match="another process's"):
-            Journal(tmp_path, MASTERS).open()
+            FileJournal(tmp_path, MASTERS).open()
     finally:
         other.kill()
         other.wait()

@@ -17,7 +17,8 @@ from shared.kernel.clock import now
 from shared.kernel.errors import Unavailable
 from shared.kernel.machine.keeper import IdempotencyKey, Keeper, KeyReused
 from shared.kernel.machine.machine import Address
-from shared.kernel.machine.store import OutboxRow, Store
+from shared.kernel.machine.store import OutboxRow
+from shared.kernel.machine.valkey import ValkeyStore
 from shared.kernel.machine.vault import Vault
 from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
@@ -32,7 +33,7 @@ Rows = list[OutboxRow]
 async def keeping(settings: Settings, rows: Rows | None = None, url: str = "") -> AsyncIterator[Keeper[Tally]]:
     """A keeper of tallies, as one process has it; `rows` gathers what its relay would send."""
     gathered = rows if rows is not None else []
-    store = Store(url or settings.redis_url, lambda _, __, fresh, *___: gathered.extend(fresh))
+    store = ValkeyStore(url or settings.redis_url, lambda _, __, fresh, *___: gathered.extend(fresh))
     work = asyncio.create_task(store.run())
     await store.load()
     yield Keeper("tally", MACHINE, store, Vault(settings.masters, store), now, lambda *_: None)

@@ -15,10 +15,11 @@ from uuid_utils.compat import uuid7
 
 from shared.contract.event import Event
 from shared.kernel import clock
-from shared.kernel.log.bus import Bus
+from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.machine.keeper import NAMES, IdempotencyKey, Keeper
 from shared.kernel.machine.shards import shard_of
 from shared.kernel.machine.store import GENERATION, OutboxRow, Store
+from shared.kernel.machine.valkey import ValkeyStore
 from shared.kernel.machine.vault import Vault
 from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
@@ -50,7 +51,7 @@ from tests.kernel.tally.service import MACHINE, Add, Counted, Tally, Waited, bui
 async def keeping(settings: Settings) -> AsyncIterator[tuple[Keeper[Tally], list[OutboxRow]]]:
     """A keeper without a process around it, and the rows that a relay would send for it."""
     rows: list[OutboxRow] = []
-    store = Store(settings.redis_url, lambda _, __, fresh, *___: rows.extend(fresh))
+    store = ValkeyStore(settings.redis_url, lambda _, __, fresh, *___: rows.extend(fresh))
     work = asyncio.create_task(store.run())
     await store.load()
     yield Keeper("tally", MACHINE, store, Vault(settings.masters, store), clock.now, lambda *_: None), rows
@@ -60,7 +61,7 @@ async def keeping(settings: Settings) -> AsyncIterator[tuple[Keeper[Tally], list
 
 @asynccontextmanager
 async def stored(settings: Settings) -> AsyncIterator[Store]:
-    store = Store(settings.redis_url, lambda *_: None)
+    store = ValkeyStore(settings.redis_url, lambda *_: None)
     work = asyncio.create_task(store.run())
     await store.load()
     yield store
@@ -74,13 +75,13 @@ def quiet(_: RebuildProgress) -> None:
 
 async def compared(settings: Settings) -> Comparison:
     async with stored(settings) as store:
-        return await compare_with_log(ServiceLog.of(build, settings, store), Bus(settings.kafka), store, quiet)
+        return await compare_with_log(ServiceLog.of(build, settings, store), KafkaBus(settings.kafka), store, quiet)
 
 
 async def rebuilt(settings: Settings) -> RebuildProgress:
     async with stored(settings) as store:
-        await rebuild.restore_keys(Bus(settings.kafka), store, quiet)
-        return await rebuild.rebuild(ServiceLog.of(build, settings, store), Bus(settings.kafka), store, 1, quiet)
+        await rebuild.restore_keys(KafkaBus(settings.kafka), store, quiet)
+        return await rebuild.rebuild(ServiceLog.of(build, settings, store), KafkaBus(settings.kafka), store, 1, quiet)
 
 
 async def emptied(settings: Settings) -> None:

@@ -31,6 +31,7 @@ from shared.kernel.log.relay import Relay
 from shared.kernel.machine import keeper
 from shared.kernel.machine.store import Store
 from shared.kernel.machine.timers import Timers
+from shared.kernel.machine.valkey import ValkeyStore
 from shared.kernel.process import events_endpoint, web
 from tests.simulation.store import Valkey
 
@@ -187,7 +188,7 @@ async def silent(self: AuditorRing, silences: Any, at: float) -> int:
 NEVER: Callable[[Any], Any] = lambda _: lambda *_: None  # noqa: E731
 
 BUGS = (
-    Bug("said before done", "a 2xx is given before the commit", ((Store, "commit", said_before_done),)),
+    Bug("said before done", "a 2xx is given before the commit", ((ValkeyStore, "commit", said_before_done),)),
     Bug(
         "deleted before the ack", "an outbox row goes when it is sent", ((Relay, "_send_one", deleted_before_the_ack),)
     ),

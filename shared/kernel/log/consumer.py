@@ -7,20 +7,20 @@ for are passed over unread.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 import structlog
-from aiokafka import ConsumerRebalanceListener
+from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from opentelemetry.trace import SpanKind
 
 from shared.contract.event import Event
 from shared.kernel import trace
 from shared.kernel.errors import Malformed, Unavailable
-from shared.kernel.log.bus import MAX_EVENT, Bus, stop_consumer
+from shared.kernel.log.bus import MAX_EVENT, Bus, GroupConsumer, Record
+from shared.kernel.log.kafka import stop_consumer
 from shared.kernel.log.record import header_text
 from shared.kernel.log.relay import Relay
 from shared.kernel.log.router import EventRouter, Handler
@@ -48,6 +48,8 @@ UNREADABLE = "\ufffd"
 """What stands for bytes that are not UTF-8."""
 
 FOLLOWS = ".follows"
+
+_Subject = tuple[bytes | None, str | None]
 
 log = structlog.get_logger()
 
@@ -79,8 +81,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._hearing = EventRouter(handlers)
         self._suspects = CrashSuspects(group, store)
         self._relay = relay
-        self._partitions: dict[Any, _PartitionWork] = {}
-        self._lanes: dict[tuple[bytes, str | None], deque[Any]] = {}
+        self._partitions: dict[TopicPartition, _PartitionWork] = {}
+        self._lanes: dict[_Subject, deque[tuple[_PartitionWork, Record]]] = {}
         self._walking: set[asyncio.Task[None]] = set()
         self._in_work = 0
         self._stopping = False
@@ -116,7 +118,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         """Hear once more what was said from that Unix millisecond on; what was learnt of it is known and passes."""
         self._again = since
 
-    async def on_partitions_revoked(self, revoked: Any) -> None:
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         """Finish what was taken from them; offsets not committed by then are heard again elsewhere."""
         await self._drained()
         for partition in revoked:
@@ -124,12 +126,12 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         if not self._in_work:
             await self._suspects.left(revoked)
 
-    async def on_partitions_assigned(self, assigned: Any) -> None:
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """Now hearing."""
         await self._suspects.met(assigned)
         self.joined = True
 
-    async def _hear(self, kafka: Any, lanes: asyncio.TaskGroup) -> None:
+    async def _hear(self, kafka: GroupConsumer, lanes: asyncio.TaskGroup) -> None:
         self._watchdog.polled()
         beside = (self._commit_offsets(kafka), self._watchdog.watch(kafka, lambda: not self._in_work))
         tasks = [lanes.create_task(work) for work in beside]
@@ -159,7 +161,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                     await self._suspects.left(kafka.assignment())
             await stop_consumer(kafka)
 
-    async def _go_back(self, kafka: Any, since: int) -> None:
+    async def _go_back(self, kafka: GroupConsumer, since: int) -> None:
         with suppress(KafkaError, IllegalStateError):
             found = await kafka.offsets_for_times(dict.fromkeys(kafka.assignment(), since))
             for partition, then in found.items():
@@ -168,7 +170,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                     self._partitions.pop(partition, None)
             self._again = None
 
-    def _take(self, work: _PartitionWork, records: list[Any], lanes: asyncio.TaskGroup) -> None:
+    def _take(self, work: _PartitionWork, records: Sequence[Record], lanes: asyncio.TaskGroup) -> None:
         for record in records:
             work.open.append(record.offset)
             kind = header_text(record, "ce_type")
@@ -187,7 +189,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             else:
                 lane.append((work, record))
 
-    async def _walk(self, about: tuple[bytes, str | None]) -> None:
+    async def _walk(self, about: _Subject) -> None:
         """The records about one subject, one after the other."""
         lane = self._lanes[about]
         while lane:
@@ -201,7 +203,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         if not self._in_work:
             self._idle.set()
 
-    async def _handle(self, record: Any, learn: Callable[[Any], Awaitable[None]]) -> None:
+    async def _handle(self, record: Record, learn: Callable[[Record], Awaitable[None]]) -> None:
         pause = 0.1
         within = trace.parse_traceparent(header_text(record, "traceparent"))
         while True:
@@ -216,16 +218,16 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_AT_MOST)
 
-    async def _learn_alone(self, record: Any) -> None:
+    async def _learn_alone(self, record: Record) -> None:
         async with self._suspects.accused(record):
             await self._learn(record)
 
-    async def _learn(self, record: Any) -> None:
+    async def _learn(self, record: Record) -> None:
         named = (header_text(record, "ce_type") or "", header_text(record, "ce_id") or "")
         drill = header_text(record, "ce_drill") == "true"
         await self._hearing.learn(ReceivedEvent(*named, record.key, record.value or b"", drill))
 
-    async def _dead_letter(self, record: Any, reason: str) -> None:
+    async def _dead_letter(self, record: Record, reason: str) -> None:
         """Put the record aside with its reason, and go on only when the broker has it.
 
         One too large to carry its reason is named by its origin alone, where it stays for ever.
@@ -250,12 +252,12 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_AT_MOST)
 
-    async def _commit_offsets(self, kafka: Any) -> None:
+    async def _commit_offsets(self, kafka: GroupConsumer) -> None:
         while True:
             await asyncio.sleep(COMMIT_EVERY)
             await self._commit_once(kafka)
 
-    async def _commit_once(self, kafka: Any) -> None:
+    async def _commit_once(self, kafka: GroupConsumer) -> None:
         ready = {partition: work.next for partition, work in self._partitions.items() if work.next is not None}
         if not ready:
             self._watchdog.committed()
@@ -275,7 +277,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 async with asyncio.timeout(DRAIN_WITHIN):
                     await self._idle.wait()
 
-    def _attributes(self, record: Any) -> dict[str, str | int]:
+    def _attributes(self, record: Record) -> dict[str, str | int]:
         return {
             "messaging.system": "kafka",
             "messaging.operation.type": "process",

@@ -18,7 +18,8 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from shared.kernel import trace
 from shared.kernel.errors import Unavailable
-from shared.kernel.log.bus import Bus, stop_producer
+from shared.kernel.log.bus import Bus, Producer
+from shared.kernel.log.kafka import stop_producer
 from shared.kernel.log.outbox import OutboxShard, stream_position
 from shared.kernel.machine.store import OutboxRow, Store
 from shared.kernel.machine.vault import KEYS_TOPIC
@@ -51,7 +52,7 @@ class Relay:
         self._rows: deque[tuple[OutboxShard, bytes, OutboxRow]] = deque()
         self._wanted, self._deletable = asyncio.Event(), asyncio.Event()
         self._taken = deque[tuple[float, OutboxRow]](maxlen=REMEMBERED)
-        self._producer: Any = None
+        self._producer: Producer | None = None
         self._broken, self._doubted, self.gate = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.first: Callable[[OutboxRow], Awaitable[None]] = at_once
 
@@ -161,6 +162,9 @@ class Relay:
         headers = {**row.headers, "traceparent": trace.traceparent_of(span.get_span_context())}
         await self.first(row)
         producer = self._producer
+        if producer is None:  # abandoned meanwhile: the sweep sends this row again
+            span.end()
+            return
         try:
             # A producer stopped meanwhile may never answer, and nothing after this row would leave again.
             async with asyncio.timeout(SENT_WITHIN):
@@ -178,7 +182,12 @@ class Relay:
             acknowledged.add_done_callback(lambda done: self._answered(producer, shard, (row_id, row), span, done))
 
     def _answered(
-        self, producer: Any, shard: OutboxShard, sent: tuple[bytes, OutboxRow], span: Span, done: "asyncio.Future[Any]"
+        self,
+        producer: Producer | None,
+        shard: OutboxShard,
+        sent: tuple[bytes, OutboxRow],
+        span: Span,
+        done: "asyncio.Future[Any]",
     ) -> None:
         failure = asyncio.CancelledError() if done.cancelled() else done.exception()
         if failure is not None:
@@ -191,7 +200,7 @@ class Relay:
         self._deletable.set()
         span.end()
 
-    def _failed(self, producer: Any, shard: OutboxShard, span: Span, failure: BaseException) -> None:
+    def _failed(self, producer: Producer | None, shard: OutboxShard, span: Span, failure: BaseException) -> None:
         span.set_status(Status(StatusCode.ERROR, type(failure).__name__))
         span.end()
         if producer is self._producer:

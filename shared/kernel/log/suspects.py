@@ -10,9 +10,11 @@ signal and `_exit` are seen alike.
 import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any
+
+from aiokafka import TopicPartition
 
 from shared.kernel.errors import Malformed, Unavailable
+from shared.kernel.log.bus import Record
 from shared.kernel.machine.store import Store
 
 CRASHES = 3
@@ -30,12 +32,12 @@ class CrashSuspects:
         self._store = store
         self._heard = f"{service}:heard"
         self._counts = f"{service}:suspects"
-        self._unclean: set[Any] = set()
+        self._unclean: set[TopicPartition] = set()
         self._ends: dict[str, int] = {}
         self._alone = asyncio.Lock()
         self._beside = asyncio.Semaphore(BESIDE)
 
-    async def met(self, partitions: Collection[Any]) -> None:
+    async def met(self, partitions: Collection[TopicPartition]) -> None:
         """These are heard from now on."""
         if not partitions:
             return
@@ -45,21 +47,21 @@ class CrashSuspects:
             before, _ = await self._store.ask_all([("HMGET", self._heard, *names), ("HSET", self._heard, *marks)])
             self._unclean.update(p for p, mark in zip(partitions, before, strict=True) if mark)
 
-    async def left(self, partitions: Collection[Any]) -> None:
+    async def left(self, partitions: Collection[TopicPartition]) -> None:
         """These are heard no longer, and nothing of them is in work."""
         if partitions:
             self._unclean.difference_update(partitions)
             with suppress(Unavailable):
                 await self._store.ask("HDEL", self._heard, *map(_name, partitions))
 
-    def until(self, partition: Any, newest: int) -> int:
+    def until(self, partition: TopicPartition, newest: int) -> int:
         """The offset up to which to take care, when the first records of a partition come; 0 if nobody fell there."""
         unclean = partition in self._unclean
         self._unclean.discard(partition)
         return newest if unclean else 0
 
     @asynccontextmanager
-    async def accused(self, record: Any) -> AsyncIterator[None]:
+    async def accused(self, record: Record) -> AsyncIterator[None]:
         """The body handles the record; if it was accused before, no other suspect is handled meanwhile.
 
         Raises Malformed once the process ended too often with the record in work.
@@ -102,5 +104,5 @@ class CrashSuspects:
             await self._store.ask(*command)
 
 
-def _name(place: Any) -> str:
+def _name(place: TopicPartition | Record) -> str:
     return f"{place.topic}/{place.partition}"

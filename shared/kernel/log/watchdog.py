@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
+from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from shared.kernel.log.bus import metadata_task_ended
+from shared.kernel.log.bus import GroupConsumer
+from shared.kernel.log.kafka import metadata_task_ended
 
 LOOK = 1.0
 """Seconds between looks."""
@@ -49,9 +51,9 @@ class ConsumerWatchdog:
         """Everything that is done is committed."""
         self._owing = 0
 
-    async def watch(self, kafka: Any, idle: Callable[[], bool]) -> None:
+    async def watch(self, kafka: GroupConsumer, idle: Callable[[], bool]) -> None:
         """Return never; raise Stuck once it is. `idle` says that nothing of it is in work."""
-        looks, lying = 0, dict[Any, tuple[int, int]]()
+        looks, lying = 0, dict[TopicPartition, tuple[int, int]]()
         while True:
             await asyncio.sleep(LOOK)
             self._silent += 1
@@ -81,17 +83,17 @@ class ConsumerWatchdog:
         raise ConsumerStuck(why)
 
 
-async def _ends(kafka: Any) -> dict[Any, int] | None:
+async def _ends(kafka: GroupConsumer) -> dict[TopicPartition, int] | None:
     """Where each of our partitions ends; None where Kafka does not say."""
     try:
         async with asyncio.timeout(LOOK * MEASURE):
-            ends: dict[Any, int] = await kafka.end_offsets(kafka.assignment())
+            ends: dict[TopicPartition, int] = await kafka.end_offsets(kafka.assignment())
     except (KafkaError, IllegalStateError, TimeoutError):
         return None
     return ends
 
 
-async def _behind(kafka: Any, ends: Mapping[Any, int]) -> dict[Any, int]:
+async def _behind(kafka: GroupConsumer, ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
     """The position in each partition that has more."""
     try:
         async with asyncio.timeout(LOOK * MEASURE):

@@ -19,7 +19,7 @@ class ReceivedEvent(NamedTuple):
 
     type: str
     id: str
-    key: bytes
+    key: bytes | None
     value: bytes
     drill: bool
 

@@ -11,9 +11,10 @@ from opentelemetry.trace import SpanKind
 
 from shared.kernel import trace
 from shared.kernel.errors import Malformed, Unavailable, crash_places
+from shared.kernel.log.fallback.client import EVENTS
 from shared.kernel.log.router import EventRouter
 from shared.kernel.machine.cloudevent import StructuredEvent
-from shared.kernel.process.web import EVENTS, requires_peer_token
+from shared.kernel.process.web import requires_peer_token
 
 log = structlog.get_logger()
 

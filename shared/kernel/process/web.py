@@ -20,13 +20,11 @@ from shared.contract.event import Rejected
 from shared.contract.terms import ActorId
 from shared.kernel import trace
 from shared.kernel.errors import Malformed, Unavailable
+from shared.kernel.log.fallback.client import EVENTS, MAX_BATCH
 from shared.kernel.machine.keeper import NAMES, IdempotencyKey
 
-MAX_BODY, MAX_BATCH = 65_536, 1_048_576
-"""Bytes of the largest request, and of the largest batch of peers' events: at least a few of bus.MAX_EVENT."""
-
-EVENTS = "/events"
-"""Where peers tell events."""
+MAX_BODY = 65_536
+"""Bytes of the largest request that is no batch of peers' events."""
 
 CASE = re.compile(rb"/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})(?:/|$)")
 KEY = re.compile(r"^[\x21-\x7e]{1,128}$")

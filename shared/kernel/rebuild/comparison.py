@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared.kernel.log.bus import Bus
 from shared.kernel.machine.keeper import Keeper
 from shared.kernel.machine.store import Store
 from shared.kernel.rebuild.fold import ReplayedInstance
@@ -30,7 +31,7 @@ class Comparison:
         return self.log == self.store
 
 
-async def compare_with_log(remains: ServiceLog, bus: Any, store: Store, told: ReportProgress) -> Comparison:
+async def compare_with_log(remains: ServiceLog, bus: Bus, store: Store, told: ReportProgress) -> Comparison:
     """Fold the log and look whether the store has the same; nothing is written. Raises KafkaError, Unavailable."""
     found = Comparison(RebuildProgress(remains.name))
     met: set[str] = set()

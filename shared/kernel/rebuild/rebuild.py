@@ -13,6 +13,7 @@ from uuid import UUID, uuid5
 from shared.contract.event import Event
 from shared.kernel import clock
 from shared.kernel.clock import unix_milliseconds
+from shared.kernel.log.bus import Bus, Record
 from shared.kernel.log.record import header_text, open_reader, read_records
 from shared.kernel.machine.keeper import NAMES, WILDCARD_FINGERPRINT, Effect, IdempotencyKey, Keeper
 from shared.kernel.machine.machine import Machine
@@ -93,7 +94,7 @@ class ServiceLog:
         return self.keepers[life.machine.name].name(life.address.home, life.address.instance)
 
     async def lives(
-        self, bus: Any, progress: RebuildProgress, told: ReportProgress
+        self, bus: Bus, progress: RebuildProgress, told: ReportProgress
     ) -> AsyncIterator[ReplayedInstance[Any]]:
         """Every instance as its events tell it. Raises KafkaError."""
         machines = [keeper.machine for keeper in self.keepers.values()]
@@ -104,14 +105,14 @@ class ServiceLog:
                 yield life
 
     async def _cases(
-        self, bus: Any, progress: RebuildProgress, told: ReportProgress
+        self, bus: Bus, progress: RebuildProgress, told: ReportProgress
     ) -> AsyncIterator[list[LoggedEvent]]:
         """One case's events after the other; those of one partition are held in memory at a time."""
         kinds = {event.type_name(): event for event in self.emits}
         async with open_reader(bus, *sorted({event.topic for event in self.emits})) as (reader, ends):
             progress.of = sum(ends.values())
             for number in sorted({partition.partition for partition in ends}):
-                cases: defaultdict[bytes, list[LoggedEvent]] = defaultdict(list)
+                cases: defaultdict[bytes | None, list[LoggedEvent]] = defaultdict(list)
                 async for record in read_records(reader, {p: end for p, end in ends.items() if p.partition == number}):
                     progress.records += 1
                     if said := _said(record, kinds):
@@ -123,7 +124,7 @@ class ServiceLog:
                 told(progress)
 
 
-async def rebuild(remains: ServiceLog, bus: Any, store: Store, epoch: int, told: ReportProgress) -> RebuildProgress:
+async def rebuild(remains: ServiceLog, bus: Bus, store: Store, epoch: int, told: ReportProgress) -> RebuildProgress:
     """Write every instance that the store has not, and have those that were at something recover.
 
     `epoch` must be greater than that of any rebuild before. Raises KafkaError, Unavailable.
@@ -139,10 +140,10 @@ async def rebuild(remains: ServiceLog, bus: Any, store: Store, epoch: int, told:
     return progress
 
 
-async def restore_keys(bus: Any, store: Store, told: ReportProgress) -> RebuildProgress:
+async def restore_keys(bus: Bus, store: Store, told: ReportProgress) -> RebuildProgress:
     """Write every wrapped case key that the log has and the store has not; an erased one stays erased."""
     progress = RebuildProgress(KEYS_TOPIC)
-    newest: dict[bytes, Command | None] = {}
+    newest: dict[bytes | None, Command | None] = {}
     async with open_reader(bus, KEYS_TOPIC) as (reader, ends):
         progress.of = sum(ends.values())
         async for record in read_records(reader, ends):
@@ -199,7 +200,7 @@ def _restoring(remains: ServiceLog, life: ReplayedInstance[Any], kept: StoredIns
     )
 
 
-def _said(record: Any, kinds: Mapping[str, type[Event]]) -> LoggedEvent | None:
+def _said(record: Record, kinds: Mapping[str, type[Event]]) -> LoggedEvent | None:
     """The record as one of our events, if it calls itself one."""
     named = dict(record.headers)
     kind, *about = (named.get(name) or b"" for name in ("ce_type", "ce_id", "ce_cause", "ce_sequence"))
@@ -210,11 +211,15 @@ def _said(record: Any, kinds: Mapping[str, type[Event]]) -> LoggedEvent | None:
     return LoggedEvent(_where(record), event, event_id, cause, sequence, named.get("ce_drill") == b"true", record.value)
 
 
-def _where(record: Any) -> str:
+def _where(record: Record) -> str:
     return f"{record.topic}/{record.partition}/{record.offset}"
 
 
-def _key(record: Any) -> Command | None:
+def _key(record: Record) -> Command | None:
     """What keeps a wrapped case key; nothing for a tombstone."""
     city = header_text(record, "ce_city")
-    return ("SET", key_name(UUID(record.key.decode()), city), record.value, "NX") if record.value and city else None
+    return (
+        ("SET", key_name(UUID((record.key or b"").decode()), city), record.value, "NX")
+        if record.value and city
+        else None
+    )

@@ -13,7 +13,12 @@ from shared.kernel import trace
 from shared.kernel.errors import Unavailable
 from shared.kernel.machine.cloudevent import BATCH, structured_event
 from shared.kernel.machine.store import OutboxRow
-from shared.kernel.process.web import EVENTS, MAX_BATCH
+
+EVENTS = "/events"
+"""Where every service learns events from its peers."""
+
+MAX_BATCH = 1_048_576
+"""Bytes of the largest batch of peers' events: at least a few of bus.MAX_EVENT."""
 
 AT_ONCE = 50
 """Rows of a batch at the most."""

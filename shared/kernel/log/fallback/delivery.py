@@ -10,7 +10,7 @@ that a doubt ends by itself, however long peers go on telling each other. Urgent
 import asyncio
 import ssl
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -22,7 +22,6 @@ from shared.kernel.log.fallback.client import WITHIN, EventsClient
 from shared.kernel.log.outbox import stream_position
 from shared.kernel.log.relay import Relay
 from shared.kernel.machine.store import OutboxRow, Store
-from shared.kernel.process.platform import Transport
 
 LATE = 2.0
 """Seconds after which a row without Kafka's acknowledgement is evidence against it."""
@@ -88,7 +87,10 @@ class FallbackDelivery:
     """Tells one service's late rows at the doors of its peers."""
 
     def __init__(
-        self, peers: Iterable[EventsClient], relay: Relay, transport: Transport = httpx.AsyncHTTPTransport
+        self,
+        peers: Iterable[EventsClient],
+        relay: Relay,
+        transport: Callable[..., httpx.AsyncBaseTransport] = httpx.AsyncHTTPTransport,
     ) -> None:
         self._ways = [_PeerQueue(peer) for peer in peers]
         self._relay = relay
