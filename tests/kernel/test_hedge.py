@@ -308,7 +308,11 @@ class Outbox:
     outbox: str = "{s00}:intake:outbox"
     acknowledged: tuple[bytes, ...] = ()
 
-    def mine(self) -> list["Outbox"]:
+    @property
+    def leases(self) -> "Outbox":
+        return self
+
+    def held_shards(self) -> list["Outbox"]:
         return [self]
 
     def taken(self) -> list[OutboxRow]:

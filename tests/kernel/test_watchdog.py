@@ -13,6 +13,7 @@ from deploy.local.kafka import Cluster
 from shared.kernel.log import kafka, relay, watchdog
 from shared.kernel.log.consumer import Consumer
 from shared.kernel.log.kafka import KafkaBus
+from shared.kernel.log.leases import OutboxLeases
 from shared.kernel.log.relay import Relay
 from shared.kernel.log.watchdog import ConsumerStuck
 from shared.kernel.machine.keeper import IdempotencyKey
@@ -56,7 +57,9 @@ async def end_of(settings: Settings, bus: Any, seconds: float = 25) -> str:
     """Why a consumer of the tally's facts ended by itself within so many seconds; empty if it did not."""
     store = ValkeyStore(settings.redis_url, lambda *_: None)
     reading = asyncio.create_task(store.run())
-    consumer = Consumer(f"watched-{uuid4().hex[:8]}", bus, {Given: hear}, store, Relay("watched", "test", bus, ()))
+    consumer = Consumer(
+        f"watched-{uuid4().hex[:8]}", bus, {Given: hear}, store, Relay(bus, OutboxLeases("watched", "test", ()))
+    )
     hearing = asyncio.create_task(consumer.run())
     await asyncio.wait({hearing}, timeout=seconds)
     consumer.stop()

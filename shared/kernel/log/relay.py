@@ -8,7 +8,7 @@ everything unacknowledged is sent again in order.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -20,11 +20,12 @@ from shared.kernel import trace
 from shared.kernel.errors import Unavailable
 from shared.kernel.log.bus import Bus, Producer
 from shared.kernel.log.kafka import stop_producer
+from shared.kernel.log.leases import OutboxLeases
 from shared.kernel.log.outbox import OutboxShard, stream_position
 from shared.kernel.machine.store import OutboxRow, Store
 from shared.kernel.machine.vault import KEYS_TOPIC
 
-LEASE, SWEEP = 3.0, 1.0
+SWEEP = 1.0
 ACKNOWLEDGED_WITHIN, SENT_WITHIN = 10.0, 5.0
 DELETE_EVERY = 0.05
 """Seconds."""
@@ -44,11 +45,10 @@ async def at_once(_: OutboxRow) -> None:
 class Relay:
     """Sends one service's committed events."""
 
-    def __init__(self, service: str, life: str, bus: Bus, tags: Iterable[str], instance: str | None = None) -> None:
-        self._service = service
-        self._life, self._instance = life, instance
+    def __init__(self, bus: Bus, leases: OutboxLeases) -> None:
         self._bus = bus
-        self._shards = {tag: OutboxShard(tag, self._service) for tag in tags}
+        self.leases = leases
+        self._shards = leases.shards
         self._rows: deque[tuple[OutboxShard, bytes, OutboxRow]] = deque()
         self._wanted, self._deletable = asyncio.Event(), asyncio.Event()
         self._taken = deque[tuple[float, OutboxRow]](maxlen=REMEMBERED)
@@ -60,7 +60,7 @@ class Relay:
         self, tag: str, ids: tuple[bytes, ...], rows: tuple[OutboxRow, ...], follows_others: bool = False
     ) -> None:
         """Take freshly committed rows, in commit order; the sweep finds those that cannot go now, or not yet."""
-        shard = self._shards.setdefault(tag, OutboxShard(tag, self._service))
+        shard = self.leases.shard(tag)
         if not rows or not shard.leased or self._producer is None:
             return
         if follows_others:
@@ -82,14 +82,6 @@ class Relay:
         waited = asyncio.get_running_loop().time() - min(started) if started else 0.0
         return waited if waited > 2 else 0.0
 
-    def leased(self) -> list[str]:
-        """The tags of the shards whose lease this process holds."""
-        return [shard.tag for shard in self.mine()]
-
-    def mine(self) -> list[OutboxShard]:
-        """The shards whose lease this process holds."""
-        return [shard for shard in self._shards.values() if shard.leased]
-
     def taken(self) -> list[OutboxRow]:
         """What Kafka acknowledged in the last seconds, oldest first."""
         since = asyncio.get_running_loop().time() - LATELY
@@ -110,7 +102,7 @@ class Relay:
     async def run(self, store: Store) -> None:
         """Lease, for deadlines need it too; once the gate is open send, sweep and delete; all for ever."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep_leases(store))
+            tasks.create_task(self.leases.run(store))
             await self.gate.wait()
             tasks.create_task(self._keep_connected())
             tasks.create_task(self._send())
@@ -122,7 +114,7 @@ class Relay:
 
         They are read once more: who was stopped in the middle of a commit never handed its rows over.
         """
-        mine = self.mine() if self._producer is not None else []
+        mine = self.leases.held_shards() if self._producer is not None else []
         for shard in mine:
             shard.fall_behind()
         self._doubted.set()
@@ -134,7 +126,7 @@ class Relay:
     async def close(self, store: Store) -> None:
         """Give the leases back and let the producer go."""
         with suppress(Unavailable):
-            await store.ask_all([("DEL", shard.lease) for shard in self.mine()])
+            await self.leases.release(store)
         await self._abandon()
 
     def _enqueue(self, shard: OutboxShard, ids: tuple[bytes, ...], rows: tuple[OutboxRow, ...]) -> None:
@@ -249,22 +241,6 @@ class Relay:
         if old is not None:
             await stop_producer(old)
 
-    async def _keep_leases(self, store: Store) -> None:
-        us: tuple[str | int, ...] = (self._life, int(LEASE * 1000))
-        called = us if self._instance is None else (*us, self._instance)
-        while True:
-            try:
-                held = await store.ask_all([("FCALL", "lease", 1, s.lease, *called) for s in self._shards.values()])
-                called = us
-            except Unavailable:
-                held = [0] * len(self._shards)
-            for shard, ours in zip(list(self._shards.values()), held, strict=False):
-                if not ours or not shard.leased:
-                    shard.held.clear()
-                    shard.fall_behind()
-                shard.leased = bool(ours)
-            await asyncio.sleep(LEASE / 3)
-
     async def _sweep(self, store: Store) -> None:
         """Send what lies in the outboxes since more than a second, oldest first, until a shard has no such row."""
         while True:
@@ -273,7 +249,7 @@ class Relay:
                 async with asyncio.timeout(0.1 if behind else SWEEP):
                     await self._doubted.wait()
             self._doubted.clear()
-            if self._producer is not None and (mine := self.mine()):
+            if self._producer is not None and (mine := self.leases.held_shards()):
                 with suppress(Unavailable):
                     await self._sweep_shards(store, mine)
 

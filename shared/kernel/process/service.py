@@ -26,7 +26,8 @@ from shared.kernel.errors import Unavailable, crash_places
 from shared.kernel.log.consumer import FOLLOWS, Consumer
 from shared.kernel.log.fallback.client import EventsClient
 from shared.kernel.log.fallback.delivery import FallbackDelivery
-from shared.kernel.log.relay import LEASE, Relay
+from shared.kernel.log.leases import LEASE, OutboxLeases
+from shared.kernel.log.relay import Relay
 from shared.kernel.log.router import EventRouter, Handler
 from shared.kernel.machine.generation import StoreGeneration
 from shared.kernel.machine.keeper import Effect, Keeper
@@ -182,8 +183,9 @@ def assemble_process(
     """A service and everything around it, not yet running."""
     name = build.__module__.split(".")[-2]
     bus = platform.bus(settings.kafka, settings.instance)
-    life = f"{settings.instance or name}-{uuid4().hex[:12]}"
-    relay = Relay(name, life, bus, sorted({shard_of(city) for city in settings.packs}), settings.instance)
+    holder = f"{settings.instance or name}-{uuid4().hex[:12]}"
+    leases = OutboxLeases(name, holder, sorted({shard_of(city) for city in settings.packs}), settings.instance)
+    relay = Relay(bus, leases)
     token = settings.peer_token.get_secret_value()
     peers = [EventsClient(peer, url, token) for peer, url in settings.doors.items() if settings.hedge]
     hedge = FallbackDelivery(peers, relay, platform.transport)
@@ -193,7 +195,7 @@ def assemble_process(
         hedge.offer(rows)
 
     store = platform.store(settings.redis_url, committed)
-    timers = Timers(store, now, relay.leased)
+    timers = Timers(store, now, leases.held_tags)
     service = build(Kit(name, settings, store, Vault(settings.masters, store), timers, now, platform))
     consumers = tuple(
         Consumer(group, bus, handlers, store, relay)

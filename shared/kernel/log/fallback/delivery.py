@@ -184,7 +184,7 @@ class FallbackDelivery:
 
     async def _oldest(self, store: Store) -> float:
         """Seconds the oldest row of our shards waits for Kafka, by the store's clock."""
-        mine = self._relay.mine()
+        mine = self._relay.leases.held_shards()
         time, *heads = await store.ask_all([("TIME",), *(("XRANGE", s.outbox, "-", "+", "COUNT", 1) for s in mine)])
         now = int(time[0]) * 1000 + int(time[1]) // 1000
         late = [
@@ -238,7 +238,7 @@ class FallbackDelivery:
 
     async def _read(self, way: _PeerQueue, store: Store) -> bool:
         """Take the rows that came since for this door; whether more lie behind them."""
-        mine, more = self._relay.mine(), False
+        mine, more = self._relay.leases.held_shards(), False
         if way.taken_too:
             way.waiting += _heard(way.peer, self._relay.taken())
             way.taken_too = False
