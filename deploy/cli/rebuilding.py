@@ -33,7 +33,7 @@ async def work(service: str, mode: str, epoch: int, settings: Settings) -> dict[
         await store.load()
         if service == KEYS_TOPIC:
             return {**report(await restore_keys(bus, store, told)), "hash": ""} if mode == "rebuild" else {}
-        remains = ServiceLog.of(import_module(f"services.{service}.service").build, settings, store)
+        remains = ServiceLog.for_service(import_module(f"services.{service}.service").build, settings, store)
         if mode == "rebuild":
             return report(await rebuild(remains, bus, store, epoch, told))
         found = await compare_with_log(remains, bus, store, told)
@@ -46,7 +46,7 @@ async def work(service: str, mode: str, epoch: int, settings: Settings) -> dict[
 
 
 def told(progress: RebuildProgress) -> None:
-    say(records=progress.records, of=progress.of, instances=progress.digest.instances)
+    say(records=progress.records, of=progress.total_records, instances=progress.digest.instances)
 
 
 def report(progress: RebuildProgress) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def routes(taking: Taking, calls: Keeper[Call]) -> APIRouter:
         seat = Seat(kit, calls, web.city_pack(kit.cities, act.city).code, act.case)
         before = await acceptance.before(seat)
         outcome = await acceptance.take(act.act(What.OPENING, body, drill=body.drill))
-        known = isinstance(outcome, Learned) and outcome.known
+        known = isinstance(outcome, Learned) and outcome.already_applied
         response.status_code = 200 if known or (before and before.status is not CallStatus.NEW) else 201
         return taking.answer(act, outcome, response)
 

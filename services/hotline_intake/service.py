@@ -124,5 +124,5 @@ def build(kit: Kit) -> Service:
         ),
         tasks=(outside.run, watch.run, mirror.run, acceptance.run),
         first=(acceptance.read,),
-        alone=lambda: journal.usable,
+        alone=lambda: journal.is_open,
     )

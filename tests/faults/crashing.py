@@ -66,8 +66,8 @@ STEPS = {
     "post.after": Step(Webhook, "send", after=True),
     "journal.before": Step(FileJournal, "keep"),
     "journal.after": Step(FileJournal, "keep", after=True),
-    "door.before": Step(EventsClient, "tell"),
-    "door.after": Step(EventsClient, "tell", after=True),
+    "door.before": Step(EventsClient, "send_rows"),
+    "door.after": Step(EventsClient, "send_rows", after=True),
     "learn.before": Step(EventRouter, "learn"),
     "learn.after": Step(EventRouter, "learn", after=True),
 }
@@ -169,7 +169,7 @@ def main(name: str) -> None:
         finally:
             feeling.cancel()
 
-    setattr(service, "assemble", shifted)  # noqa: B010 the product offers no such hook, and is to have none
+    setattr(service, "assemble_process", shifted)  # noqa: B010 the product offers no such hook, and is to have none
     setattr(service.ServiceProcess, "run", felt)  # noqa: B010
     service.run_service(build)
 

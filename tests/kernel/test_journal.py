@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from shared.kernel.process import journal as journals
+from shared.kernel.process import file_journal as journals
 from shared.kernel.process.file_journal import FileJournal
 from shared.kernel.process.journal import Unwritable
 
@@ -40,10 +40,10 @@ def test_what_was_kept_is_there_for_the_next_life_in_its_order_and_what_was_stru
     with opened(tmp_path) as journal:
         for entry in (first, second, third):
             journal.keep(entry, WHAT)
-        journal.done(second)
+        journal.mark_done(second)
     with opened(tmp_path) as journal:
-        assert journal.waiting == {first: WHAT, third: WHAT}
-        assert list(journal.waiting) == [first, third]
+        assert journal.open_entries == {first: WHAT, third: WHAT}
+        assert list(journal.open_entries) == [first, third]
 
 
 def test_the_same_entry_twice_is_kept_once(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_line_that_a_power_cut_tore_is_dropped_and_the_next_entry_stands_on_it
     os.truncate(tmp_path / "journal", (tmp_path / "journal").stat().st_size - lost)
     kept(tmp_path, after)
     with opened(tmp_path) as journal:
-        assert list(journal.waiting) == [whole, after]
+        assert list(journal.open_entries) == [whole, after]
         assert journal.unreadable == 0
 
 
@@ -80,7 +80,7 @@ def test_a_strike_that_the_disk_took_back_leaves_the_entry_waiting(tmp_path: Pat
     with opened(tmp_path) as journal:
         journal.keep(second, WHAT)
     with opened(tmp_path) as journal:
-        assert list(journal.waiting) == [first, second]
+        assert list(journal.open_entries) == [first, second]
 
 
 def test_a_disk_that_is_full_is_said_and_half_a_line_is_no_entry(tmp_path: Path) -> None:
@@ -95,10 +95,10 @@ def test_a_disk_that_is_full_is_said_and_half_a_line_is_no_entry(tmp_path: Path)
                 journal.keep(refused, WHAT)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        assert refused not in journal.waiting
+        assert refused not in journal.open_entries
         journal.keep(after, WHAT)
     with opened(tmp_path) as journal:
-        assert list(journal.waiting) == [before, after]
+        assert list(journal.open_entries) == [before, after]
         assert journal.unreadable == 0
 
 
@@ -109,7 +109,7 @@ def test_a_folder_that_cannot_be_is_said_and_tried_again(tmp_path: Path) -> None
         journal.keep(uuid4(), WHAT)
     (tmp_path / "place").unlink()
     journal.keep(entry := uuid4(), WHAT)
-    assert list(journal.waiting) == [entry]
+    assert list(journal.open_entries) == [entry]
     journal.close()
 
 
@@ -134,7 +134,7 @@ def test_two_processes_cannot_share_one_folder_and_one_that_was_killed_holds_not
         other.stdin.close()
         other.stdout.close()
     with opened(tmp_path) as journal:
-        assert list(journal.waiting.values()) == ["words"]
+        assert list(journal.open_entries.values()) == ["words"]
 
 
 def test_what_another_master_key_sealed_stays_in_the_file_until_that_key_is_back(
@@ -144,11 +144,11 @@ def test_what_another_master_key_sealed_stays_in_the_file_until_that_key_is_back
     sealed, ours = uuid4(), uuid4()
     kept(tmp_path, sealed)
     with opened(tmp_path, {2: os.urandom(32)}) as journal:
-        assert (journal.waiting, journal.unreadable) == ({}, 1)
+        assert (journal.open_entries, journal.unreadable) == ({}, 1)
         journal.keep(ours, WHAT)
-        journal.done(ours)
+        journal.mark_done(ours)
     with opened(tmp_path) as journal:
-        assert list(journal.waiting) == [sealed]
+        assert list(journal.open_entries) == [sealed]
 
 
 def test_a_line_brought_from_elsewhere_does_not_pass_for_an_entry(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_line_brought_from_elsewhere_does_not_pass_for_an_entry(tmp_path: Path
     raw = (tmp_path / "journal").read_bytes()
     (tmp_path / "journal").write_bytes(raw[:-12] + b"AAAAAAAAAA=\n" + b"\nnonsense\n")
     with opened(tmp_path) as journal:
-        assert (journal.waiting, journal.unreadable) == ({}, 2)
+        assert (journal.open_entries, journal.unreadable) == ({}, 2)
 
 
 def test_the_file_begins_anew_once_all_in_it_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,8 +164,8 @@ def test_the_file_begins_anew_once_all_in_it_is_done(tmp_path: Path, monkeypatch
     with opened(tmp_path) as journal:
         for _ in range(20):
             journal.keep(entry := uuid4(), WHAT)
-            journal.done(entry)
+            journal.mark_done(entry)
         journal.keep(last := uuid4(), WHAT)
     assert (tmp_path / "journal").stat().st_size < 2_000
     with opened(tmp_path) as journal:
-        assert list(journal.waiting) == [last]
+        assert list(journal.open_entries) == [last]

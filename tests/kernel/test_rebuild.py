@@ -75,13 +75,17 @@ def quiet(_: RebuildProgress) -> None:
 
 async def compared(settings: Settings) -> Comparison:
     async with stored(settings) as store:
-        return await compare_with_log(ServiceLog.of(build, settings, store), KafkaBus(settings.kafka), store, quiet)
+        return await compare_with_log(
+            ServiceLog.for_service(build, settings, store), KafkaBus(settings.kafka), store, quiet
+        )
 
 
 async def rebuilt(settings: Settings) -> RebuildProgress:
     async with stored(settings) as store:
         await rebuild.restore_keys(KafkaBus(settings.kafka), store, quiet)
-        return await rebuild.rebuild(ServiceLog.of(build, settings, store), KafkaBus(settings.kafka), store, 1, quiet)
+        return await rebuild.rebuild(
+            ServiceLog.for_service(build, settings, store), KafkaBus(settings.kafka), store, 1, quiet
+        )
 
 
 async def emptied(settings: Settings) -> None:
@@ -108,7 +112,7 @@ async def test_an_emptied_store_is_made_again_and_the_service_goes_on_where_it_w
     await emptied(settings)
     assert (await compared(settings)).differing[str(case)] == "not in the store"
     done = await rebuilt(settings)
-    assert str(case) not in done.unread + done.torn + done.there
+    assert str(case) not in done.unread + done.torn + done.already_stored
     after = await compared(settings)
     assert (after.equal, after.differing) == (True, {})
     assert after.log == before.log
@@ -167,7 +171,7 @@ async def test_an_instance_that_lives_in_the_store_is_left_as_it_is(settings: Se
         await add(client, case, 1, "first")
         await waited_for(settings, case)
         done = await rebuilt(settings)
-        assert str(case) in done.there
+        assert str(case) in done.already_stored
         assert (await add(client, case, 1, "second")).json() == {"total": 2}
 
 

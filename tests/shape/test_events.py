@@ -93,7 +93,9 @@ def test_what_is_learnt_of_a_topic_is_heard_one_way(built: dict[str, Service]) -
     """Else two groups of one service learn one case's facts out of order. Fetching a key ahead learns nothing."""
 
     def learnt(heard: Mapping[type[Event], Handler]) -> set[str]:
-        return {event.topic for event, handler in heard.items() if getattr(handler, "__func__", None) != Vault.expect}
+        return {
+            event.topic for event, handler in heard.items() if getattr(handler, "__func__", None) != Vault.fetch_key
+        }
 
     both = {name: learnt(service.consumes) & learnt(service.follows) for name, service in built.items()}
     assert {name: topics for name, topics in both.items() if topics} == {}

@@ -116,7 +116,7 @@ class Acceptance:
             self._journal.close()
 
     async def _open_at_last(self) -> None:
-        while not self._journal.usable:
+        while not self._journal.is_open:
             await asyncio.sleep(OPEN_EVERY)
             await self._open()
 
@@ -126,7 +126,7 @@ class Acceptance:
         except Unwritable as refusal:
             log.warning("journal_unusable", signal="warning", why=str(refusal))
             return
-        for act in (Act.model_validate(what) for entry, what in self._journal.waiting.items()):
+        for act in (Act.model_validate(what) for entry, what in self._journal.open_entries.items()):
             if act.id not in self._kept:
                 await self._remember(act)
 
@@ -154,7 +154,7 @@ class Acceptance:
     def _again(self, act: Act) -> KeptInJournal:
         if act.fingerprint != self._kept[act.id].fingerprint:
             raise KeyReused
-        if act.id not in self._journal.waiting and not self._write(act):
+        if act.id not in self._journal.open_entries and not self._write(act):
             raise self._phone_now(act)
         return KeptInJournal(act, self._mirror.known(act.address).call)
 
@@ -163,7 +163,7 @@ class Acceptance:
         try:
             row, events = await self._decided(act)
         except Rejected:
-            self._journal.done(act.id)
+            self._journal.mark_done(act.id)
             raise
         written = written or self._write(act)
         if not (written or act.urgent):
@@ -205,7 +205,7 @@ class Acceptance:
                 learned = await self._tried(act, rang, answers)
         except Rejected:
             if act.id not in self._kept:
-                self._journal.done(act.id)
+                self._journal.mark_done(act.id)
             raise
         self._strike(act)
         self._mirror.saw(act.address, learned)
@@ -225,7 +225,7 @@ class Acceptance:
         return await self._calls.learn(command, act.cause)
 
     def _strike(self, act: Act) -> None:
-        self._journal.done(act.id)
+        self._journal.mark_done(act.id)
         if self._kept.pop(act.id, None):
             self._mirror.learnt(act.address, act.id)
 
@@ -259,7 +259,7 @@ class Acceptance:
             self._strike(act)
         elif failure is not None:
             _say_unexpected(act, failure)
-        elif not work.result().known:
+        elif not work.result().already_applied:
             for answer, _ in given:
                 self._strike(answer)
         return None

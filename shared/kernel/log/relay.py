@@ -54,9 +54,9 @@ class Relay:
         self._taken = deque[tuple[float, OutboxRow]](maxlen=REMEMBERED)
         self._producer: Producer | None = None
         self._broken, self._doubted, self.gate = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self.first: Callable[[OutboxRow], Awaitable[None]] = at_once
+        self.before_send: Callable[[OutboxRow], Awaitable[None]] = at_once
 
-    def offer(
+    def take_rows(
         self, tag: str, ids: tuple[bytes, ...], rows: tuple[OutboxRow, ...], follows_others: bool = False
     ) -> None:
         """Take freshly committed rows, in commit order; the sweep finds those that cannot go now, or not yet."""
@@ -74,15 +74,15 @@ class Relay:
     @property
     def connected(self) -> bool:
         """Whether Kafka took or could take records just now."""
-        return self._producer is not None and not self.oldest()
+        return self._producer is not None and not self.oldest_wait()
 
-    def oldest(self) -> float:
+    def oldest_wait(self) -> float:
         """Seconds the oldest handed-over row has waited for its acknowledgement, 0 if none waits over 2 s."""
         started = [min(shard.sending.values()) for shard in self._shards.values() if shard.sending]
         waited = asyncio.get_running_loop().time() - min(started) if started else 0.0
         return waited if waited > 2 else 0.0
 
-    def taken(self) -> list[OutboxRow]:
+    def recent_rows(self) -> list[OutboxRow]:
         """What Kafka acknowledged in the last seconds, oldest first."""
         since = asyncio.get_running_loop().time() - LATELY
         return [row for at, row in self._taken if at > since]
@@ -109,7 +109,7 @@ class Relay:
             tasks.create_task(self._sweep(store))
             tasks.create_task(self._delete(store))
 
-    async def drain(self, within: float) -> None:
+    async def drain_outbox(self, within: float) -> None:
         """Wait until all that lies in our outboxes is acknowledged, at most `within` seconds.
 
         They are read once more: who was stopped in the middle of a commit never handed its rows over.
@@ -142,9 +142,9 @@ class Relay:
             self._wanted.clear()
             while self._rows and self._producer is not None and not self._broken.is_set():
                 shard, row_id, row = self._rows.popleft()
-                await self._send_one(shard, row_id, row)
+                await self.send_row(shard, row_id, row)
 
-    async def _send_one(self, shard: OutboxShard, row_id: bytes, row: OutboxRow) -> None:
+    async def send_row(self, shard: OutboxShard, row_id: bytes, row: OutboxRow) -> None:
         span = trace.start_span(
             f"send {row.topic}",
             trace.parse_traceparent(row.headers.get("traceparent")),
@@ -152,7 +152,7 @@ class Relay:
             {"messaging.system": "kafka", "messaging.operation.type": "send", "messaging.destination.name": row.topic},
         )
         headers = {**row.headers, "traceparent": trace.traceparent_of(span.get_span_context())}
-        await self.first(row)
+        await self.before_send(row)
         producer = self._producer
         if producer is None:  # abandoned meanwhile: the sweep sends this row again
             span.end()
@@ -187,10 +187,14 @@ class Relay:
             return
         row_id, row = sent
         shard.sending.pop(row_id, None)
-        shard.acknowledged.append(row_id)
         self._taken.append((asyncio.get_running_loop().time(), row))
-        self._deletable.set()
+        self.mark_acknowledged(shard, row_id)
         span.end()
+
+    def mark_acknowledged(self, shard: OutboxShard, row_id: bytes) -> None:
+        """Kafka has this row: it may be deleted from the outbox."""
+        shard.acknowledged.append(row_id)
+        self._deletable.set()
 
     def _failed(self, producer: Producer | None, shard: OutboxShard, span: Span, failure: BaseException) -> None:
         span.set_status(Status(StatusCode.ERROR, type(failure).__name__))
@@ -227,7 +231,7 @@ class Relay:
                 async with asyncio.timeout(SWEEP):
                     await self._broken.wait()
                     return
-            if self.oldest() > ACKNOWLEDGED_WITHIN:
+            if self.oldest_wait() > ACKNOWLEDGED_WITHIN:
                 return
 
     async def _abandon(self) -> None:
@@ -263,7 +267,9 @@ class Relay:
         for shard, entries, (before, doubts) in zip(mine, replies, known, strict=True):
             missed = [(i, row) for i, row in entries if i not in before and i not in shard.sending]
             if missed:
-                self._enqueue(shard, tuple(i for i, _ in missed), tuple(OutboxRow.read(fields) for _, fields in missed))
+                self._enqueue(
+                    shard, tuple(i for i, _ in missed), tuple(OutboxRow.from_fields(fields) for _, fields in missed)
+                )
             if entries and shard.behind:
                 shard.held = [held for held in shard.held if stream_position(held[0]) > stream_position(entries[-1][0])]
             if shard.behind and shard.doubts == doubts and len(entries) < AT_ONCE:

@@ -30,54 +30,54 @@ class CrashSuspects:
 
     def __init__(self, service: str, store: Store) -> None:
         self._store = store
-        self._heard = f"{service}:heard"
+        self._marks = f"{service}:heard"
         self._counts = f"{service}:suspects"
         self._unclean: set[TopicPartition] = set()
-        self._ends: dict[str, int] = {}
+        self._crashes: dict[str, int] = {}
         self._alone = asyncio.Lock()
-        self._beside = asyncio.Semaphore(BESIDE)
+        self._side_by_side = asyncio.Semaphore(BESIDE)
 
-    async def met(self, partitions: Collection[TopicPartition]) -> None:
+    async def mark_assigned(self, partitions: Collection[TopicPartition]) -> None:
         """These are heard from now on."""
         if not partitions:
             return
         names = [_name(partition) for partition in partitions]
-        marks = [word for name in names for word in (name, 1)]
+        marking = [word for name in names for word in (name, 1)]
         with suppress(Unavailable):
-            before, _ = await self._store.ask_all([("HMGET", self._heard, *names), ("HSET", self._heard, *marks)])
-            self._unclean.update(p for p, mark in zip(partitions, before, strict=True) if mark)
+            marked, _ = await self._store.ask_all([("HMGET", self._marks, *names), ("HSET", self._marks, *marking)])
+            self._unclean.update(p for p, mark in zip(partitions, marked, strict=True) if mark)
 
-    async def left(self, partitions: Collection[TopicPartition]) -> None:
+    async def mark_released(self, partitions: Collection[TopicPartition]) -> None:
         """These are heard no longer, and nothing of them is in work."""
         if partitions:
             self._unclean.difference_update(partitions)
             with suppress(Unavailable):
-                await self._store.ask("HDEL", self._heard, *map(_name, partitions))
+                await self._store.ask("HDEL", self._marks, *map(_name, partitions))
 
-    def until(self, partition: TopicPartition, newest: int) -> int:
+    def careful_until(self, partition: TopicPartition, newest: int) -> int:
         """The offset up to which to take care, when the first records of a partition come; 0 if nobody fell there."""
         unclean = partition in self._unclean
         self._unclean.discard(partition)
         return newest if unclean else 0
 
     @asynccontextmanager
-    async def accused(self, record: Record) -> AsyncIterator[None]:
+    async def counted_attempt(self, record: Record) -> AsyncIterator[None]:
         """The body handles the record; if it was accused before, no other suspect is handled meanwhile.
 
         Raises Malformed once the process ended too often with the record in work.
         """
         where = f"{_name(record)}/{record.offset}"
-        if where not in self._ends:
-            self._ends[where] = int(await self._store.ask("HGET", self._counts, where) or 0)
-        async with self._kept_apart(accused=self._ends[where] > 0):
-            ends = self._ends[where] + 1
-            if ends >= CRASHES:
-                raise Malformed("crash", f"{ends} ends of the process with this record in work")
+        if where not in self._crashes:
+            self._crashes[where] = int(await self._store.ask("HGET", self._counts, where) or 0)
+        async with self._kept_apart(suspected=self._crashes[where] > 0):
+            crashes = self._crashes[where] + 1
+            if crashes >= CRASHES:
+                raise Malformed("crash", f"{crashes} ends of the process with this record in work")
             try:
-                await self._store.ask("HSET", self._counts, where, ends)
+                await self._store.ask("HSET", self._counts, where, crashes)
                 yield
             except Unavailable:
-                await self._note("HSET", self._counts, where, ends - 1)
+                await self._note("HSET", self._counts, where, crashes - 1)
                 raise
             except Malformed:
                 await self._acquit(where)
@@ -85,18 +85,18 @@ class CrashSuspects:
             await self._acquit(where)
 
     @asynccontextmanager
-    async def _kept_apart(self, *, accused: bool) -> AsyncIterator[None]:
+    async def _kept_apart(self, *, suspected: bool) -> AsyncIterator[None]:
         """Alone, or beside others that nobody accuses; whoever is to be alone comes in when those are through."""
-        places = BESIDE if accused else 1
+        places = BESIDE if suspected else 1
         async with AsyncExitStack() as taken:
             async with self._alone:
                 for _ in range(places):
-                    await self._beside.acquire()
-                    taken.callback(self._beside.release)
+                    await self._side_by_side.acquire()
+                    taken.callback(self._side_by_side.release)
             yield
 
     async def _acquit(self, where: str) -> None:
-        del self._ends[where]
+        del self._crashes[where]
         await self._note("HDEL", self._counts, where)
 
     async def _note(self, *command: str | int) -> None:

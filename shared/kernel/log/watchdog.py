@@ -41,40 +41,42 @@ class ConsumerWatchdog:
 
     def __init__(self, group: str) -> None:
         self._group = group
-        self._silent = self._owing = 0
+        self._silent_looks = self._owing_looks = 0
 
-    def polled(self) -> None:
+    def note_poll(self) -> None:
         """A poll returned, or Kafka was plainly away."""
-        self._silent = 0
+        self._silent_looks = 0
 
-    def committed(self) -> None:
+    def note_commit(self) -> None:
         """Everything that is done is committed."""
-        self._owing = 0
+        self._owing_looks = 0
 
-    async def watch(self, kafka: GroupConsumer, idle: Callable[[], bool]) -> None:
+    async def watch_consumer(self, kafka: GroupConsumer, idle: Callable[[], bool]) -> None:
         """Return never; raise Stuck once it is. `idle` says that nothing of it is in work."""
-        looks, lying = 0, dict[TopicPartition, tuple[int, int]]()
+        looks, unheard = 0, dict[TopicPartition, tuple[int, int]]()
         while True:
             await asyncio.sleep(LOOK)
-            self._silent += 1
+            self._silent_looks += 1
             if metadata_task_ended(kafka):
                 self._end("brokers_not_learnt")
-            if self._silent > SILENT:
+            if self._silent_looks > SILENT:
                 self._end("no_poll_returns", looks=SILENT)
             looks += 1
             if looks % MEASURE:
                 continue
             ends = await _ends(kafka)
             if ends is None:
-                lying.clear()
-                self._owing = 0
+                unheard.clear()
+                self._owing_looks = 0
                 continue
-            self._owing += 1
-            if self._owing > STILL:
+            self._owing_looks += 1
+            if self._owing_looks > STILL:
                 self._end("offsets_not_committed")
             behind = await _behind(kafka, ends) if idle() and not kafka.paused() else {}
-            lying = {p: (at, lying[p][1] + 1 if p in lying and lying[p][0] == at else 0) for p, at in behind.items()}
-            still = [str(partition) for partition, (_, times) in lying.items() if times >= STILL]
+            unheard = {
+                p: (at, unheard[p][1] + 1 if p in unheard and unheard[p][0] == at else 0) for p, at in behind.items()
+            }
+            still = [str(partition) for partition, (_, times) in unheard.items() if times >= STILL]
             if still and idle():
                 self._end("records_lie_unheard", partitions=still)
 

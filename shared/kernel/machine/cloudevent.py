@@ -37,7 +37,7 @@ class StructuredEvent(BaseModel):
     traceparent: str = ""
 
     @property
-    def told(self) -> ReceivedEvent:
+    def received(self) -> ReceivedEvent:
         """The same as from Kafka."""
         return ReceivedEvent(self.type, self.id, self.partitionkey.encode(), json.dumps(self.data).encode(), self.drill)
 

@@ -31,7 +31,7 @@ class OpenInstances(Generic[S]):
 
     async def read(self, also: Iterable[Address] = ()) -> dict[Address, InstanceSnapshot[S]]:
         """Every standing instance, and these, as far as the store has them. Raises Unavailable."""
-        asked = list(dict.fromkeys((*await self._found(), *also)))
+        asked = list(dict.fromkeys((*await self._find_addresses(), *also)))
         versions = await self._fetch(asked, "v")
         moved = [at for at, [version] in zip(asked, versions, strict=True) if version and version != self._version(at)]
         here = {at for at, [version] in zip(asked, versions, strict=True) if version}
@@ -40,9 +40,9 @@ class OpenInstances(Generic[S]):
         self._seen = {at: seen for at, seen in self._seen.items() if at in here} | fresh
         return self._seen
 
-    async def _found(self) -> list[Address]:
+    async def _find_addresses(self) -> list[Address]:
         due = [("ZRANGE", self._keeper.due_name(tag), 0, -1) for tag in self._tags]
-        listed = [("ZRANGE", self._keeper.name(home, "listed"), 0, -1) for home in self._homes]
+        listed = [("ZRANGE", self._keeper.instance_name(home, "listed"), 0, -1) for home in self._homes]
         replies = await self._keeper.store.ask_all([*due, *listed])
         members = (member.decode().split("|", 3) for reply in replies[: len(due)] for member in reply)
         waiting = [Address(m[3], m[1]) for m in members if m[0] == self._keeper.machine.name and m[1] in self._homes]
@@ -56,7 +56,7 @@ class OpenInstances(Generic[S]):
     async def _fetch(self, addresses: list[Address], *fields: str) -> list[list[bytes | None]]:
         if not addresses:
             return []
-        names = (self._keeper.name(address.home, address.instance) for address in addresses)
+        names = (self._keeper.instance_name(address.home, address.instance) for address in addresses)
         replies: list[Any] = await self._keeper.store.ask_all([("HMGET", name, *fields) for name in names])
         return replies
 

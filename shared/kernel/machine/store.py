@@ -19,7 +19,7 @@ class OutboxRow:
     urgent: bool = False
 
     @classmethod
-    def read(cls, flat: list[bytes]) -> "OutboxRow":
+    def from_fields(cls, flat: list[bytes]) -> "OutboxRow":
         """A row as an outbox keeps it: t, k, h and v, each name before its value."""
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
         return cls(fields[b"t"].decode(), fields[b"k"].decode(), json.loads(fields[b"h"]), fields[b"v"])
@@ -85,5 +85,5 @@ class Store(Protocol):
     async def load(self) -> None:
         """Bring the Functions along that `commit` calls, and begin the first generation of a store never used."""
 
-    def vouch(self, instance: str) -> None:
+    def check_not_lost(self, instance: str) -> None:
         """Raise Unavailable if an instance that the store lacks may have lived before it was emptied. Does not wait."""

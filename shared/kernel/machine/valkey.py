@@ -32,7 +32,7 @@ class _PendingCommands:
 
     commands: list[Command]
     replies: "asyncio.Future[list[Any]]"
-    answered: Callable[[list[Any]], None] = lambda _: None
+    on_replies: Callable[[list[Any]], None] = lambda _: None
 
 
 class _Pipeline:
@@ -43,34 +43,34 @@ class _Pipeline:
         self._connection: AbstractConnection | None = None
         self._queue: asyncio.Queue[_PendingCommands] = asyncio.Queue()
 
-    async def ask(self, commands: list[Command], answered: Callable[[list[Any]], None] = lambda _: None) -> list[Any]:
+    async def ask(self, commands: list[Command], on_replies: Callable[[list[Any]], None] = lambda _: None) -> list[Any]:
         """The replies to these commands, in their order; a refused command raises what the refusal means."""
-        asked = _PendingCommands(commands, asyncio.get_running_loop().create_future(), answered)
-        self._queue.put_nowait(asked)
-        return await asked.replies
+        pending = _PendingCommands(commands, asyncio.get_running_loop().create_future(), on_replies)
+        self._queue.put_nowait(pending)
+        return await pending.replies
 
-    async def run(self, told: Callable[[], None]) -> None:
+    async def run(self, on_answer: Callable[[], None]) -> None:
         """Send what is queued for ever; `told` hears of every answer."""
         try:
             while True:
                 batch = [await self._queue.get()]
                 while not self._queue.empty():
                     batch.append(self._queue.get_nowait())
-                await self._serve(batch, told)
+                await self._serve(batch, on_answer)
         finally:
             await self._hang_up()
 
-    async def _serve(self, batch: list[_PendingCommands], told: Callable[[], None]) -> None:
+    async def _serve(self, batch: list[_PendingCommands], on_answer: Callable[[], None]) -> None:
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
-                replies = iter(await self._exchange([command for asked in batch for command in asked.commands]))
+                replies = iter(await self._exchange([command for pending in batch for command in pending.commands]))
         except (RedisError, TimeoutError, OSError) as silence:
             await self._hang_up()
             _fail(batch, Unavailable(f"The store does not answer: {type(silence).__name__}."))
         else:
-            told()
-            for asked in batch:
-                _settle(asked, [next(replies) for _ in asked.commands])
+            on_answer()
+            for pending in batch:
+                _settle(pending, [next(replies) for _ in pending.commands])
 
     async def _exchange(self, commands: list[Command]) -> list[Any]:
         if self._connection is None:
@@ -115,13 +115,13 @@ class ValkeyStore:
         return await self._reads.ask(commands)
 
     async def commit(self, commit: Commit) -> list[bytes]:
-        def answered(replies: list[Any]) -> None:
+        def on_replies(replies: list[Any]) -> None:
             if replies[0][0] == b"OK":
                 self._committed(commit.tag, tuple(replies[0][1:]), commit.rows, commit.follows_others)
 
         command: Command = ("FCALL", "learn", len(commit.keys), *commit.keys, *commit.args)
         try:
-            [reply] = await self._commits.ask([command], answered)
+            [reply] = await self._commits.ask([command], on_replies)
         except FunctionsLost:
             await self.ask("FUNCTION", "LOAD", "REPLACE", self._functions)
             raise
@@ -131,43 +131,43 @@ class ValkeyStore:
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as lanes:
-            lanes.create_task(self._commits.run(self._heard))
-            lanes.create_task(self._reads.run(self._heard))
+            lanes.create_task(self._commits.run(self._note_answer))
+            lanes.create_task(self._reads.run(self._note_answer))
 
-    def _heard(self) -> None:
+    def _note_answer(self) -> None:
         self.answered_at = asyncio.get_running_loop().time()
 
     async def load(self) -> None:
         await self.ask_all([("FUNCTION", "LOAD", "REPLACE", self._functions), ("SET", GENERATION, 0, "NX")])
 
-    def vouch(self, instance: str) -> None:
+    def check_not_lost(self, instance: str) -> None:
         if self.lost_at is not None:
             case = UUID(instance[:36])
             if case.version == 7 and case.int >> 80 <= self.lost_at:
                 raise Unavailable(LOST)
 
 
-def _settle(asked: _PendingCommands, replies: list[Any]) -> None:
+def _settle(pending: _PendingCommands, replies: list[Any]) -> None:
     refusal = next((reply for reply in replies if isinstance(reply, RedisError)), None)
     if refusal is not None:
-        _fail([asked], _meaning(refusal))
+        _fail([pending], _error_for(refusal))
         return
-    asked.answered(replies)
-    if not asked.replies.done():
-        asked.replies.set_result(replies)
+    pending.on_replies(replies)
+    if not pending.replies.done():
+        pending.replies.set_result(replies)
 
 
 def _fail(batch: list[_PendingCommands], failure: Exception) -> None:
-    for asked in batch:
-        if not asked.replies.done():
-            asked.replies.set_exception(failure)
+    for pending in batch:
+        if not pending.replies.done():
+            pending.replies.set_exception(failure)
 
 
-def _meaning(refusal: RedisError) -> Exception:
+def _error_for(refusal: RedisError) -> Exception:
     """What a refused command means: functions to load again, a store that cannot write now, or a bug of ours."""
-    said = str(refusal)
-    if isinstance(refusal, ResponseError) and "Function not found" in said:
+    text = str(refusal)
+    if isinstance(refusal, ResponseError) and "Function not found" in text:
         return FunctionsLost("The store had lost its functions; they are loaded again.")
-    if isinstance(refusal, ResponseError) and not said.startswith(("MISCONF", "OOM", "LOADING", "READONLY", "BUSY")):
+    if isinstance(refusal, ResponseError) and not text.startswith(("MISCONF", "OOM", "LOADING", "READONLY", "BUSY")):
         return refusal
-    return Unavailable(f"The store refuses: {said.split(' ', 1)[0]}.")
+    return Unavailable(f"The store refuses: {text.split(' ', 1)[0]}.")

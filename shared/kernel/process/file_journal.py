@@ -41,15 +41,15 @@ class FileJournal:
         self.unreadable = 0
 
     @property
-    def waiting(self) -> dict[UUID, Any]:
+    def open_entries(self) -> dict[UUID, Any]:
         return dict(self._kept)
 
     @property
-    def usable(self) -> bool:
+    def is_open(self) -> bool:
         return self._entries >= 0
 
     def open(self) -> None:
-        if self.usable:
+        if self.is_open:
             return
         try:
             self._open()
@@ -67,7 +67,7 @@ class FileJournal:
         self._append(self._entries, {"id": str(entry), "what": what})
         self._kept[entry] = what
 
-    def done(self, entry: UUID) -> None:
+    def mark_done(self, entry: UUID) -> None:
         # Not forced to disk: what is struck twice or not at all is learnt under a key that was applied before.
         if self._kept.pop(entry, None) is None:
             return
@@ -107,16 +107,16 @@ class FileJournal:
     def _read(self, raw: bytes) -> None:
         self._size = raw.rfind(b"\n") + 1
         self.unreadable = 0
-        for said in self._said(raw[: self._size]):
-            entry = UUID(said["id"])
-            if "what" in said:
-                self._kept.setdefault(entry, said["what"])
+        for record in self._records(raw[: self._size]):
+            entry = UUID(record["id"])
+            if "what" in record:
+                self._kept.setdefault(entry, record["what"])
             else:
                 self._kept.pop(entry, None)
         if self.unreadable:
             log.warning("journal_sealed", signal="warning", lines=self.unreadable, folder=str(self.folder))
 
-    def _said(self, raw: bytes) -> Iterator[dict[str, Any]]:
+    def _records(self, raw: bytes) -> Iterator[dict[str, Any]]:
         for line in raw.split(b"\n"):
             if not line or b"\0" in line:  # a strike that a power cut took back leaves a gap of zeros
                 continue
@@ -127,8 +127,8 @@ class FileJournal:
             except (KeyError, ValueError, InvalidTag):
                 self.unreadable += 1
 
-    def _append(self, file: int, said: dict[str, Any]) -> None:
-        plain, nonce = json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode(), os.urandom(12)
+    def _append(self, file: int, record: dict[str, Any]) -> None:
+        plain, nonce = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode(), os.urandom(12)
         sealed = nonce + self._keys[self._newest].encrypt(nonce, plain, BOUND_TO)
         line = b"\nj1.%d.%s\n" % (self._newest, base64.b64encode(sealed))
         try:

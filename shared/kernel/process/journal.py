@@ -16,11 +16,11 @@ class Journal(Protocol):
     """The entries of one process that are not done. Every method returns at once or blocks for the disk alone."""
 
     @property
-    def waiting(self) -> dict[UUID, Any]:
+    def open_entries(self) -> dict[UUID, Any]:
         """What is not done by its id, in the order in which it was written. A copy."""
 
     @property
-    def usable(self) -> bool:
+    def is_open(self) -> bool:
         """Whether it can be written; what an earlier process had kept has then been read."""
 
     def open(self) -> None:
@@ -32,7 +32,7 @@ class Journal(Protocol):
         The same id again is no news. Raises Unwritable.
         """
 
-    def done(self, entry: UUID) -> None:
+    def mark_done(self, entry: UUID) -> None:
         """Strike an entry, if it is there. Raises nothing; after a crash it may wait again."""
 
     def close(self) -> None:

@@ -107,7 +107,12 @@ async def _asked(
         raise BadRequest(
             "idempotency_key_needed", "Send a new Idempotency-Key (1–128 visible characters) with each act."
         )
-    return IdempotencyKey(uuid5(NAMES, f"{actor}|{request.method}|{request.url.path}|{idempotency_key}"), fingerprint)
+    return IdempotencyKey(request_id(actor, request.method, request.url.path, idempotency_key), fingerprint)
+
+
+def request_id(actor: str, method: str, path: str, idempotency_key: str) -> UUID:
+    """The id under which a request is learnt: the same actor's same key on the same route is the same request."""
+    return uuid5(NAMES, f"{actor}|{method}|{path}|{idempotency_key}")
 
 
 ActKey = Annotated[IdempotencyKey, Depends(_asked)]

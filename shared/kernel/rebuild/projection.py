@@ -19,7 +19,7 @@ class StoredInstance:
     drill: bool
     causes: tuple[str, ...]
 
-    def differs(self, other: "StoredInstance") -> str:
+    def differing_fields(self, other: "StoredInstance") -> str:
         """The names of what is not the same."""
         return ", ".join(name for name in vars(self) if getattr(self, name) != getattr(other, name))
 

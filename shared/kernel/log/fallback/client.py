@@ -31,7 +31,7 @@ A = TypeVar("A", bound=BaseModel)
 log = structlog.get_logger()
 
 
-class _Hears(BaseModel):
+class _HeardTypes(BaseModel):
     hears: frozenset[str]
 
 
@@ -45,18 +45,18 @@ class EventsClient:
 
     def __init__(self, name: str, url: str, token: str) -> None:
         self.name = name
-        self.hears: frozenset[str] | None = None
-        self.away = False
+        self.heard_types: frozenset[str] | None = None
+        self.unreachable = False
         self._url = url.rstrip("/") + EVENTS
         self._bearer = {"authorization": f"Bearer {token}"}
 
-    async def ask(self, client: httpx.AsyncClient) -> None:
+    async def fetch_types(self, client: httpx.AsyncClient) -> None:
         """Learn which types it hears. Raises Unavailable."""
         request = client.build_request("GET", self._url, headers=self._bearer)
-        self.hears = (await self._answer(request, client, _Hears)).hears
-        self.away = False
+        self.heard_types = (await self._exchange(request, client, _HeardTypes)).hears
+        self.unreachable = False
 
-    async def tell(
+    async def send_rows(
         self, client: httpx.AsyncClient, rows: Sequence[OutboxRow], doubt: float | None
     ) -> tuple[Sequence[OutboxRow], set[str]]:
         """Tell it the first of these rows, as many as one batch holds: those told, and the event ids it is done with.
@@ -65,35 +65,35 @@ class EventsClient:
         Kafka late, None if it is not doubted. Raises Unavailable: nothing is known of any of them.
         """
         spans = [_span(row) for row in rows[:AT_ONCE]]
-        batch, told = _batch(rows, spans)
+        batch, sent = _batch(rows, spans)
         doubted = {} if doubt is None else {"jingyi-doubt": f"{doubt:.3f}"}
         headers = {**self._bearer, "content-type": BATCH, **doubted}
-        done: set[str] = set()
+        settled: set[str] = set()
         try:
             request = client.build_request("POST", self._url, headers=headers, content=batch)
-            answer = await self._answer(request, client, _Outcome)
-            done = {*answer.learnt, *answer.refused}
+            answer = await self._exchange(request, client, _Outcome)
+            settled = {*answer.learnt, *answer.refused}
             if answer.refused:
                 log.warning("event_refused", signal="warning", door=self.name, refused=answer.refused)
         finally:
             for row, span in zip(rows, spans, strict=False):
-                if row.headers["ce_id"] not in done:
+                if row.headers["ce_id"] not in settled:
                     span.set_status(StatusCode.ERROR, "not_learnt")
                 span.end()
-        return rows[:told], done
+        return rows[:sent], settled
 
-    async def _answer(self, request: httpx.Request, client: httpx.AsyncClient, kind: type[A]) -> A:
+    async def _exchange(self, request: httpx.Request, client: httpx.AsyncClient, kind: type[A]) -> A:
         try:
             async with asyncio.timeout(WITHIN):
                 answer = (await client.send(request)).raise_for_status()
-            said = kind.model_validate_json(answer.content)
+            parsed = kind.model_validate_json(answer.content)
         except (httpx.HTTPError, TimeoutError, ValueError) as silence:
-            if not self.away and self.hears is not None:
+            if not self.unreachable and self.heard_types is not None:
                 log.warning("door_away", signal="warning", door=self.name, error=type(silence).__name__)
-            self.away = True
+            self.unreachable = True
             raise Unavailable(f"The door of {self.name} does not answer: {type(silence).__name__}.") from silence
         else:
-            return said
+            return parsed
 
 
 def _span(row: OutboxRow) -> Span:
@@ -108,12 +108,12 @@ def _span(row: OutboxRow) -> Span:
 
 def _batch(rows: Sequence[OutboxRow], spans: Sequence[Span]) -> tuple[bytes, int]:
     """A JSON list of the first rows, as long as a door takes it, and how many they are: one at least."""
-    told: list[bytes] = []
+    sent: list[bytes] = []
     length = 2
     for row, span in zip(rows, spans, strict=False):
         event = structured_event(row, trace.traceparent_of(span.get_span_context()))
         length += len(event) + 1
-        if told and length > MAX_BATCH:
+        if sent and length > MAX_BATCH:
             break
-        told.append(event)
-    return b"[" + b",".join(told) + b"]", len(told)
+        sent.append(event)
+    return b"[" + b",".join(sent) + b"]", len(sent)
