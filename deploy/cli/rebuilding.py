@@ -19,7 +19,7 @@ from shared.kernel.machine.valkey import ValkeyStore
 from shared.kernel.machine.vault import KEYS_TOPIC
 from shared.kernel.process.settings import Settings
 from shared.kernel.rebuild.comparison import compare_with_log
-from shared.kernel.rebuild.rebuild import RebuildProgress, ServiceLog, rebuild, restore_keys
+from shared.kernel.rebuild.rebuild import RebuildProgress, ServiceLog, rebuild_service, restore_keys
 
 NAMED = 20
 """Instances and records named in a report; the others are counted."""
@@ -35,7 +35,7 @@ async def work(service: str, mode: str, epoch: int, settings: Settings) -> dict[
             return {**report(await restore_keys(bus, store, told)), "hash": ""} if mode == "rebuild" else {}
         remains = ServiceLog.for_service(import_module(f"services.{service}.service").build, settings, store)
         if mode == "rebuild":
-            return report(await rebuild(remains, bus, store, epoch, told))
+            return report(await rebuild_service(remains, bus, store, epoch, told))
         found = await compare_with_log(remains, bus, store, told)
         differing = dict(list(found.differing.items())[:NAMED])
         seen = {"store": str(found.store), "equal": found.equal, "differ": len(found.differing), "differing": differing}

@@ -38,12 +38,10 @@ class CaseIds(IdGenerator):
         self._random = RandomIdGenerator()
 
     def generate_trace_id(self) -> int:
-        """The case being opened, or a random id."""
         case = _opening.get()
         return case.int if case else self._random.generate_trace_id()
 
     def generate_span_id(self) -> int:
-        """The root's id while a case is being opened, else a random one."""
         case = _opening.get()
         return _root_span_id(case) if case else self._random.generate_span_id()
 
@@ -61,7 +59,6 @@ def tracer_provider(service: str, otlp: str | None) -> TracerProvider:
 
 @cache
 def tracer() -> trace.Tracer:
-    """The tracer of this process."""
     return trace.get_tracer("jingyi")
 
 
@@ -71,7 +68,6 @@ def case_root(case: UUID) -> SpanContext:
 
 
 def current_traceparent() -> str:
-    """The W3C `traceparent` of the current span."""
     return traceparent_of(trace.get_current_span().get_span_context())
 
 

@@ -83,7 +83,7 @@ async def compared(settings: Settings) -> Comparison:
 async def rebuilt(settings: Settings) -> RebuildProgress:
     async with stored(settings) as store:
         await rebuild.restore_keys(KafkaBus(settings.kafka), store, quiet)
-        return await rebuild.rebuild(
+        return await rebuild.rebuild_service(
             ServiceLog.for_service(build, settings, store), KafkaBus(settings.kafka), store, 1, quiet
         )
 

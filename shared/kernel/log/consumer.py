@@ -39,7 +39,7 @@ DRAIN_WITHIN = 2.0
 """Seconds."""
 
 CAREFUL = 2 * AT_ONCE
-"""Records of a partition to hear with care at the most; more were never in work at once."""
+"""Records of a partition to handle with care at the most; more were never in work at once."""
 
 ROOM = 2048
 """Bytes kept free in a dead letter for its reason and the framing."""
@@ -71,7 +71,7 @@ class _PartitionWork:
 
 
 class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Hears, for one service, the events of the types in `handlers`; a group `….follows` hears them in batches."""
+    """Takes the events of the types in `handlers` for one service; a group `….follows` takes them in batches."""
 
     def __init__(
         self, group: str, bus: Bus, handlers: Mapping[type[Event], Handler], store: Store, relay: Relay
@@ -92,7 +92,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self.joined = self.unreachable = False
 
     async def run(self) -> None:
-        """Hear for ever; returns only after `stop`."""
+        """Consume for ever; returns only after `stop`."""
         async with asyncio.TaskGroup() as tasks:
             while not self._stopping:
                 kafka = self._bus.consumer(self._group, patient=self._group.endswith(FOLLOWS))
@@ -107,7 +107,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 self.unreachable = False
                 kafka.subscribe(self._router.topics, listener=self)
                 await self._poll(kafka, tasks)
-            for lane in self._lane_tasks:
+            for lane in self._lane_tasks:  # those that a silent store or broker kept busy beyond DRAIN_WITHIN
                 lane.cancel()
 
     def stop(self) -> None:
@@ -115,11 +115,11 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._stopping = True
 
     def rewind_to(self, since: int) -> None:
-        """Hear once more what was said from that Unix millisecond on; what was learnt of it is known and passes."""
+        """Take once more all records since that Unix millisecond; what was learnt of them changes nothing again."""
         self._rewind_since = since
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        """Finish what was taken from them; offsets not committed by then are heard again elsewhere."""
+        """Finish what was taken from them; what is not committed by then comes again, elsewhere."""
         await self._wait_idle()
         for partition in revoked:
             self._partitions.pop(partition, None)
@@ -127,7 +127,6 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._suspects.mark_released(revoked)
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        """Now hearing."""
         await self._suspects.mark_assigned(assigned)
         self.joined = True
 
@@ -140,7 +139,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 if self._rewind_since is not None:
                     await self._rewind(kafka, self._rewind_since)
                 if self._in_work >= AT_ONCE:
-                    kafka.pause(*kafka.assignment())
+                    kafka.pause(*kafka.assignment())  # and go on polling, or the group takes us for dead
                 elif kafka.paused():
                     kafka.resume(*kafka.paused())
                 batches = await kafka.getmany(timeout_ms=500)
@@ -167,13 +166,15 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             for partition, then in found.items():
                 if then is not None and then.offset < await kafka.position(partition):
                     kafka.seek(partition, then.offset)
-                    self._partitions.pop(partition, None)
+                    self._partitions.pop(partition, None)  # its offsets would be committed ahead of what comes again
             self._rewind_since = None
 
     def take_records(self, work: _PartitionWork, records: Sequence[Record], tasks: asyncio.TaskGroup) -> None:
+        """Put each into the lane of its subject; a lane is a task while it has records."""
         for record in records:
             work.open_offsets.append(record.offset)
             kind = header_text(record, "ce_type")
+            # One without a readable type is no other service's matter: it goes on to be dead-lettered.
             if kind and not self._router.handles_type(kind) and UNREADABLE not in kind:
                 work.mark_done(record.offset)
                 continue
@@ -196,7 +197,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             work, record = lane[0]
             handle = self._learn if record.offset >= work.careful_until else self._learn_alone
             await self._handle(record, handle)
-            lane.popleft()
+            lane.popleft()  # only now: while it is in work, what is about the same subject queues behind it
             work.mark_done(record.offset)
             self._in_work -= 1
         del self._lanes[subject]

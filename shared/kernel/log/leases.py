@@ -31,7 +31,6 @@ class OutboxLeases:
         return [shard for shard in self.shards.values() if shard.leased]
 
     def held_tags(self) -> list[str]:
-        """Their tags."""
         return [shard.tag for shard in self.held_shards()]
 
     async def run(self, store: Store) -> None:
@@ -41,10 +40,10 @@ class OutboxLeases:
         while True:
             try:
                 held = await store.ask_all([("FCALL", "lease", 1, s.lease, *called) for s in self.shards.values()])
-                called = us
+                called = us  # taking over is for the start alone
             except Unavailable:
-                held = [0] * len(self.shards)
-            for shard, ours in zip(list(self.shards.values()), held, strict=False):
+                held = [0] * len(self.shards)  # who cannot renew must take them for lost
+            for shard, ours in zip(list(self.shards.values()), held, strict=False):  # `shard` may add one meanwhile
                 if not ours or not shard.leased:
                     shard.held.clear()
                     shard.fall_behind()

@@ -145,6 +145,7 @@ class Relay:
                 await self.send_row(shard, row_id, row)
 
     async def send_row(self, shard: OutboxShard, row_id: bytes, row: OutboxRow) -> None:
+        """Give one row to Kafka; its acknowledgement comes later, and any failure has the producer replaced."""
         span = trace.start_span(
             f"send {row.topic}",
             trace.parse_traceparent(row.headers.get("traceparent")),
@@ -166,6 +167,7 @@ class Relay:
                     key=row.key.encode(),
                     headers=[(name, text.encode()) for name, text in headers.items()],
                 )
+                # Partitions are independent: what was sealed under a key must not arrive before it.
                 if row.topic == KEYS_TOPIC:
                     await asyncio.shield(acknowledged)
         except (KafkaError, TimeoutError) as failure:
@@ -199,7 +201,7 @@ class Relay:
     def _failed(self, producer: Producer | None, shard: OutboxShard, span: Span, failure: BaseException) -> None:
         span.set_status(Status(StatusCode.ERROR, type(failure).__name__))
         span.end()
-        if producer is self._producer:
+        if producer is self._producer:  # else it was abandoned, and its rows with it
             shard.fall_behind()
             self._broken.set()
 
@@ -265,6 +267,7 @@ class Relay:
             [("XRANGE", s.outbox, "-", "+" if s.behind else now - 1000, "COUNT", AT_ONCE) for s in mine]
         )
         for shard, entries, (before, doubts) in zip(mine, replies, known, strict=True):
+            # What was sent while the store answered is in flight, though it was not when we asked.
             missed = [(i, row) for i, row in entries if i not in before and i not in shard.sending]
             if missed:
                 self._enqueue(
@@ -272,6 +275,7 @@ class Relay:
                 )
             if entries and shard.behind:
                 shard.held = [held for held in shard.held if stream_position(held[0]) > stream_position(entries[-1][0])]
+            # A doubt that came while the store answered needs a reading of its own.
             if shard.behind and shard.doubts == doubts and len(entries) < AT_ONCE:
                 self._catch_up(shard)
 
@@ -283,7 +287,7 @@ class Relay:
     async def _delete(self, store: Store) -> None:
         while True:
             await self._deletable.wait()
-            await asyncio.sleep(DELETE_EVERY)
+            await asyncio.sleep(DELETE_EVERY)  # so that one command deletes what gathered
             done = [(shard, tuple(shard.acknowledged)) for shard in self._shards.values() if shard.acknowledged]
             with suppress(Unavailable):
                 await store.ask_all([("XDEL", shard.outbox, *ids) for shard, ids in done])

@@ -1,4 +1,4 @@
-"""What a service understands of what it is told: from an event's type to its handler, alike from Kafka and by HTTP."""
+"""From an event's type to its handler, alike for what comes from Kafka and by HTTP."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ Handler = Callable[[Any, IdempotencyKey], Awaitable[object]]
 
 
 class EventRouter:
-    """The events that somebody here waits for, and what each is told to."""
+    """The events that this service handles, and each one's handler."""
 
     def __init__(self, handlers: Mapping[type[Event], Handler]) -> None:
         self._handlers = {event.type_name(): (event, handler) for event, handler in handlers.items()}
@@ -23,11 +23,9 @@ class EventRouter:
 
     @property
     def event_types(self) -> list[str]:
-        """The CloudEvents types that are waited for."""
         return sorted(self._handlers)
 
     def handles_type(self, kind: str) -> bool:
-        """Whether anybody here waits for events of this type."""
         return kind in self._handlers
 
     async def learn(self, received: ReceivedEvent) -> None:

@@ -1,10 +1,10 @@
-"""Which record ends the process: after an end that was no stop, records are heard alone and counted beforehand.
+"""Which record ends the process: after a crash, attempts are counted in the store before they are made.
 
-Costs nothing while all is well. A partition is marked while it is heard and unmarked when it is left properly; whoever
-finds the mark hears what lay there by then with care: a count is written before each record is handled and taken back
-after. One that bears a count from before is heard alone, so that a record beside the poison is accused once at the
-most; the others are heard a few at a time, for a service that was killed has a queue to work off. So an exception, a
-signal and `_exit` are seen alike.
+A partition is marked in the store while it is consumed and unmarked when it is released in order, so all of this costs
+nothing while all is well. Whoever is assigned a partition that is still marked handles what lay there with care: it
+writes a count before each attempt and takes it back after. A count that is found from before means a crash with this
+record in work, whether by an exception, a signal or `_exit`; from then on the record is handled alone, so that the
+records beside it are suspected once at the most. The others go on a few at a time, for there is a queue to work off.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ BESIDE = 32
 
 
 class CrashSuspects:
-    """What one service suspects. Only `accused` raises Unavailable: without a count a suspect is not handled."""
+    """What one service suspects. Only `counted_attempt` raises Unavailable: uncounted, a suspect is not handled."""
 
     def __init__(self, service: str, store: Store) -> None:
         self._store = store
@@ -38,7 +38,7 @@ class CrashSuspects:
         self._side_by_side = asyncio.Semaphore(BESIDE)
 
     async def mark_assigned(self, partitions: Collection[TopicPartition]) -> None:
-        """These are heard from now on."""
+        """Mark these partitions; those that were marked already are to be handled with care."""
         if not partitions:
             return
         names = [_name(partition) for partition in partitions]
@@ -48,21 +48,21 @@ class CrashSuspects:
             self._unclean.update(p for p, mark in zip(partitions, marked, strict=True) if mark)
 
     async def mark_released(self, partitions: Collection[TopicPartition]) -> None:
-        """These are heard no longer, and nothing of them is in work."""
+        """Unmark these partitions; nothing of them may be in work."""
         if partitions:
             self._unclean.difference_update(partitions)
             with suppress(Unavailable):
                 await self._store.ask("HDEL", self._marks, *map(_name, partitions))
 
     def careful_until(self, partition: TopicPartition, newest: int) -> int:
-        """The offset up to which to take care, when the first records of a partition come; 0 if nobody fell there."""
+        """The offset up to which to take care, asked once when a partition's first records come; 0 without a crash."""
         unclean = partition in self._unclean
         self._unclean.discard(partition)
         return newest if unclean else 0
 
     @asynccontextmanager
     async def counted_attempt(self, record: Record) -> AsyncIterator[None]:
-        """The body handles the record; if it was accused before, no other suspect is handled meanwhile.
+        """The body handles the record; if it was in work at a crash, no other suspect is handled meanwhile.
 
         Raises Malformed once the process ended too often with the record in work.
         """
@@ -76,7 +76,7 @@ class CrashSuspects:
             try:
                 await self._store.ask("HSET", self._counts, where, crashes)
                 yield
-            except Unavailable:
+            except Unavailable:  # the attempt is over, and was no crash
                 await self._note("HSET", self._counts, where, crashes - 1)
                 raise
             except Malformed:
@@ -86,7 +86,7 @@ class CrashSuspects:
 
     @asynccontextmanager
     async def _kept_apart(self, *, suspected: bool) -> AsyncIterator[None]:
-        """Alone, or beside others that nobody accuses; whoever is to be alone comes in when those are through."""
+        """Alone, or beside others that are not suspected; whoever is to be alone comes in when those are through."""
         places = BESIDE if suspected else 1
         async with AsyncExitStack() as taken:
             async with self._alone:

@@ -1,4 +1,4 @@
-"""Whether a consumer still hears: its library can fall silent without an error, and only a new process mends that.
+"""Whether a consumer still works: its library can fall silent without an error, and only a new process mends that.
 
 Time is counted in looks, not by a clock: a process that was itself frozen has not been silent. What Kafka does not
 answer proves nothing against us.
@@ -33,11 +33,11 @@ log = structlog.get_logger()
 
 
 class ConsumerStuck(Exception):
-    """A consumer hears nothing although there is something to hear. It ends the process; a new one hears again."""
+    """A consumer takes nothing although there is something to take. It ends the process; a new one goes on."""
 
 
 class ConsumerWatchdog:
-    """Watches one consumer; told of each poll that returns."""
+    """Watches one consumer, which notes here each poll that returns."""
 
     def __init__(self, group: str) -> None:
         self._group = group
@@ -52,7 +52,7 @@ class ConsumerWatchdog:
         self._owing_looks = 0
 
     async def watch_consumer(self, kafka: GroupConsumer, idle: Callable[[], bool]) -> None:
-        """Return never; raise Stuck once it is. `idle` says that nothing of it is in work."""
+        """Return never; raise ConsumerStuck once it is. `idle` says that nothing of it is in work."""
         looks, unheard = 0, dict[TopicPartition, tuple[int, int]]()
         while True:
             await asyncio.sleep(LOOK)

@@ -1,4 +1,4 @@
-"""Whether the store is still the one it was: one that was emptied must not be filled with lives that begin anew."""
+"""Whether the store is still the one it was: in one that was emptied, old instances must not begin anew."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,15 +15,15 @@ LOOK_EVERY = 0.5
 """Seconds; cases that begin between the loss and the next look are refused like those from before it."""
 
 REWIND = 30_000
-"""Milliseconds before the loss from which on everything is heard again once the store is rebuilt: what a service had
-learnt and not yet said is in no log. Rows wait for Kafka for milliseconds, and for seconds where it falls silent."""
+"""Milliseconds before the loss to which consumers rewind once the store is rebuilt: rows that still waited for Kafka
+are in no log, so what they answered is learnt again. They wait for milliseconds, for seconds where Kafka is silent."""
 
 log = structlog.get_logger()
 
 
 class StoreGeneration:
-    """What one process has seen of its store. `forget` is told when the store has become another, and `hear_again`
-    from which Unix millisecond on."""
+    """What one process has seen of its store. When that has become another, `clear_memory` is called, and `rewind_to`
+    with a Unix millisecond."""
 
     def __init__(
         self,

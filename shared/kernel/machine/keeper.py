@@ -27,7 +27,7 @@ NAMES = UUID("6f1d7a52-3c0e-5d3b-9a55-123561101200")
 """The namespace of every derived id."""
 
 WILDCARD_FINGERPRINT = "*"
-"""The fingerprint of a cause that was rebuilt from the log, where no body is: any body is taken for the one it had."""
+"""The fingerprint under a key that was rebuilt from the log, where no body is: any body is taken for the one it had."""
 
 REMEMBERED = 20_000
 """States kept in memory at the most; the store refuses a commit on any that is not the newest."""
@@ -35,7 +35,10 @@ REMEMBERED = 20_000
 
 @dataclass(frozen=True)
 class IdempotencyKey:
-    """Why a message is learnt; a cause applied before changes nothing. `fingerprint` tells a new body under its id."""
+    """Under what a message is learnt: under an `id` that was applied before, it changes nothing.
+
+    `fingerprint` tells whether the body is the same; the same id with another one is KeyReused.
+    """
 
     id: UUID
     fingerprint: str = ""
@@ -44,7 +47,7 @@ class IdempotencyKey:
 
 @dataclass(frozen=True)
 class Learned(Generic[S]):
-    """What a machine is after learning; `known` if the cause had been applied before."""
+    """What an instance is after learning; `events` are empty if the key was already applied."""
 
     state: S
     events: tuple[Event, ...]
@@ -107,7 +110,7 @@ class Keeper(Generic[S]):
         """Let the instance learn `message` once, however often and from wherever it comes.
 
         Returns after the fsync. Raises Rejected (nothing written) or Unavailable (the outcome may be unknown:
-        learn again with the same cause).
+        learn again under the same key).
         """
         address = _address(self.machine, message)
         with trace.in_case_trace(message.case, f"learn {self.machine.name}"):
@@ -122,7 +125,7 @@ class Keeper(Generic[S]):
         return kept.state if kept.version else None
 
     def clear_cache(self) -> None:
-        """Keep nothing in memory: the store is another than it was."""
+        """Keep nothing in memory, for the store is another than it was."""
         self._cache.clear()
 
     def latest_state(self, address: Address) -> S | None:
@@ -148,7 +151,7 @@ class Keeper(Generic[S]):
         """Decide on what is kept and commit; what the store has instead, if that is newer."""
         try:
             events = self._events_for(address, kept, message)
-        except Rejected:
+        except Rejected:  # perhaps only by a state that is old, or because it was applied before
             fresh, fingerprint = await self._fetch(address, key)
             if fingerprint is not None:
                 return self._already_applied(fresh, key, fingerprint)
@@ -198,6 +201,7 @@ class Keeper(Generic[S]):
         deadline = self.machine.deadline(after.state)
         rows = tuple(self.outbox_row(change, n, event) for n, event in enumerate(events))
         if pending:
+            # First, so that the log has the key before anything sealed under it.
             rows = (key_row(change.message.case, address.home, pending), *rows)
         return Commit(
             tag=tag,
@@ -247,6 +251,7 @@ class Keeper(Generic[S]):
             self.store.check_not_lost(address.instance)
         newest = self._cache.get(address)
         kept = self._remember(address, [b"", *(part or b"" for part in reply[:3])])
+        # A commit of ours may have overtaken this reply: reads and commits have a connection each.
         if newest and newest.version > kept.version > 0:
             self._cache[address] = kept = newest
         return kept, None if reply[3] is None else reply[3].decode()
@@ -269,6 +274,7 @@ class Keeper(Generic[S]):
     def _events_for(self, address: Address, kept: _Cached[S], message: Message) -> tuple[Event, ...]:
         now = self.now()
         if isinstance(message, DeadlinePassed):
+            # Timers measure the wait, so a wall clock that was put back must not undo the deadline.
             return self.machine.decide(kept.state, message, max(now, message.due))
         if not kept.version and isinstance(message, Event):
             self.store.check_not_lost(address.instance)

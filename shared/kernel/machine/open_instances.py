@@ -1,4 +1,4 @@
-"""What stands in the store: the instances of a machine that wait for something or are listed, in memory as well."""
+"""The open instances of a machine, those that have a deadline or are listed: as the store has them, kept in memory."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class InstanceSnapshot(Generic[S]):
 
 
 class OpenInstances(Generic[S]):
-    """The standing instances of some cities. What did not move since the last reading is not fetched again."""
+    """Those of some cities. What did not move since the last reading is not fetched again."""
 
     def __init__(self, keeper: Keeper[S], homes: Iterable[str]) -> None:
         self._keeper = keeper
@@ -30,7 +30,7 @@ class OpenInstances(Generic[S]):
         self._seen: dict[Address, InstanceSnapshot[S]] = {}
 
     async def read(self, also: Iterable[Address] = ()) -> dict[Address, InstanceSnapshot[S]]:
-        """Every standing instance, and these, as far as the store has them. Raises Unavailable."""
+        """Every open instance, and those at `also`, as far as the store has them. Raises Unavailable."""
         asked = list(dict.fromkeys((*await self._find_addresses(), *also)))
         versions = await self._fetch(asked, "v")
         moved = [at for at, [version] in zip(asked, versions, strict=True) if version and version != self._version(at)]

@@ -10,7 +10,7 @@ from shared.kernel.errors import Unavailable
 
 @dataclass(frozen=True)
 class OutboxRow:
-    """One event on its way to Kafka; an urgent one is also told to its hearers as soon as it is committed."""
+    """One event on its way to Kafka; an urgent one also goes to its consumers over HTTP as soon as it is committed."""
 
     topic: str
     key: str
@@ -20,7 +20,7 @@ class OutboxRow:
 
     @classmethod
     def from_fields(cls, flat: list[bytes]) -> "OutboxRow":
-        """A row as an outbox keeps it: t, k, h and v, each name before its value."""
+        """Of a row as an outbox keeps it: t, k, h and v, each name before its value."""
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
         return cls(fields[b"t"].decode(), fields[b"k"].decode(), json.loads(fields[b"h"]), fields[b"v"])
 
@@ -40,8 +40,8 @@ class Commit:
 
 
 GENERATION = "generation"
-"""The store's name for which life of it this is: the epoch of the last rebuild, 0 if there was none. A store that was
-emptied has none, until somebody who had known one says `lost:` and since which Unix millisecond."""
+"""The store's name for its generation: the epoch of the last rebuild, 0 if there was none. A store that was emptied has
+none, until a process that had seen one writes `lost:` and the Unix millisecond of the loss."""
 
 LOST = "The store has lost what it knew of this. `jingyi rebuild` brings it back from the log of record."
 

@@ -29,6 +29,7 @@ AGAIN = 0.1
 """Seconds until a deadline is looked at again that passed while its machine was being woken."""
 
 AT_ONCE = 200
+"""Deadlines found in one shard at a time."""
 
 log = structlog.get_logger()
 
@@ -44,7 +45,7 @@ class Timers:
         self._heap: list[tuple[float, int, str, Address, str, datetime]] = []
         self._due: dict[tuple[str, Address], datetime] = {}
         self._order = count()
-        self._earlier = asyncio.Event()
+        self._earlier = asyncio.Event()  # set when a deadline comes before all others
         self._passing: set[tuple[str, Address]] = set()
 
     def add_keeper(self, keeper: Keeper[Any]) -> None:
@@ -97,11 +98,12 @@ class Timers:
         passed = []
         while self._heap and self._heap[0][0] <= moment:
             _, _, name, address, city, due = heapq.heappop(self._heap)
-            if self._due.get((name, address)) == due:
+            if self._due.get((name, address)) == due:  # else it was moved: entries stay in the heap until they pass
                 passed.append((name, address, city, due))
         return passed
 
     async def find_deadlines(self, tasks: asyncio.TaskGroup) -> None:
+        """Look into the store once for deadlines that others, or this process before a restart, have set."""
         tags = self._held_tags()
         if not tags or not self._keepers:
             return
@@ -120,7 +122,6 @@ class Timers:
             self._schedule_found(tasks, name, Address(instance, home), city, due)
 
     def _schedule_found(self, tasks: asyncio.TaskGroup, name: str, address: Address, city: str, due: datetime) -> None:
-        """Wake what another process or an earlier life has set, at its moment."""
         scheduled = self._due.get((name, address))
         if scheduled is not None and unix_milliseconds(scheduled) == unix_milliseconds(due):
             return
@@ -144,9 +145,8 @@ class Timers:
         name = f"{keeper.machine.name}|{address.instance}|{unix_milliseconds(due)}"
         try:
             learned = await keeper.learn(message, IdempotencyKey(uuid5(NAMES, name)))
-            if learned.already_applied and _stands(
-                keeper, learned, due
-            ):  # a clock that came back has set this moment anew
+            # A clock that was put back has set this very moment anew.
+            if learned.already_applied and _stands(keeper, learned, due):
                 learned = await keeper.learn(message, IdempotencyKey(uuid5(NAMES, f"{name}|{learned.version}")))
             if _stands(keeper, learned, due):
                 await self._log_ignored(keeper, address, city)

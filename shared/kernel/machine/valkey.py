@@ -50,7 +50,7 @@ class _Pipeline:
         return await pending.replies
 
     async def run(self, on_answer: Callable[[], None]) -> None:
-        """Send what is queued for ever; `told` hears of every answer."""
+        """Send what is queued, for ever; `on_answer` is called for each batch that was answered."""
         try:
             while True:
                 batch = [await self._queue.get()]
@@ -65,7 +65,7 @@ class _Pipeline:
             async with asyncio.timeout(ANSWER_WITHIN):
                 replies = iter(await self._exchange([command for pending in batch for command in pending.commands]))
         except (RedisError, TimeoutError, OSError) as silence:
-            await self._hang_up()
+            await self._hang_up()  # else a late reply would be taken for that of the next command
             _fail(batch, Unavailable(f"The store does not answer: {type(silence).__name__}."))
         else:
             on_answer()
@@ -96,6 +96,7 @@ class ValkeyStore:
     """A store at a Redis URL, `committed` being told of its commits; over the connections of `source`, if given."""
 
     def __init__(self, url: str, committed: Committed, source: ConnectionSource | None = None) -> None:
+        # Nothing is retried below us: whether a command was applied is for `learn` to find out.
         source = source or ConnectionPool.from_url(
             url, socket_connect_timeout=1.0, socket_timeout=None, retry=Retry(NoBackoff(), 0), protocol=2
         )
@@ -115,6 +116,7 @@ class ValkeyStore:
         return await self._reads.ask(commands)
 
     async def commit(self, commit: Commit) -> list[bytes]:
+        # While replies are read, not after the await: two commits must reach the relay in the store's order.
         def on_replies(replies: list[Any]) -> None:
             if replies[0][0] == b"OK":
                 self._committed(commit.tag, tuple(replies[0][1:]), commit.rows, commit.follows_others)

@@ -1,4 +1,4 @@
-"""The door of a service for its peers: `POST /events` learns what Kafka is late with, as it would from Kafka."""
+"""Where a service takes events from its peers: `POST /events` learns what Kafka is late with, as if from Kafka."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,12 +19,12 @@ from shared.kernel.process.web import requires_peer_token
 log = structlog.get_logger()
 
 NoteDoubt = Callable[[float], None]
-"""Told how many seconds ago a peer, or one of its peers, last saw Kafka late."""
+"""Called with how many seconds ago a peer, or one of its peers, last saw Kafka late."""
 
 
 @dataclass(frozen=True)
 class BatchOutcome:
-    """What became of a batch; an id in neither is to be told again."""
+    """What became of a batch; an id in neither is to be sent again."""
 
     learnt: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""One service as a process: one door (`learn`), one task group; any task that dies ends the process."""
+"""One service as a process: one task group, and any task that dies ends the process."""
 
 import asyncio
 import contextlib
@@ -53,11 +53,11 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Service:
-    """What one service hears, says and serves; `tasks` run as long as it does.
+    """What one service consumes, emits and serves; `tasks` run as long as it does.
 
-    What it `consumes` it hears at once, what it `follows` within a fraction of a second and at a fraction of the cost;
-    a topic is heard one way or the other. What comes `first` is done before its door opens; with `alone` true, the door
-    stays open though store and Kafka are away.
+    What it `consumes` reaches it at once, what it `follows` in batches: a fraction of a second later, at a fraction of
+    the cost. A topic goes one way or the other. `first` is done before it serves requests; while `alone` is true it is
+    ready for them though store and Kafka are away.
     """
 
     name: str
@@ -113,7 +113,7 @@ class ServiceProcess:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def check_ready(self) -> tuple[int, dict[str, Any]]:
-        """200 while its door should be used; `degraded` names what is away without closing it."""
+        """200 while requests should come here; `degraded` names what is away without turning them away."""
         now = asyncio.get_running_loop().time()
         store = now - self.store.answered_at < LEASE
         away = [name for name, up in (("store", store), ("kafka", self.relay.connected)) if not up]
@@ -134,7 +134,7 @@ class ServiceProcess:
         }
 
     async def run(self, server: "HttpServer") -> None:
-        """Serve until `stopping`; then hear nothing new, answer, decide no more, send what was said, go."""
+        """Serve until `stopping`; then take no more events, answer requests, stop deciding, send the outbox, end."""
         store, decides = self.store, (self.timers.run(), *(task() for task in self.service.tasks))
         carries = (self.generation.run(), store.run(), self.verifier.run(store), self.relay.run(store))
         async with asyncio.TaskGroup() as tasks:
@@ -175,7 +175,6 @@ class HttpServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to the process."""
         yield
 
 

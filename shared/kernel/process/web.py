@@ -85,7 +85,7 @@ Actor = Annotated[ActorId, Depends(_actor)]
 
 
 def requires_peer_token(token: str) -> Any:
-    """What a door for our own services depends on: whoever comes shows the peer token."""
+    """A dependency for routes that only our own services may use: they show the peer token."""
 
     async def shown(authorization: Annotated[str, Header(description="Bearer token of our services")] = "") -> None:
         if not hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode()):
@@ -101,7 +101,7 @@ async def _asked(
 ) -> IdempotencyKey:
     body = await request.body()
     fingerprint = hashlib.sha256(body).hexdigest()[:16]
-    if request.method == "PUT":
+    if request.method == "PUT":  # the same body to the same place is the same act
         idempotency_key = idempotency_key or fingerprint
     if not KEY.fullmatch(idempotency_key):
         raise BadRequest(
@@ -116,7 +116,7 @@ def request_id(actor: str, method: str, path: str, idempotency_key: str) -> UUID
 
 
 ActKey = Annotated[IdempotencyKey, Depends(_asked)]
-"""The cause of a request: its Idempotency-Key, scoped to actor and route."""
+"""What a request is learnt under: its Idempotency-Key, scoped to actor and route."""
 
 
 def problem_response(status: int, code: str, detail: str, **more: Any) -> JSONResponse:
@@ -180,7 +180,6 @@ class BodyLimit:
         self._most = {most: RequestBodyLimitMiddleware(app, max_body_size=most) for most in (MAX_BODY, MAX_BATCH)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
         most = MAX_BATCH if scope.get("path") == EVENTS else MAX_BODY
         length = dict(scope.get("headers", ())).get(b"content-length", b"0")
         if scope["type"] == "http" and length.isdigit() and int(length) > most:
@@ -199,7 +198,6 @@ class RequestTracing:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
         path: bytes = scope.get("raw_path") or b""
         if scope["type"] != "http" or path == EVENTS.encode() or path.startswith(b"/health/"):
             return await self._app(scope, receive, send)

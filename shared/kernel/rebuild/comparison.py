@@ -22,26 +22,24 @@ class Comparison:
 
     @property
     def log(self) -> ProjectionDigest:
-        """The projection that the log tells."""
         return self.progress.digest
 
     @property
     def equal(self) -> bool:
-        """Whether nothing differs."""
         return self.log == self.store
 
 
-async def compare_with_log(service_log: ServiceLog, bus: Bus, store: Store, told: ReportProgress) -> Comparison:
+async def compare_with_log(service_log: ServiceLog, bus: Bus, store: Store, report: ReportProgress) -> Comparison:
     """Fold the log and look whether the store has the same; nothing is written. Raises KafkaError, Unavailable."""
     found = Comparison(RebuildProgress(service_log.name))
     names_seen: set[str] = set()
     waiting: list[ReplayedInstance[Any]] = []
-    async for instance in service_log.replay_all(bus, found.progress, told):
+    async for instance in service_log.replay_all(bus, found.progress, report):
         waiting.append(instance)
         if len(waiting) >= AT_ONCE:
-            names_seen |= await _beside(service_log, waiting, store, found)
+            names_seen |= await _compare(service_log, waiting, store, found)
             waiting.clear()
-    names_seen |= await _beside(service_log, waiting, store, found)
+    names_seen |= await _compare(service_log, waiting, store, found)
     for keeper in service_log.keepers.values():
         async for name in _names(keeper, store):
             if name not in names_seen:
@@ -50,7 +48,7 @@ async def compare_with_log(service_log: ServiceLog, bus: Bus, store: Store, told
     return found
 
 
-async def _beside(
+async def _compare(
     service_log: ServiceLog, folded: list[ReplayedInstance[Any]], store: Store, found: Comparison
 ) -> set[str]:
     """Add these instances to both digests. Returns their names in the store."""
@@ -58,16 +56,18 @@ async def _beside(
     replies = await store.ask_all([("HGETALL", name) for name in names]) if names else []
     for instance, name, flat in zip(folded, names, replies, strict=True):
         keeper = service_log.keepers[instance.machine.name]
-        told, had = stored_form(keeper, instance), _had(keeper, instance, flat)
-        found.log.add(name, told)
-        if had is not None:
-            found.store.add(name, had)
-        if had != told:
-            found.differing[instance.address.instance] = told.differing_fields(had) if had else "not in the store"
+        expected, stored = stored_form(keeper, instance), _stored(keeper, instance, flat)
+        found.log.add(name, expected)
+        if stored is not None:
+            found.store.add(name, stored)
+        if stored != expected:
+            found.differing[instance.address.instance] = (
+                expected.differing_fields(stored) if stored else "not in the store"
+            )
     return set(names)
 
 
-def _had(keeper: Keeper[Any], instance: ReplayedInstance[Any], flat: list[bytes]) -> StoredInstance | None:
+def _stored(keeper: Keeper[Any], instance: ReplayedInstance[Any], flat: list[bytes]) -> StoredInstance | None:
     fields = dict(zip(flat[::2], flat[1::2], strict=True))
     if b"s" not in fields:
         return None

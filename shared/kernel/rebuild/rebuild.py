@@ -36,8 +36,9 @@ AT_ONCE = 200
 class RebuildProgress:
     """How far it has come, and what was remarkable.
 
-    `unread`: records that no machine of the service can have said. `torn`: instances of which the log lacks something.
-    `there`: instances that the store had already, left as they are. `recovered`: those that were at something.
+    `total_records`: those of the service's topics, `records` so many of them are read. `unread`: where records are that
+    no machine of the service can have emitted. `torn`: instances of which the log lacks something. `already_stored`:
+    those that the store had, left as they are. `recovered`: those that were at something.
     """
 
     service: str
@@ -58,7 +59,7 @@ class KeylessSettings(Settings):
 
     @cached_property
     def masters(self) -> dict[int, bytes]:
-        """A key that nothing was ever sealed with."""
+        # A vault needs some key to be built, and nothing was ever sealed with this one.
         return {0: bytes(32)}
 
 
@@ -90,13 +91,12 @@ class ServiceLog:
         return cls(name, kit.keepers, build(kit).emits)
 
     def store_name(self, instance: ReplayedInstance[Any]) -> str:
-        """The store's name for this instance."""
         return self.keepers[instance.machine.name].instance_name(instance.address.home, instance.address.instance)
 
     async def replay_all(
         self, bus: Bus, progress: RebuildProgress, report: ReportProgress
     ) -> AsyncIterator[ReplayedInstance[Any]]:
-        """Every instance as its events tell it. Raises KafkaError."""
+        """Every instance of the service, folded from its events. Raises KafkaError, OSError."""
         machines = [keeper.machine for keeper in self.keepers.values()]
         async for case in self._cases(bus, progress, report):
             for instance in replay_instances(machines, case, progress.unread):
@@ -111,6 +111,7 @@ class ServiceLog:
         kinds = {event.type_name(): event for event in self.emits}
         async with open_reader(bus, *sorted({event.topic for event in self.emits})) as (reader, ends):
             progress.total_records = sum(ends.values())
+            # A case stays on one partition, the same of every topic: so no case is split over two rounds.
             for number in sorted({partition.partition for partition in ends}):
                 cases: defaultdict[bytes | None, list[LoggedEvent]] = defaultdict(list)
                 async for record in read_records(reader, {p: end for p, end in ends.items() if p.partition == number}):
@@ -124,7 +125,7 @@ class ServiceLog:
                 report(progress)
 
 
-async def rebuild(
+async def rebuild_service(
     service_log: ServiceLog, bus: Bus, store: Store, epoch: int, report: ReportProgress
 ) -> RebuildProgress:
     """Write every instance that the store has not, and have those that were at something recover.
@@ -150,7 +151,7 @@ async def restore_keys(bus: Bus, store: Store, report: ReportProgress) -> Rebuil
         progress.total_records = sum(ends.values())
         async for record in read_records(reader, ends):
             progress.records += 1
-            newest[record.key] = _key(record)
+            newest[record.key] = _key_command(record)
     commands = [command for command in newest.values() if command]
     for at in range(0, len(commands), AT_ONCE):
         await store.ask_all(commands[at : at + AT_ONCE])
@@ -163,15 +164,15 @@ async def _restore(
     service_log: ServiceLog, store: Store, folded: list[ReplayedInstance[Any]], epoch: int, progress: RebuildProgress
 ) -> None:
     kept = [stored_form(service_log.keepers[instance.machine.name], instance) for instance in folded]
-    commands = [_restoring(service_log, instance, one) for instance, one in zip(folded, kept, strict=True)]
+    commands = [_restore_command(service_log, instance, one) for instance, one in zip(folded, kept, strict=True)]
     written = await store.ask_all(commands) if commands else []
     for instance, one, new in zip(folded, kept, written, strict=True):
         progress.digest.add(service_log.store_name(instance), one)
         if not new:
             progress.already_stored.append(instance.address.instance)
         elif wish := instance.machine.recover(instance.state, epoch):
-            cause = IdempotencyKey(uuid5(NAMES, f"recover|{instance.machine.name}|{instance.address.instance}|{epoch}"))
-            await service_log.keepers[instance.machine.name].learn(wish, cause)
+            key = IdempotencyKey(uuid5(NAMES, f"recover|{instance.machine.name}|{instance.address.instance}|{epoch}"))
+            await service_log.keepers[instance.machine.name].learn(wish, key)
             progress.recovered.append(instance.address.instance)
 
 
@@ -180,13 +181,10 @@ def stored_form(keeper: Keeper[S], instance: ReplayedInstance[S]) -> StoredInsta
     return StoredInstance(instance.version, keeper.states.dump_json(instance.state), instance.drill, instance.causes)
 
 
-def _restoring(service_log: ServiceLog, instance: ReplayedInstance[Any], kept: StoredInstance) -> Command:
+def _restore_command(service_log: ServiceLog, instance: ReplayedInstance[Any], kept: StoredInstance) -> Command:
     """The call of the Function `restore` that writes this instance as its last commit had left it."""
-    keeper, address, deadline = (
-        service_log.keepers[instance.machine.name],
-        instance.address,
-        instance.machine.deadline(instance.state),
-    )
+    keeper, address = service_log.keepers[instance.machine.name], instance.address
+    deadline = instance.machine.deadline(instance.state)
     return (
         "FCALL",
         "restore",
@@ -223,7 +221,7 @@ def _record_place(record: Record) -> str:
     return f"{record.topic}/{record.partition}/{record.offset}"
 
 
-def _key(record: Record) -> Command | None:
+def _key_command(record: Record) -> Command | None:
     """What keeps a wrapped case key; nothing for a tombstone."""
     city = header_text(record, "ce_city")
     return (

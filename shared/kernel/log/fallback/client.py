@@ -1,4 +1,4 @@
-"""Another service's door, seen from outside: which events it hears, and telling it some of them."""
+"""A peer's events endpoint, as its client: which types it takes, and sending it some."""
 
 import asyncio
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ AT_ONCE = 50
 """Rows of a batch at the most."""
 
 WITHIN = 4.0
-"""Seconds for an answer: a door learns, and its store may take three to be called silent."""
+"""Seconds for an answer: a peer learns before it answers, and may wait for its store for three."""
 
 A = TypeVar("A", bound=BaseModel)
 
@@ -41,7 +41,7 @@ class _Outcome(BaseModel):
 
 
 class EventsClient:
-    """One peer. `hears` is None until it has said; `away` after it did not answer, until it does."""
+    """One peer. `heard_types` is None until it has answered once; `unreachable` while it does not answer."""
 
     def __init__(self, name: str, url: str, token: str) -> None:
         self.name = name
@@ -51,7 +51,7 @@ class EventsClient:
         self._bearer = {"authorization": f"Bearer {token}"}
 
     async def fetch_types(self, client: httpx.AsyncClient) -> None:
-        """Learn which types it hears. Raises Unavailable."""
+        """Ask which types it takes. Raises Unavailable."""
         request = client.build_request("GET", self._url, headers=self._bearer)
         self.heard_types = (await self._exchange(request, client, _HeardTypes)).hears
         self.unreachable = False
@@ -59,9 +59,9 @@ class EventsClient:
     async def send_rows(
         self, client: httpx.AsyncClient, rows: Sequence[OutboxRow], doubt: float | None
     ) -> tuple[Sequence[OutboxRow], set[str]]:
-        """Tell it the first of these rows, as many as one batch holds: those told, and the event ids it is done with.
+        """Send the first of these rows, as many as one batch holds: the rows sent, and the event ids that are settled.
 
-        It is done with what it learnt and with what it can never learn. `doubt` is the seconds since somebody last saw
+        Settled is what it learnt and what it can never learn. `doubt` is the seconds since somebody last saw
         Kafka late, None if it is not doubted. Raises Unavailable: nothing is known of any of them.
         """
         spans = [_span(row) for row in rows[:AT_ONCE]]
@@ -107,7 +107,7 @@ def _span(row: OutboxRow) -> Span:
 
 
 def _batch(rows: Sequence[OutboxRow], spans: Sequence[Span]) -> tuple[bytes, int]:
-    """A JSON list of the first rows, as long as a door takes it, and how many they are: one at least."""
+    """A JSON list of the first rows, as long as a peer takes it, and how many they are: one at least."""
     sent: list[bytes] = []
     length = 2
     for row, span in zip(rows, spans, strict=False):

@@ -1,10 +1,11 @@
-"""What Kafka is late with is also told at its hearers' doors, under the same ids; the rows stay for Kafka all the same.
+"""Rows that Kafka is late with also go to their consumers by HTTP, under the same ids; Kafka gets them all the same.
 
-So is what it took in the seconds before: a broker that falls silent may have acknowledged what nobody has heard yet.
+So do the rows that it took in the seconds before: a silent broker may have acknowledged what no consumer has.
 
-Kafka is doubted while a row of ours waits over two seconds, and for some seconds after a peer said that it does: so a
-chain of services loses the two seconds once, not at each hop. How old the evidence is goes along with what is told, so
-that a doubt ends by itself, however long peers go on telling each other. Urgent rows are told at once in any case.
+Kafka is doubted while a row of ours waits for it over two seconds, and for `LASTS` after a peer saw the same: so a
+chain of services loses the two seconds once, not at each hop. Each batch carries the age of its sender's evidence, and
+evidence only grows older on its way: a doubt ends by itself, however long peers send to each other. Urgent rows go at
+once in any case.
 """
 
 import asyncio
@@ -33,13 +34,13 @@ FIRST = 2.0
 """Seconds for which a row waits at the most for urgent ones of its own commit."""
 
 LOOK = 0.5
-"""Seconds between looks at the oldest rows, and between rounds for what a door did not take."""
+"""Seconds between looks at the oldest rows, and between rounds for what a peer did not take."""
 
 ASK_EVERY, ASK_AGAIN = 10.0, 1.0
-"""Seconds between asking a door what it hears, and until one that was away is asked again."""
+"""Seconds between asking a peer what it takes, and until an unreachable one is asked again."""
 
 READ, KEPT = 200, 1000
-"""Rows read of a shard at a time; rows kept for one door, beyond which it must take some first."""
+"""Rows read of a shard at a time; rows kept for one peer, beyond which it must take some first."""
 
 log = structlog.get_logger()
 
@@ -64,8 +65,8 @@ class KafkaDoubt:
 
 @dataclass(eq=False)
 class _PeerQueue:
-    """To one door: how far each outbox was read for it, what of that it has yet to learn, and until when not to tell it
-    again of a case that it could not learn of. `taken_too`: what Kafka took just before may lie there unheard."""
+    """What one peer is to get. `read`: how far each outbox was read; `waiting`: rows that the peer has not settled;
+    `put_off`: when to send it a case again that it could not learn. `recent_too`: also what Kafka took just before."""
 
     peer: EventsClient
     read: dict[str, bytes] = field(default_factory=dict)
@@ -77,14 +78,14 @@ class _PeerQueue:
     urgent_came: asyncio.Event = field(default_factory=asyncio.Event)
 
     def clear(self) -> None:
-        """Kafka has them all, or takes them in time."""
+        """Begin anew at the next doubt: Kafka has all of these, or takes them in time."""
         self.read.clear()
         self.waiting.clear()
         self.recent_too = True
 
 
 class FallbackDelivery:
-    """Tells one service's late rows at the doors of its peers."""
+    """Sends one service's late rows to its peers."""
 
     def __init__(
         self,
@@ -103,12 +104,10 @@ class FallbackDelivery:
 
     @property
     def unreachable_peers(self) -> list[str]:
-        """The peers whose doors did not answer."""
         return [queue.peer.name for queue in self._queues if queue.peer.unreachable]
 
     @property
     def doubts_kafka(self) -> bool:
-        """Whether Kafka is doubted now."""
         return self._doubt.evidence_age is not None
 
     def note_doubt(self, ago: float) -> None:
@@ -119,8 +118,8 @@ class FallbackDelivery:
     def take_rows(self, rows: tuple[OutboxRow, ...]) -> None:
         """Look at freshly committed rows: the urgent go at once, the others too while Kafka is doubted.
 
-        The others of a case wait for its urgent ones at every door: what a person has phoned must be known before the
-        cry that it answers has become an order.
+        The others of a case wait for its urgent ones, for each peer: that a person has phoned must be learnt before the
+        alarm that it answers has become an order.
         """
         urgent = [row for row in rows if row.urgent]
         for queue in self._queues if urgent else ():
@@ -134,10 +133,10 @@ class FallbackDelivery:
             self._wake_queues()
 
     async def urgent_sent(self, row: OutboxRow) -> None:
-        """Return once what was committed with this row and is urgent has been told at the doors, or after a while.
+        """Return once the urgent rows of this row's commit went to the peers, or after `FIRST`.
 
-        A cry and the phone call that answered it are learnt together when a silent store is back. By way of Kafka the
-        order that comes of the cry may be at its desk before the phone call is heard of.
+        When a silent store is back, an alarm and the phone call that answered it are learnt together. By Kafka alone,
+        the order that follows from the alarm could reach its desk before anybody learnt of the phone call.
         """
         if all_sent := self._urgent_done.get(row.key):
             with suppress(TimeoutError):
@@ -145,7 +144,7 @@ class FallbackDelivery:
                     await all_sent.wait()
 
     async def run(self, store: Store) -> None:
-        """Look, ask and tell, for ever. Without peers there is nothing to do."""
+        """Look, ask and send, for ever; returns at once if there are no peers."""
         if not self._queues:
             return
         limits = httpx.Limits(max_connections=20, max_keepalive_connections=20, keepalive_expiry=30)
@@ -203,7 +202,7 @@ class FallbackDelivery:
             await asyncio.sleep(ASK_AGAIN if peer.unreachable else ASK_EVERY)
 
     async def _send_urgent(self, queue: _PeerQueue, client: httpx.AsyncClient) -> None:
-        """Once, in their order; a door that is away hears of them as of all others."""
+        """Once, in their order; what fails here goes the way of all late rows."""
         while True:
             await queue.urgent_came.wait()
             queue.urgent_came.clear()
@@ -239,7 +238,7 @@ class FallbackDelivery:
                     await self._send_waiting(queue, client)
 
     async def _read(self, queue: _PeerQueue, store: Store) -> bool:
-        """Take the rows that came since for this door; whether more lie behind them."""
+        """Take the rows that came since for this peer; whether more lie behind them."""
         held, more = self._relay.leases.held_shards(), False
         if queue.recent_too:
             queue.waiting += _rows_for(queue.peer, self._relay.recent_rows())
@@ -254,7 +253,7 @@ class FallbackDelivery:
         return more
 
     async def _send_waiting(self, queue: _PeerQueue, client: httpx.AsyncClient) -> None:
-        """One go through all that waits for a door. What it does not learn holds back the rest of its case."""
+        """Send all that waits for a peer, once. What it does not settle holds back the rest of its case."""
         now = asyncio.get_running_loop().time()
         queue.put_off = {case: until for case, until in queue.put_off.items() if until > now}
         while rows := [
