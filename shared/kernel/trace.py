@@ -128,7 +128,7 @@ def in_case_trace(case: UUID, name: str) -> Iterator[None]:
     if current.trace_id == case.int:
         yield
         return
-    links = [Link(current)] if current.is_valid else []
+    links = [Link(current)] if current.is_valid else []  # the way here, e.g. from another case, can still be followed
     started = tracer().start_span(name, trace.set_span_in_context(NonRecordingSpan(case_root(case))), links=links)
     with trace.use_span(started, end_on_exit=True, record_exception=False, set_status_on_exception=False):
         yield

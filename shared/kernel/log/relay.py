@@ -169,7 +169,7 @@ class Relay:
                 )
                 # Partitions are independent: what was sealed under a key must not arrive before it.
                 if row.topic == KEYS_TOPIC:
-                    await asyncio.shield(acknowledged)
+                    await asyncio.shield(acknowledged)  # the future is the producer's, and not ours to cancel
         except (KafkaError, TimeoutError) as failure:
             self._failed(producer, shard, span, failure)
         else:

@@ -40,6 +40,7 @@ class EventRouter:
             event = kind.model_validate_json(received.value)
             key = IdempotencyKey(UUID(received.id), drill=received.drill)
         except ValidationError as invalid:
+            # The place and the kind of what is wrong, never the value: it may be personal.
             first = invalid.errors(include_input=False, include_url=False)[0]
             raise Malformed("invalid_event", f"{'.'.join(map(str, first['loc']))}: {first['type']}") from None
         except ValueError:

@@ -74,6 +74,7 @@ class CrashSuspects:
             if crashes >= CRASHES:
                 raise Malformed("crash", f"{crashes} ends of the process with this record in work")
             try:
+                # Before the attempt: a crash leaves no moment after it.
                 await self._store.ask("HSET", self._counts, where, crashes)
                 yield
             except Unavailable:  # the attempt is over, and was no crash

@@ -65,7 +65,7 @@ class ConsumerWatchdog:
             if looks % MEASURE:
                 continue
             ends = await _ends(kafka)
-            if ends is None:
+            if ends is None:  # Kafka is silent, not we
                 unheard.clear()
                 self._owing_looks = 0
                 continue

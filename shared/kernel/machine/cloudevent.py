@@ -62,5 +62,5 @@ def cloudevent_headers(event: Event, event_id: UUID, source: str, sequence: str)
 def structured_event(row: OutboxRow, traceparent: str) -> bytes:
     """A row as one event of a batch, sent in the span of `traceparent`."""
     attributes = {name.removeprefix("ce_"): text for name, text in row.headers.items() if name.startswith("ce_")}
-    told = json.dumps({**attributes, "datacontenttype": "application/json", "traceparent": traceparent}).encode()
-    return told[:-1] + b',"data":' + row.value + b"}"
+    head = json.dumps({**attributes, "datacontenttype": "application/json", "traceparent": traceparent}).encode()
+    return head[:-1] + b',"data":' + row.value + b"}"  # the value is JSON already

@@ -163,8 +163,8 @@ class Keeper(Generic[S]):
             if fresh.version == kept.version or fingerprint is not None:
                 return Learned(fresh.state, (), fingerprint is not None, fresh.drill, fresh.version)
             return fresh
-        version = kept.version + bool(events)
-        drill = kept.drill if kept.version else key.drill
+        version = kept.version + bool(events)  # a command without events commits, too: its key is remembered
+        drill = kept.drill if kept.version else key.drill  # an instance is a drill from its first event on
         after = _Cached(reduce(self.machine.evolve, events, kept.state), version, drill)
         return await self._commit(_Change(address, message, key, kept, after, events))
 

@@ -32,6 +32,7 @@ class OpenInstances(Generic[S]):
     async def read(self, also: Iterable[Address] = ()) -> dict[Address, InstanceSnapshot[S]]:
         """Every open instance, and those at `also`, as far as the store has them. Raises Unavailable."""
         asked = list(dict.fromkeys((*await self._find_addresses(), *also)))
+        # Versions first: few instances move between two readings, and their states are large.
         versions = await self._fetch(asked, "v")
         moved = [at for at, [version] in zip(asked, versions, strict=True) if version and version != self._version(at)]
         here = {at for at, [version] in zip(asked, versions, strict=True) if version}

@@ -61,6 +61,7 @@ async def learn_batch(router: EventRouter, batch: list[StructuredEvent]) -> Batc
     outcome, cases = BatchOutcome(), dict[str, list[StructuredEvent]]()
     for event in batch:
         cases.setdefault(event.partitionkey, []).append(event)
+    # What one case meets must not keep the others from being learnt.
     ends = await asyncio.gather(
         *(_learn_case(router, events, outcome) for events in cases.values()), return_exceptions=True
     )

@@ -90,9 +90,10 @@ class FileJournal:
         self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         path, flags = self.folder / "journal", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        # One file, opened twice: entries wait for the disk, strikes do not.
         self._marks = os.open(path, flags, 0o600)
         entries = os.open(path, flags | os.O_DSYNC, 0o600)
-        self._fsync_folder()
+        self._fsync_folder()  # a new file survives a power cut only once its folder is on disk
         self._read(path.read_bytes())
         os.ftruncate(entries, self._size)
         self._entries = entries
@@ -130,6 +131,7 @@ class FileJournal:
     def _append(self, file: int, record: dict[str, Any]) -> None:
         plain, nonce = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode(), os.urandom(12)
         sealed = nonce + self._keys[self._newest].encrypt(nonce, plain, BOUND_TO)
+        # The newline before it ends whatever a torn write left there.
         line = b"\nj1.%d.%s\n" % (self._newest, base64.b64encode(sealed))
         try:
             # Whatever an earlier write left unfinished, or one whose entry was refused, goes first.

@@ -145,6 +145,7 @@ class ServiceProcess:
             consuming = [tasks.create_task(consumer.run()) for consumer in self.consumers]
             serving = tasks.create_task(self._serve(server))
             await self.stopping.wait()
+            # Consumers end first: what they have in work commits while store and relay still carry it.
             for consumer in self.consumers:
                 consumer.stop()
             await asyncio.gather(*consuming)
@@ -219,6 +220,7 @@ def assemble_process(
     generation = StoreGeneration(store, now, timers.clear_memory, rewind_consumers)
     process = ServiceProcess(service, settings, store, relay, consumers, timers, verifier, fallback, generation)
     app = web.application(name, settings.api_token.get_secret_value(), process.check_ready)
+    # Over HTTP there is no batch to wait for: both kinds come the same way.
     event_router = EventRouter({**service.follows, **service.consumes})
     for api in (*service.routes, events_endpoint.routes(event_router, token, fallback.note_doubt)):
         app.include_router(api)
@@ -279,7 +281,7 @@ async def _until_signalled(build: BuildService, settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, process.stopping.set)
-    gc.freeze()
+    gc.freeze()  # what is loaded by now is never garbage
     gc.set_threshold(50_000, 20, 50)  # full collections of what lives as long as the process cost tens of ms
     log.info("http_server", service=process.service.name, port=settings.port)
     await process.run(server)

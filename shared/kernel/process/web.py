@@ -159,6 +159,7 @@ async def _invalid(_: Request, invalid: Exception) -> JSONResponse:
 
 def _where(path: Sequence[int | str], what: str) -> str:
     known = path[:-1] if what == "extra_forbidden" else path
+    # A name that the caller made up is not repeated: it may be personal.
     return ".".join(str(part) if isinstance(part, int) or FIELD.fullmatch(part) else "…" for part in known)
 
 

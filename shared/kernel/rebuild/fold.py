@@ -50,8 +50,8 @@ class _ParsedEvent:
 class ReplayedInstance(Generic[S]):
     """One instance as the fold of its events.
 
-    `missing` counts its commits that the log lacks, `impossible` the events that were left out because its table did not
-    allow them where they stood: both are 0 unless records were lost.
+    `missing` counts its commits that the log lacks, `impossible` the events left out because its table did not allow
+    them where they stood: both are 0 unless records were lost.
     """
 
     machine: Machine[S]
@@ -75,7 +75,7 @@ def replay_instances(
 ) -> Iterator[ReplayedInstance[Any]]:
     """The instances that one case's records tell of; what cannot be read or is not ours is named in `unread`."""
     parsed: dict[tuple[str, Address], tuple[Machine[Any], list[_ParsedEvent]]] = {}
-    for entry in {each.id: each for each in logged}.values():
+    for entry in {each.id: each for each in logged}.values():  # what the relay was unsure of lies there twice
         try:
             event = entry.kind.model_validate_json(entry.value)
             machine, address = _emitter(machines, entry, event)
@@ -83,6 +83,7 @@ def replay_instances(
             unread.append(entry.where)
             continue
         parsed.setdefault((machine.name, address), (machine, []))[1].append(_ParsedEvent(entry, event))
+    # Sorted by what the commit gave them: offsets tell only when the relay came to send them.
     for (_, address), (machine, events) in parsed.items():
         yield _fold(machine, address, sorted(events, key=lambda each: each.logged.sequence))
 

@@ -88,6 +88,7 @@ class EventsClient:
                 answer = (await client.send(request)).raise_for_status()
             parsed = kind.model_validate_json(answer.content)
         except (httpx.HTTPError, TimeoutError, ValueError) as silence:
+            # Once for each outage, and not for a peer that has yet to start.
             if not self.unreachable and self.heard_types is not None:
                 log.warning("door_away", signal="warning", door=self.name, error=type(silence).__name__)
             self.unreachable = True

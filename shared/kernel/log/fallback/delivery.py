@@ -148,6 +148,7 @@ class FallbackDelivery:
         if not self._queues:
             return
         limits = httpx.Limits(max_connections=20, max_keepalive_connections=20, keepalive_expiry=30)
+        # No proxy of the environment comes between services.
         pool = self._transport(verify=ssl.create_default_context(), trust_env=False, limits=limits)
         async with (
             httpx.AsyncClient(transport=pool, timeout=WITHIN, trust_env=False) as client,
@@ -181,6 +182,7 @@ class FallbackDelivery:
                 log.warning(
                     "hedging" if self._was_doubted else "hedging_ended", signal="warning", waits=round(waited, 1)
                 )
+            # The next look is at the moment when the oldest row becomes late.
             await asyncio.sleep(min(LOOK, LATE - waited) if waited < LATE else LOOK)
 
     async def _oldest_wait(self, store: Store) -> float:
@@ -191,7 +193,7 @@ class FallbackDelivery:
         late = [
             now - stream_position(head[0][0])[0]
             for shard, head in zip(held, heads, strict=True)
-            if head and head[0][0] not in shard.acknowledged
+            if head and head[0][0] not in shard.acknowledged  # else Kafka has it, and only its deletion waits
         ]
         return max(late, default=0) / 1000
 
@@ -256,6 +258,7 @@ class FallbackDelivery:
         """Send all that waits for a peer, once. What it does not settle holds back the rest of its case."""
         now = asyncio.get_running_loop().time()
         queue.put_off = {case: until for case, until in queue.put_off.items() if until > now}
+        # A case whose urgent rows are under way waits for them: they were looked at first.
         while rows := [
             row for row in queue.waiting if row.key not in self._urgent_rows and row.key not in queue.put_off
         ]:
