@@ -142,6 +142,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                     kafka.pause(*kafka.assignment())  # and go on polling, or the group takes us for dead
                 elif kafka.paused():
                     kafka.resume(*kafka.paused())
+                # Not cancelled at a stop: a fetch that is cut short switches the poll watchdog off for ever.
                 batches = await kafka.getmany(timeout_ms=500)
                 self._watchdog.note_poll()
                 # After an absence much lies there at once: what was said first is learnt first, across topics too.

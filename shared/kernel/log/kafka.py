@@ -45,7 +45,7 @@ class KafkaBus:
             bootstrap_servers=self.brokers,
             acks="all",
             enable_idempotence=True,
-            request_timeout_ms=3000,
+            request_timeout_ms=3000,  # a frozen leader: sending resumes after 6 s, by default after 40
             retry_backoff_ms=200,
             metadata_max_age_ms=10_000,
             linger_ms=0,
@@ -65,17 +65,17 @@ class KafkaBus:
             group_id=group,
             group_instance_id=self.member,
             **gathering,
-            enable_auto_commit=False,
+            enable_auto_commit=False,  # an offset stands for work that is done, and not for records that came
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             session_timeout_ms=6000,
             heartbeat_interval_ms=1500,
             rebalance_timeout_ms=3000,
-            request_timeout_ms=3500,
+            request_timeout_ms=3500,  # above the one before: JoinGroup obeys it
             max_poll_interval_ms=30_000,
             max_poll_records=500,
             retry_backoff_ms=200,
-            metadata_max_age_ms=1000,
+            metadata_max_age_ms=1000,  # a broker that shuts down hands over first, and then answers no fetch
         )
         patch_closed_connection_errors(consumer._client)
         return consumer

@@ -16,6 +16,7 @@ from deploy.local.kafka import Cluster
 from deploy.local.ports import free
 from deploy.local.valkey import Valkey
 from shared.kernel.clock import now
+from shared.kernel.log.bus import Bus
 from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.machine.store import OutboxRow, Store
 from shared.kernel.machine.valkey import ValkeyStore
@@ -79,7 +80,7 @@ async def nobody(request: pytest.FixtureRequest) -> AsyncIterator[Kept]:
 
 
 @pytest.fixture(params=BOTH)
-async def brokers(request: pytest.FixtureRequest, kafka: Cluster) -> Any:
+async def brokers(request: pytest.FixtureRequest, kafka: Cluster) -> Bus:
     """A bus with the topic `promised`."""
     if request.param == "real":
         await topics.create(kafka.bootstrap, PROMISED)
