@@ -178,7 +178,7 @@ class Speaker:
         self._last: dict[str, float] = {}
         self._waiting: dict[asyncio.Future[Record], None] = {}
         self._closed = False
-        # What `let_go` shuts when stop() does not return: of the real one, sender, queue and client; here, itself.
+        # What `stop_producer` shuts when stop() does not return: the real one's sender, queue and client; here, itself.
         self._sender = self._message_accumulator = self.client = self
 
     async def start(self) -> None:
