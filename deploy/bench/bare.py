@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from shared.kernel.log.bus import Bus
+from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.process.settings import Settings
 
 SAVED, ASSESSED, ORDERED = "bare.saved", "bare.assessed", "bare.ordered"
@@ -47,7 +47,7 @@ class Stage:
 
     async def run(self) -> None:
         """Serve health (and, in intake, saves) and hear the stage's topic."""
-        self._producer = Bus(self._settings.kafka).producer()
+        self._producer = KafkaBus(self._settings.kafka).producer()
         await self._producer.start()
         app = FastAPI()
         app.get("/health/ready")(self._ready)
@@ -72,7 +72,7 @@ class Stage:
         return {"status": "saved"}
 
     async def _hear(self) -> None:
-        consumer = Bus(self._settings.kafka).consumer(f"bare-{self._name}")
+        consumer = KafkaBus(self._settings.kafka).consumer(f"bare-{self._name}")
         consumer.subscribe([HEARS[self._name]])
         await consumer.start()
         hop = self._notify if self._name == "adapter" else self._pass_on

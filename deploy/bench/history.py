@@ -19,8 +19,8 @@ from shared.contract.event import Event, Message
 from shared.contract.terms import Confidence, Place, Rung
 from shared.kernel.machine.keeper import NAMES, Keeper
 from shared.kernel.machine.machine import Address, Machine
-from shared.kernel.machine.store import Store
 from shared.kernel.machine.timers import Timers
+from shared.kernel.machine.valkey import ValkeyStore
 from shared.kernel.machine.vault import Vault
 from shared.kernel.process.settings import Settings
 from shared.kernel.rebuild.rebuild import KeylessSettings, RecordingKit
@@ -92,7 +92,7 @@ class Cast:
     def __init__(self, settings: Settings) -> None:
         self._machines: dict[str, tuple[str, Machine[Any]]] = {}
         self._hearers: dict[type[Event], list[str]] = {}
-        keyless, store = KeylessSettings(**dict(settings)), Store(settings.redis_url, lambda *_: None)
+        keyless, store = KeylessSettings(**dict(settings)), ValkeyStore(settings.redis_url, lambda *_: None)
         for name in SERVICES:
             kit = RecordingKit(name, keyless, store, Vault(keyless.masters, store), Timers(store, lambda: BEGUN, list))
             service = import_module(f"services.{name}.service").build(kit)

@@ -27,7 +27,7 @@ from services.auditor.snapshots import LedgerRow
 from services.auditor.view import DeskLine, EscalationLine, escalation_line
 from shared.contract.city import Cities
 from shared.kernel import clock
-from shared.kernel.log.bus import Bus
+from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.process.settings import Settings
 
 HERE = ZoneInfo("Asia/Shanghai")
@@ -109,7 +109,7 @@ async def audited(where: Whereabouts, packs: Cities, start: datetime, actor: str
 
 
 async def _logged(kafka: str, start: datetime) -> KafkaReader | None:
-    reading = KafkaReader(Bus(kafka))
+    reading = KafkaReader(KafkaBus(kafka))
     try:
         async with asyncio.timeout(KAFKA_WITHIN):
             await reading.once(start)

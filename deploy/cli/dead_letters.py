@@ -11,7 +11,7 @@ from deploy.cli.asked import AsJson, State
 from deploy.cli.client import console, done, printed, whereabouts
 from deploy.cli.timeline import TOPICS
 from deploy.local.trouble import Trouble
-from shared.kernel.log.bus import Bus
+from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.log.record import header_texts, open_reader, read_records
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Records that no service could understand.")
@@ -96,7 +96,7 @@ def show(
 async def letters(kafka: str) -> list[DeadLetter]:
     """What lies in the dead-letter topics now. Trouble if Kafka does not answer."""
     try:
-        async with open_reader(Bus(kafka), *(f"{topic}.dlq" for topic in TOPICS)) as (reader, ends):
+        async with open_reader(KafkaBus(kafka), *(f"{topic}.dlq" for topic in TOPICS)) as (reader, ends):
             found = [letter(record) async for record in read_records(reader, ends)]
     except KafkaError as silence:
         raise Trouble(f"Kafka at {kafka} does not answer ({type(silence).__name__}); see `jingyi status`.") from None

@@ -14,12 +14,12 @@ from typing import Any
 import structlog
 import uvloop
 
-from shared.kernel.log.bus import Bus
-from shared.kernel.machine.store import Store
+from shared.kernel.log.kafka import KafkaBus
+from shared.kernel.machine.valkey import ValkeyStore
 from shared.kernel.machine.vault import KEYS_TOPIC
 from shared.kernel.process.settings import Settings
 from shared.kernel.rebuild.comparison import compare_with_log
-from shared.kernel.rebuild.rebuild import RebuildProgress, ServiceLog, rebuild, restore_keys
+from shared.kernel.rebuild.rebuild import RebuildProgress, ServiceLog, rebuild_service, restore_keys
 
 NAMED = 20
 """Instances and records named in a report; the others are counted."""
@@ -27,15 +27,15 @@ NAMED = 20
 
 async def work(service: str, mode: str, epoch: int, settings: Settings) -> dict[str, Any]:
     """What it came to."""
-    store, bus = Store(settings.redis_url, lambda *_: None), Bus(settings.kafka)
+    store, bus = ValkeyStore(settings.redis_url, lambda *_: None), KafkaBus(settings.kafka)
     serving = asyncio.create_task(store.run())
     try:
         await store.load()
         if service == KEYS_TOPIC:
             return {**report(await restore_keys(bus, store, told)), "hash": ""} if mode == "rebuild" else {}
-        remains = ServiceLog.of(import_module(f"services.{service}.service").build, settings, store)
+        remains = ServiceLog.for_service(import_module(f"services.{service}.service").build, settings, store)
         if mode == "rebuild":
-            return report(await rebuild(remains, bus, store, epoch, told))
+            return report(await rebuild_service(remains, bus, store, epoch, told))
         found = await compare_with_log(remains, bus, store, told)
         differing = dict(list(found.differing.items())[:NAMED])
         seen = {"store": str(found.store), "equal": found.equal, "differ": len(found.differing), "differing": differing}
@@ -46,7 +46,7 @@ async def work(service: str, mode: str, epoch: int, settings: Settings) -> dict[
 
 
 def told(progress: RebuildProgress) -> None:
-    say(records=progress.records, of=progress.of, instances=progress.digest.instances)
+    say(records=progress.records, of=progress.total_records, instances=progress.digest.instances)
 
 
 def report(progress: RebuildProgress) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from deploy.cli.asked import State
 from deploy.cli.client import Whereabouts, console, done, whereabouts
 from deploy.cli.dead_letters import LEARNT, OUTCOME, PREFIX, REPLAYED, DeadLetter, letters
 from deploy.local.trouble import Trouble
-from shared.kernel.log.bus import Bus
 from shared.kernel.log.consumer import FOLLOWS
+from shared.kernel.log.fallback.client import EVENTS
+from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.log.record import header_texts
 from shared.kernel.machine.cloudevent import BATCH, structured_event
 from shared.kernel.machine.store import OutboxRow
-from shared.kernel.process.web import EVENTS
 
 WITHIN = 15.0
 """Seconds for one letter."""
@@ -56,7 +56,7 @@ async def replayed(system: Whereabouts, where: str | None = None) -> dict[str, s
     found = [one for one in await letters(system.kafka) if (one.open if where is None else one.where == where)]
     if where is not None and not found:
         raise Trouble(f"There is no dead letter {where}; `jingyi dead-letters list` names them.")
-    bus, outcomes = Bus(system.kafka), dict[str, str]()
+    bus, outcomes = KafkaBus(system.kafka), dict[str, str]()
     async with httpx.AsyncClient(timeout=WITHIN, trust_env=False) as http, bus.producer() as notes:
         for one in found:
             outcomes[one.where] = LEARNT if not one.open else await _told(system, bus, http, one)
@@ -67,7 +67,7 @@ async def replayed(system: Whereabouts, where: str | None = None) -> dict[str, s
     return outcomes
 
 
-async def _told(system: Whereabouts, bus: Bus, http: httpx.AsyncClient, letter: DeadLetter) -> str:
+async def _told(system: Whereabouts, bus: KafkaBus, http: httpx.AsyncClient, letter: DeadLetter) -> str:
     service = letter.service.removesuffix(FOLLOWS)
     named, value = (letter.headers, letter.value) if "ce_type" in letter.headers else await _origin(bus, letter)
     own = {name: text for name, text in named.items() if not name.startswith(PREFIX)}
@@ -98,7 +98,7 @@ async def _asked(http: httpx.AsyncClient, url: str, token: str, event: bytes) ->
     return outcome
 
 
-async def _origin(bus: Bus, letter: DeadLetter) -> tuple[dict[str, str], str]:
+async def _origin(bus: KafkaBus, letter: DeadLetter) -> tuple[dict[str, str], str]:
     """The record itself, where its dead letter could only say where it lies."""
     topic, number, offset = letter.origin.rsplit("/", 2)
     place = TopicPartition(topic, int(number))

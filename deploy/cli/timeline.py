@@ -20,7 +20,7 @@ from shared.contract.calls import CallReceived, EscalationRequested, ScreeningRe
 from shared.contract.event import Event
 from shared.contract.incidents import IncidentClosed, IncidentOpened
 from shared.kernel import clock
-from shared.kernel.log.bus import Bus
+from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.log.record import header_texts
 
 TOPICS = tuple(sorted({kind.topic for kind in KINDS.values()}))
@@ -109,7 +109,7 @@ class Wanted:
 @asynccontextmanager
 async def listening(kafka: str, case: UUID) -> AsyncIterator[AsyncIterator[Said]]:
     """Everything said about the case from its opening on, for as long as somebody listens."""
-    reader = Bus(kafka).reader()
+    reader = KafkaBus(kafka).reader()
     try:
         try:
             await reader.start()

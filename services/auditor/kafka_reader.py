@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 import structlog
@@ -16,7 +15,8 @@ from pydantic import ValidationError
 from services.auditor.account import Account, evolve
 from services.auditor.dead_letter import DeadLetter, read_dead_letter
 from services.auditor.followed_events import HEARD, TOPICS
-from shared.kernel.log.bus import stop_consumer
+from shared.kernel.log.bus import Bus, Record, TopicReader
+from shared.kernel.log.kafka import stop_consumer
 from shared.kernel.log.record import header_texts
 
 PAST = timedelta(hours=24)
@@ -39,7 +39,7 @@ log = structlog.get_logger()
 class KafkaReader:
     """What Kafka tells. `whole_at` is when it was last read to its end, by the monotonic clock."""
 
-    bus: Any
+    bus: Bus
     accounts: dict[UUID, Account] = field(default_factory=dict)
     dead: list[DeadLetter] = field(default_factory=list)
     whole_at: float | None = None
@@ -99,7 +99,7 @@ class KafkaReader:
         for case in old:
             del self.accounts[case]
 
-    async def _go_on(self, reader: Any, since: datetime) -> None:
+    async def _go_on(self, reader: TopicReader, since: datetime) -> None:
         here = list(reader.assignment())
         ends = await reader.end_offsets(here)
         found = await reader.offsets_for_times({one: round(since.timestamp() * 1000) for one in here})
@@ -107,7 +107,7 @@ class KafkaReader:
             first = found.get(one)
             reader.seek(one, self._places.get(one, ends[one] if first is None else first.offset))
 
-    async def _read(self, reader: Any) -> None:
+    async def _read(self, reader: TopicReader) -> None:
         """For ever, or until it hangs: it is let go then, so it may be cut short."""
         clock = asyncio.get_running_loop().time
         looked = clock()
@@ -123,16 +123,16 @@ class KafkaReader:
                     looked = clock()
                     ends = await reader.end_offsets(list(ends))
 
-    async def _hear(self, reader: Any) -> None:
+    async def _hear(self, reader: TopicReader) -> None:
         for partition, records in (await reader.getmany(timeout_ms=500)).items():
             self._places[partition] = records[-1].offset + 1
             for record in records:
                 self._take(record)
 
-    async def _reached(self, reader: Any, ends: Mapping[TopicPartition, int]) -> bool:
+    async def _reached(self, reader: TopicReader, ends: Mapping[TopicPartition, int]) -> bool:
         return all([await reader.position(one) >= end for one, end in ends.items()])
 
-    def _take(self, record: Any) -> None:
+    def _take(self, record: Record) -> None:
         named = header_texts(record)
         if told := named.get("dead_letter_replayed"):
             if named.get("dead_letter_outcome") == "learnt":
@@ -145,7 +145,7 @@ class KafkaReader:
         if kind is None:
             return
         with suppress(ValidationError, ValueError):  # what nobody can read is the dead letters' matter
-            event = kind.model_validate_json(record.value)
+            event = kind.model_validate_json(record.value or b"")
             cause = UUID(named["ce_cause"]) if "ce_cause" in named else None
             drill = named.get("ce_drill") == "true"
             account = self.accounts.get(event.case) or Account(event.case, event.city, drill)

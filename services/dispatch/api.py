@@ -76,7 +76,7 @@ def routes(kit: Kit, incidents: Keeper[Incident]) -> APIRouter:
     @router.get("/cities/{city}/incidents", summary="列出处置中的联动事件 · List the open incidents")
     async def listed(city: str, actor: Actor) -> list[IncidentSummary]:
         """Longest open first; without personal data."""
-        return [incident_summary(kit.cities, incident) for incident in await incidents.listed(city)]
+        return [incident_summary(kit.cities, incident) for incident in await incidents.listed_states(city)]
 
     @router.get(ONE, summary="查看联动事件 · Show one incident")
     async def shown(city: str, case: UUID, actor: Actor) -> IncidentView:

@@ -54,7 +54,7 @@ def routes(kit: Kit, calls: Keeper[Call], acceptance: Acceptance) -> APIRouter:
         request = asked(body)
         before = await acceptance.find_before(seat_call(request.city, request.case))
         outcome = await acceptance.take(request)
-        known = isinstance(outcome, Learned) and outcome.known
+        known = isinstance(outcome, Learned) and outcome.already_applied
         response.status_code = 200 if known or (before and before.status is not CallStatus.NEW) else 201
         return seat_answer(kit.cities, request, outcome, response)
 

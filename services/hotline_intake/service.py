@@ -120,5 +120,5 @@ def build(kit: Kit) -> Service:
         ),
         tasks=(outside.run, watch.run, mirror.run, acceptance.run),
         first=(acceptance.replay_at_start,),
-        alone=lambda: journal.usable,
+        alone=lambda: journal.is_open,
     )

@@ -38,7 +38,7 @@ def routes(kit: Kit, callouts: Keeper[CallOut]) -> APIRouter:
 
     @router.get("/callouts")
     async def every() -> list[OpenCallOut]:
-        kept = await asyncio.gather(*(callouts.listed(home) for home in kit.cities))
+        kept = await asyncio.gather(*(callouts.listed_states(home) for home in kit.cities))
         return [
             _open(one) for one in chain.from_iterable(kept) if one.status in {CallOutStatus.OPEN, CallOutStatus.HELD}
         ]

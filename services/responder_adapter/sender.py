@@ -171,7 +171,7 @@ class DeskLane:
     def _fenced_off(self, attempt: Attempt) -> bool:
         """The last look before the POST, at what this process knows; the desk's key guards the rest."""
         callout = attempt.callout
-        newest = self.sender.callouts.latest(address_of(self.sender.cities, callout))
+        newest = self.sender.callouts.latest_state(address_of(self.sender.cities, callout))
         if newest is None or not newest.forbids(callout.token):
             return False
         log.info("attempt_fenced_off", key=callout.key, token=callout.token, newest=newest.token, status=newest.status)

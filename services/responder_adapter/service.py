@@ -49,7 +49,7 @@ def build(kit: Kit) -> Service:
             AlarmClaimed: callouts.learn,
             AlarmReleased: callouts.learn,
             AlarmSettled: callouts.learn,
-            CallReceived: kit.vault.expect,
+            CallReceived: kit.vault.fetch_key,
         },
         emits=frozenset(
             {

@@ -97,7 +97,7 @@ def routes(kit: Kit, callouts: Keeper[CallOut]) -> APIRouter:
         """The calls this line's people have to make now, longest open first."""
         web.city_pack(cities, city)
         # A person may be in another city than the line; that city's desks are kept with it.
-        kept = await asyncio.gather(*(callouts.listed(home) for home in cities))
+        kept = await asyncio.gather(*(callouts.listed_states(home) for home in cities))
         mine = [callout for callout in chain.from_iterable(kept) if callout.city == city and call_task(callout)]
         return [CallTask.model_validate(_task(kit, callout)) for callout in sorted(mine, key=_since)]
 

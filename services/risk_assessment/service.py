@@ -30,7 +30,7 @@ def build(kit: Kit) -> Service:
     return Service(
         name="risk_assessment",
         consumes={
-            CallReceived: kit.vault.expect,
+            CallReceived: kit.vault.fetch_key,
             ScreeningRecorded: partial(on_screening_recorded, kit.vault, assessments),
         },
         emits=frozenset({RiskAssessed}),

@@ -38,12 +38,10 @@ class CaseIds(IdGenerator):
         self._random = RandomIdGenerator()
 
     def generate_trace_id(self) -> int:
-        """The case being opened, or a random id."""
         case = _opening.get()
         return case.int if case else self._random.generate_trace_id()
 
     def generate_span_id(self) -> int:
-        """The root's id while a case is being opened, else a random one."""
         case = _opening.get()
         return _root_span_id(case) if case else self._random.generate_span_id()
 
@@ -61,7 +59,6 @@ def tracer_provider(service: str, otlp: str | None) -> TracerProvider:
 
 @cache
 def tracer() -> trace.Tracer:
-    """The tracer of this process."""
     return trace.get_tracer("jingyi")
 
 
@@ -71,7 +68,6 @@ def case_root(case: UUID) -> SpanContext:
 
 
 def current_traceparent() -> str:
-    """The W3C `traceparent` of the current span."""
     return traceparent_of(trace.get_current_span().get_span_context())
 
 
@@ -132,7 +128,7 @@ def in_case_trace(case: UUID, name: str) -> Iterator[None]:
     if current.trace_id == case.int:
         yield
         return
-    links = [Link(current)] if current.is_valid else []
+    links = [Link(current)] if current.is_valid else []  # the way here, e.g. from another case, can still be followed
     started = tracer().start_span(name, trace.set_span_in_context(NonRecordingSpan(case_root(case))), links=links)
     with trace.use_span(started, end_on_exit=True, record_exception=False, set_status_on_exception=False):
         yield

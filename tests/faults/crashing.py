@@ -26,9 +26,9 @@ from services.responder_adapter.wires.webhook import Webhook
 from shared.kernel import clock
 from shared.kernel.log.fallback.client import EventsClient
 from shared.kernel.log.router import EventRouter
-from shared.kernel.machine.store import Store
+from shared.kernel.machine.valkey import ValkeyStore
 from shared.kernel.process import service
-from shared.kernel.process.journal import Journal
+from shared.kernel.process.file_journal import FileJournal
 
 TICK = 0.02
 Method = Callable[..., Any]
@@ -54,20 +54,20 @@ class Step:
 
 
 STEPS = {
-    "commit.before": Step(Store, "commit"),
-    "commit.after": Step(Store, "commit", after=True),
+    "commit.before": Step(ValkeyStore, "commit"),
+    "commit.after": Step(ValkeyStore, "commit", after=True),
     "relay.before": Step(AIOKafkaProducer, "send"),
     "relay.sent": Step(AIOKafkaProducer, "send", after=True),
-    "delete.before": Step(Store, "ask_all", fits=deletes),
-    "delete.after": Step(Store, "ask_all", after=True, fits=deletes),
+    "delete.before": Step(ValkeyStore, "ask_all", fits=deletes),
+    "delete.after": Step(ValkeyStore, "ask_all", after=True, fits=deletes),
     "offsets.before": Step(AIOKafkaConsumer, "commit"),
     "offsets.after": Step(AIOKafkaConsumer, "commit", after=True),
     "post.before": Step(Webhook, "send"),
     "post.after": Step(Webhook, "send", after=True),
-    "journal.before": Step(Journal, "keep"),
-    "journal.after": Step(Journal, "keep", after=True),
-    "door.before": Step(EventsClient, "tell"),
-    "door.after": Step(EventsClient, "tell", after=True),
+    "journal.before": Step(FileJournal, "keep"),
+    "journal.after": Step(FileJournal, "keep", after=True),
+    "door.before": Step(EventsClient, "send_rows"),
+    "door.after": Step(EventsClient, "send_rows", after=True),
     "learn.before": Step(EventRouter, "learn"),
     "learn.after": Step(EventRouter, "learn", after=True),
 }
@@ -169,7 +169,7 @@ def main(name: str) -> None:
         finally:
             feeling.cancel()
 
-    setattr(service, "assemble", shifted)  # noqa: B010 the product offers no such hook, and is to have none
+    setattr(service, "assemble_process", shifted)  # noqa: B010 the product offers no such hook, and is to have none
     setattr(service.ServiceProcess, "run", felt)  # noqa: B010
     service.run_service(build)
 

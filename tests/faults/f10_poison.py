@@ -13,6 +13,7 @@ from shared.contract.incidents import CallOutOrdered
 from shared.contract.risk import RiskAssessed
 from shared.contract.terms import spoken_number
 from shared.kernel.log.bus import MAX_EVENT, Bus
+from shared.kernel.log.kafka import KafkaBus
 from tests.faults.fault import Fault, Scene
 from tests.faults.healing import seconds_until
 from tests.faults.invariants import Bounds
@@ -32,7 +33,7 @@ def headers(kind: str) -> list[Header]:
 
 
 async def poisoned(scene: Scene) -> None:
-    bus = Bus(scene.stage.kafka)
+    bus = KafkaBus(scene.stage.kafka)
     producer = bus.producer()
     await producer.start()
     try:

@@ -15,8 +15,8 @@ from redis.exceptions import RedisError
 
 from deploy.local.system import SERVICES
 from services.auditor.followed_events import TOPICS
-from shared.kernel.log.bus import Bus
 from shared.kernel.log.consumer import FOLLOWS
+from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.log.record import open_reader
 
 LOOK_EVERY = 0.5
@@ -96,8 +96,8 @@ class Draining:
             await redis.aclose()
 
     async def _heard(self) -> None:
-        async with open_reader(Bus(self.kafka), *TOPICS) as (_, ends):
-            admin = Bus(self.kafka).admin()
+        async with open_reader(KafkaBus(self.kafka), *TOPICS) as (_, ends):
+            admin = KafkaBus(self.kafka).admin()
         await admin.start()
         try:
             while any([await _behind(admin, group, ends) for group in GROUPS]):

@@ -18,7 +18,7 @@ from uuid_utils import uuid7
 from deploy.cli.client import ADAPTER, DISPATCH, INTAKE, Refused, call_path
 from deploy.local import topics
 from deploy.local.system import SERVICES
-from shared.kernel.log.bus import Bus
+from shared.kernel.log.kafka import KafkaBus
 from tests.journeys.world import CITY, World
 
 KNOWN = {"city": CITY, "desk": "140700-110", "n": "1"}
@@ -125,7 +125,7 @@ async def nothing_written(world: World) -> AsyncIterator[None]:
 
 async def written(world: World) -> dict[str, Any]:
     store = Redis.from_url(world.running.redis_url)
-    reader = Bus(world.running.kafka).reader()
+    reader = KafkaBus(world.running.kafka).reader()
     try:
         every_key: list[bytes] = [key async for key in store.scan_iter()]
         keys = sorted(key for key in every_key if not key.endswith(b":lease"))

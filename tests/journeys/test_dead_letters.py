@@ -7,7 +7,7 @@ from uuid_utils import uuid7
 from shared.contract.calls import EscalationRequested
 from shared.contract.terms import Situation
 from shared.kernel.clock import now
-from shared.kernel.log.bus import Bus
+from shared.kernel.log.kafka import KafkaBus
 from tests.journeys.world import CITY, World, eventually
 
 Header = tuple[str, bytes]
@@ -17,7 +17,7 @@ async def put_aside(world: World, value: bytes, case: UUID | None, *headers: Hea
     """A dead letter of dispatch; its place."""
     aside = [("dead_letter_reason", b"crash"), ("dead_letter_service", b"dispatch")]
     key = str(case).encode() if case else None
-    async with Bus(world.where.kafka).producer() as producer:
+    async with KafkaBus(world.where.kafka).producer() as producer:
         sent = await producer.send_and_wait("hotline.calls.dlq", value, key=key, headers=[*headers, *aside])
     return f"{sent.topic}/{sent.partition}/{sent.offset}"
 
@@ -52,7 +52,7 @@ async def test_a_letter_that_still_cannot_be_understood_says_why_and_stays_open(
 async def test_a_letter_that_names_only_its_origin_is_fetched_from_there(world: World) -> None:
     case = UUID(str(uuid7()))
     value, headers = escalation(case)
-    async with Bus(world.where.kafka).producer() as producer:
+    async with KafkaBus(world.where.kafka).producer() as producer:
         lies = await producer.send_and_wait("hotline.calls", value, key=str(case).encode(), headers=headers)
     origin = f"{lies.topic}/{lies.partition}/{lies.offset}".encode()
     where = await put_aside(world, b"", None, ("dead_letter_origin", origin))

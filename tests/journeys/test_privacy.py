@@ -11,7 +11,7 @@ from deploy.cli.client import INTAKE, Client, call_path
 from deploy.local import topics
 from deploy.local.system import DESKS
 from shared.contract.terms import Brief
-from shared.kernel.log.bus import Bus
+from shared.kernel.log.kafka import KafkaBus
 from tests.journeys.world import CITY, Incident, World
 
 NUMBER = "13877712399"
@@ -77,7 +77,7 @@ async def raw(client: Client, path: str, body: dict[str, Any]) -> Any:
 async def on_kafka(world: World) -> list[str]:
     """Every key, header and value of every topic, dead letters and wrapped keys included."""
     names = [topic.name for topic in topics.listed()]
-    reader = Bus(world.running.kafka).reader(*names)
+    reader = KafkaBus(world.running.kafka).reader(*names)
     await reader.start()
     try:
         partitions = reader.assignment()

@@ -14,7 +14,7 @@ from deploy.local.kafka import Cluster
 from deploy.local.ports import HOST, free
 from deploy.local.process import Process
 from shared.kernel.clock import now
-from shared.kernel.log.bus import Bus
+from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.process.settings import Settings
 from tests.kernel.tally.service import Counted, Given
 
@@ -77,7 +77,7 @@ async def stopped(broker: Cluster) -> AsyncIterator[None]:
 @asynccontextmanager
 async def mouth(brokers: str) -> AsyncIterator[Any]:
     """A producer of our own."""
-    producer = Bus(brokers).producer()
+    producer = KafkaBus(brokers).producer()
     await producer.start()
     try:
         yield producer
@@ -97,7 +97,7 @@ async def give(producer: Any, case: UUID, amount: int, event_id: str | None = No
 
 async def said(brokers: str, topic: str, enough: Callable[[list[Any]], bool], within: float = 20) -> list[Any]:
     """Every record of a topic from its beginning, as soon as they are enough."""
-    reader = Bus(brokers).reader(topic)
+    reader = KafkaBus(brokers).reader(topic)
     await reader.start()
     found: list[Any] = []
     try:
@@ -112,7 +112,7 @@ async def said(brokers: str, topic: str, enough: Callable[[list[Any]], bool], wi
 
 async def whole(brokers: str, *topics: str) -> list[Any]:
     """Every record that these topics have now."""
-    reader = Bus(brokers).reader(*topics)
+    reader = KafkaBus(brokers).reader(*topics)
     await reader.start()
     try:
         ends = await reader.end_offsets(reader.assignment())

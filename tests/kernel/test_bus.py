@@ -10,7 +10,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.metadata import MetadataRequest
 
-from shared.kernel.log.bus import Bus, metadata_task_ended, stop_consumer
+from shared.kernel.log.kafka import KafkaBus, metadata_task_ended, stop_consumer
 from shared.kernel.process.settings import Settings
 
 Closing = Callable[[Any], None]
@@ -41,7 +41,7 @@ async def _closing(client: Any, ready: Any, node: Any, **more: Any) -> bool:
 
 @pytest.mark.parametrize("closing", [as_it_is_written_to, as_it_is_looked_up])
 async def test_a_producer_sends_on_over_a_connection_that_closes(settings: Settings, closing: Closing) -> None:
-    producer = Bus(settings.kafka).producer()
+    producer = KafkaBus(settings.kafka).producer()
     await producer.start()
     try:
         await producer.send_and_wait("tally.given", b"{}", key=str(uuid4()).encode())
@@ -55,7 +55,7 @@ async def test_a_producer_sends_on_over_a_connection_that_closes(settings: Setti
 async def test_a_consumer_is_told_of_a_connection_that_closes_and_can_be_left_at_once(
     settings: Settings, closing: Closing
 ) -> None:
-    reader = Bus(settings.kafka).reader("tally.given")
+    reader = KafkaBus(settings.kafka).reader("tally.given")
     await reader.start()
     try:
         [broker] = reader._client.cluster.brokers()

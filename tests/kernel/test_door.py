@@ -10,10 +10,10 @@ from pydantic import SecretStr
 
 from shared.kernel.clock import now
 from shared.kernel.errors import Unavailable
+from shared.kernel.log.fallback.client import MAX_BATCH
 from shared.kernel.machine.cloudevent import BATCH
 from shared.kernel.process.service import Kit, Service, running_service
 from shared.kernel.process.settings import Settings
-from shared.kernel.process.web import MAX_BATCH
 from tests.kernel.scene import CITY, alive, counted, give, header, mouth, once, ready, total, totals
 from tests.kernel.tally.service import Given
 from tests.kernel.tally.service import build as tally

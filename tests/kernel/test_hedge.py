@@ -132,15 +132,15 @@ async def test_so_is_what_it_took_between_two_silences_that_are_one_doubt(
 
     async def doubting(hedge: FallbackDelivery) -> None:
         while True:
-            hedge._doubt.see()
+            hedge._doubt.note_evidence()
             await asyncio.sleep(0.2)
 
     async with running_service(build, pair.here) as tally, pair.hearer.running(deaf):
         await ready(client)
-        doubt = asyncio.create_task(doubting(tally.hedge))
+        doubt = asyncio.create_task(doubting(tally.fallback))
         await asyncio.sleep(2 * LOOK)
         with monkeypatch.context() as between_looks:
-            between_looks.setattr(tally.hedge, "_wake", lambda: None)
+            between_looks.setattr(tally.fallback, "_wake_queues", lambda: None)
             await add(client, taken, 1, "taken")
             await counted(pair.here.kafka, taken, 1)
         async with stopped(frail):
@@ -159,11 +159,11 @@ async def test_whoever_is_told_doubts_kafka_too_and_the_doubt_ends_when_kafka_is
             async with stopped(frail):
                 await add(client, case, 1, "first")
                 await pair.hearer.hears(case, 1)
-                assert peer.hedge.doubted
+                assert peer.fallback.doubts_kafka
                 assert (await client.get("/health/ready")).json()["hedging"]
 
             async def over() -> bool:
-                return not tally.hedge.doubted and not peer.hedge.doubted
+                return not tally.fallback.doubts_kafka and not peer.fallback.doubts_kafka
 
             await until(over, 40)
             await asyncio.sleep(1)
@@ -173,12 +173,12 @@ async def test_whoever_is_told_doubts_kafka_too_and_the_doubt_ends_when_kafka_is
 
 async def test_a_doubt_that_is_only_passed_on_ends_by_itself() -> None:
     doubt, echo = KafkaDoubt(), KafkaDoubt()
-    doubt.see(LASTS - 0.3)
-    while doubt.age is not None:
-        echo.see(doubt.age)
-        doubt.see(echo.age or 0)
+    doubt.note_evidence(LASTS - 0.3)
+    while doubt.evidence_age is not None:
+        echo.note_evidence(doubt.evidence_age)
+        doubt.note_evidence(echo.evidence_age or 0)
         await asyncio.sleep(0.05)
-    assert echo.age is None
+    assert echo.evidence_age is None
 
 
 async def test_a_case_that_the_peer_cannot_learn_waits_in_order_and_holds_back_no_other(
@@ -206,12 +206,12 @@ async def test_a_peer_that_was_away_is_told_when_it_comes_and_kafka_may_be_away_
         for nth in range(3):
             assert (await add(client, case, 1, f"{nth}")).is_success
         await asyncio.sleep(LATE)
-        assert tally.hedge.away == ["hearer"]
+        assert tally.fallback.unreachable_peers == ["hearer"]
         assert "door of hearer" in (await client.get("/health/ready")).json()["away"]
         await later.enter_async_context(pair.hearer.running(pair.there.model_copy(update=nowhere)))
         await pair.hearer.hears(case, 3)
         assert pair.hearer.totals(case) == [1, 2, 3]
-        assert tally.hedge.away == []
+        assert tally.fallback.unreachable_peers == []
 
 
 async def test_an_urgent_row_is_told_at_once(
@@ -226,7 +226,7 @@ async def test_an_urgent_row_is_told_at_once(
         begun = clock()
         await add(client, case, 1, "first")
         assert await pair.hearer.hears(case, 1) - begun < LATE - 0.5
-        assert not tally.hedge.doubted
+        assert not tally.fallback.doubts_kafka
 
 
 async def test_switched_off_nothing_is_told_before_kafka_is_back(
@@ -277,10 +277,10 @@ async def test_a_door_that_talks_nonsense_is_away_and_ends_nobody(said: str) -> 
     row = OutboxRow("tally.counted", str(uuid4()), {"ce_id": str(uuid4()), "ce_type": Counted.type_name()}, b"{}")
     async with httpx.AsyncClient(transport=nonsense) as client:
         with pytest.raises(Unavailable):
-            await peer.ask(client)
+            await peer.fetch_types(client)
         with pytest.raises(Unavailable):
-            await peer.tell(client, [row], None)
-    assert peer.away
+            await peer.send_rows(client, [row], None)
+    assert peer.unreachable
 
 
 class Doors(httpx.AsyncBaseTransport):
@@ -303,15 +303,19 @@ class Outbox:
     """As much of a relay and of a store as a hedge needs: one shard with these rows."""
 
     rows: list[tuple[bytes, OutboxRow]]
-    first: Callable[[OutboxRow], Awaitable[None]] = at_once
+    before_send: Callable[[OutboxRow], Awaitable[None]] = at_once
     tag: str = "{s00}"
     outbox: str = "{s00}:intake:outbox"
     acknowledged: tuple[bytes, ...] = ()
 
-    def mine(self) -> list["Outbox"]:
+    @property
+    def leases(self) -> "Outbox":
+        return self
+
+    def held_shards(self) -> list["Outbox"]:
         return [self]
 
-    def taken(self) -> list[OutboxRow]:
+    def recent_rows(self) -> list[OutboxRow]:
         return []
 
     async def ask_all(self, commands: list[tuple[Any, ...]]) -> list[Any]:
@@ -339,10 +343,10 @@ async def test_a_cry_waits_at_every_door_until_the_phone_call_that_answers_it_is
     peers = [EventsClient(name, f"http://{name}", "token") for name in ("dispatch", "adapter")]
     hedge = FallbackDelivery(peers, cast(Relay, kept), lambda **_: doors)
     working = asyncio.create_task(hedge.run(cast(Store, kept)))
-    hedge.hear(0)
-    hedge.offer(rows)
+    hedge.note_doubt(0)
+    hedge.take_rows(rows)
 
-    await kept.first(rows[0])  # as the relay does before it gives a row to Kafka
+    await kept.before_send(rows[0])  # as the relay does before it gives a row to Kafka
     assert ("adapter", "Phoned") in doors.told
 
     async def all_told() -> bool:

@@ -11,16 +11,17 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from shared.kernel.process import journal as journals
-from shared.kernel.process.journal import Journal, Unwritable
+from shared.kernel.process import file_journal as journals
+from shared.kernel.process.file_journal import FileJournal
+from shared.kernel.process.journal import Unwritable
 
 MASTERS = {1: os.urandom(32)}
 WHAT = {"words": "我现在就在桥上", "answers": {"plan": True}}
 
 
 @contextmanager
-def opened(folder: Path, masters: dict[int, bytes] | None = None) -> Iterator[Journal]:
-    journal = Journal(folder, masters or MASTERS)
+def opened(folder: Path, masters: dict[int, bytes] | None = None) -> Iterator[FileJournal]:
+    journal = FileJournal(folder, masters or MASTERS)
     journal.open()
     try:
         yield journal
@@ -39,10 +40,10 @@ def test_what_was_kept_is_there_for_the_next_life_in_its_order_and_what_was_stru
     with opened(tmp_path) as journal:
         for entry in (first, second, third):
             journal.keep(entry, WHAT)
-        journal.done(second)
+        journal.mark_done(second)
     with opened(tmp_path) as journal:
-        assert journal.waiting == {first: WHAT, third: WHAT}
-        assert list(journal.waiting) == [first, third]
+        assert journal.open_entries == {first: WHAT, third: WHAT}
+        assert list(journal.open_entries) == [first, third]
 
 
 def test_the_same_entry_twice_is_kept_once(tmp_path: Path) -> None:
@@ -67,7 +68,7 @@ def test_a_line_that_a_power_cut_tore_is_dropped_and_the_next_entry_stands_on_it
     os.truncate(tmp_path / "journal", (tmp_path / "journal").stat().st_size - lost)
     kept(tmp_path, after)
     with opened(tmp_path) as journal:
-        assert list(journal.waiting) == [whole, after]
+        assert list(journal.open_entries) == [whole, after]
         assert journal.unreadable == 0
 
 
@@ -79,7 +80,7 @@ def test_a_strike_that_the_disk_took_back_leaves_the_entry_waiting(tmp_path: Pat
     with opened(tmp_path) as journal:
         journal.keep(second, WHAT)
     with opened(tmp_path) as journal:
-        assert list(journal.waiting) == [first, second]
+        assert list(journal.open_entries) == [first, second]
 
 
 def test_a_disk_that_is_full_is_said_and_half_a_line_is_no_entry(tmp_path: Path) -> None:
@@ -94,29 +95,30 @@ def test_a_disk_that_is_full_is_said_and_half_a_line_is_no_entry(tmp_path: Path)
                 journal.keep(refused, WHAT)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        assert refused not in journal.waiting
+        assert refused not in journal.open_entries
         journal.keep(after, WHAT)
     with opened(tmp_path) as journal:
-        assert list(journal.waiting) == [before, after]
+        assert list(journal.open_entries) == [before, after]
         assert journal.unreadable == 0
 
 
 def test_a_folder_that_cannot_be_is_said_and_tried_again(tmp_path: Path) -> None:
     (tmp_path / "place").write_text("a file where the folder should be")
-    journal = Journal(tmp_path / "place", MASTERS)
+    journal = FileJournal(tmp_path / "place", MASTERS)
     with pytest.raises(Unwritable, match="let the service write"):
         journal.keep(uuid4(), WHAT)
     (tmp_path / "place").unlink()
     journal.keep(entry := uuid4(), WHAT)
-    assert list(journal.waiting) == [entry]
+    assert list(journal.open_entries) == [entry]
     journal.close()
 
 
 def test_two_processes_cannot_share_one_folder_and_one_that_was_killed_holds_nothing(tmp_path: Path) -> None:
     line = (
         "import sys; from pathlib import Path; from uuid import uuid4\n"
-        "from shared.kernel.process.journal import Journal\n"
-        f"j = Journal(Path({str(tmp_path)!r}), {{1: {MASTERS[1]!r}}}); j.keep(uuid4(), 'words'); print(1, flush=True)\n"
+        "from shared.kernel.process.file_journal import FileJournal\n"
+        f"j = FileJournal(Path({str(tmp_path)!r}), {{1: {MASTERS[1]!r}}})\n"
+        "j.keep(uuid4(), 'words'); print(1, flush=True)\n"
         "sys.stdin.read()"
     )
     other = subprocess.Popen([sys.executable, "-c", line], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -125,14 +127,14 @@ def test_two_processes_cannot_share_one_folder_and_one_that_was_killed_holds_not
     try:
         assert other.stdout.readline() == b"1\n"
         with pytest.raises(Unwritable, match="another process's"):
-            Journal(tmp_path, MASTERS).open()
+            FileJournal(tmp_path, MASTERS).open()
     finally:
         other.kill()
         other.wait()
         other.stdin.close()
         other.stdout.close()
     with opened(tmp_path) as journal:
-        assert list(journal.waiting.values()) == ["words"]
+        assert list(journal.open_entries.values()) == ["words"]
 
 
 def test_what_another_master_key_sealed_stays_in_the_file_until_that_key_is_back(
@@ -142,11 +144,11 @@ def test_what_another_master_key_sealed_stays_in_the_file_until_that_key_is_back
     sealed, ours = uuid4(), uuid4()
     kept(tmp_path, sealed)
     with opened(tmp_path, {2: os.urandom(32)}) as journal:
-        assert (journal.waiting, journal.unreadable) == ({}, 1)
+        assert (journal.open_entries, journal.unreadable) == ({}, 1)
         journal.keep(ours, WHAT)
-        journal.done(ours)
+        journal.mark_done(ours)
     with opened(tmp_path) as journal:
-        assert list(journal.waiting) == [sealed]
+        assert list(journal.open_entries) == [sealed]
 
 
 def test_a_line_brought_from_elsewhere_does_not_pass_for_an_entry(tmp_path: Path) -> None:
@@ -154,7 +156,7 @@ def test_a_line_brought_from_elsewhere_does_not_pass_for_an_entry(tmp_path: Path
     raw = (tmp_path / "journal").read_bytes()
     (tmp_path / "journal").write_bytes(raw[:-12] + b"AAAAAAAAAA=\n" + b"\nnonsense\n")
     with opened(tmp_path) as journal:
-        assert (journal.waiting, journal.unreadable) == ({}, 2)
+        assert (journal.open_entries, journal.unreadable) == ({}, 2)
 
 
 def test_the_file_begins_anew_once_all_in_it_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,8 +164,8 @@ def test_the_file_begins_anew_once_all_in_it_is_done(tmp_path: Path, monkeypatch
     with opened(tmp_path) as journal:
         for _ in range(20):
             journal.keep(entry := uuid4(), WHAT)
-            journal.done(entry)
+            journal.mark_done(entry)
         journal.keep(last := uuid4(), WHAT)
     assert (tmp_path / "journal").stat().st_size < 2_000
     with opened(tmp_path) as journal:
-        assert list(journal.waiting) == [last]
+        assert list(journal.open_entries) == [last]

@@ -17,7 +17,8 @@ from shared.kernel.clock import now
 from shared.kernel.errors import Unavailable
 from shared.kernel.machine.keeper import IdempotencyKey, Keeper, KeyReused
 from shared.kernel.machine.machine import Address
-from shared.kernel.machine.store import OutboxRow, Store
+from shared.kernel.machine.store import OutboxRow
+from shared.kernel.machine.valkey import ValkeyStore
 from shared.kernel.machine.vault import Vault
 from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
@@ -32,7 +33,7 @@ Rows = list[OutboxRow]
 async def keeping(settings: Settings, rows: Rows | None = None, url: str = "") -> AsyncIterator[Keeper[Tally]]:
     """A keeper of tallies, as one process has it; `rows` gathers what its relay would send."""
     gathered = rows if rows is not None else []
-    store = Store(url or settings.redis_url, lambda _, __, fresh, *___: gathered.extend(fresh))
+    store = ValkeyStore(url or settings.redis_url, lambda _, __, fresh, *___: gathered.extend(fresh))
     work = asyncio.create_task(store.run())
     await store.load()
     yield Keeper("tally", MACHINE, store, Vault(settings.masters, store), now, lambda *_: None)
@@ -67,7 +68,7 @@ async def test_one_cause_that_reaches_both_processes_at_once_is_applied_once(set
     case, cause, rows = uuid4(), IdempotencyKey(uuid4()), Rows()
     async with keeping(settings, rows) as one, keeping(settings, rows) as two:
         learned = await asyncio.gather(*(k.learn(plus(case, 7), cause) for k in (one, two) for _ in range(10)))
-    assert [each.known for each in learned].count(False) == 1
+    assert [each.already_applied for each in learned].count(False) == 1
     assert {each.state.total for each in learned} == {7}
     assert sum(row.topic == "tally.counted" for row in rows) == 1
 
@@ -82,7 +83,7 @@ async def test_a_reply_lost_after_the_commit_is_made_up_by_asking_again(settings
         hear(True)
         again = await keeper.learn(plus(case, 5), cause)
         later = await keeper.learn(plus(case, 1), IdempotencyKey(uuid4()))
-    assert (again.known, again.state.total, later.state.total) == (True, 6, 7)
+    assert (again.already_applied, again.state.total, later.state.total) == (True, 6, 7)
 
 
 async def test_a_refusal_writes_nothing(settings: Settings) -> None:
@@ -104,7 +105,7 @@ async def test_the_cause_of_a_commit_with_another_body_is_refused_even_by_a_proc
         await one.learn(plus(case, 1), IdempotencyKey(cause, "a"))
         with pytest.raises(KeyReused):
             await two.learn(plus(case, 5000), IdempotencyKey(cause, "b"))
-        assert (await two.learn(plus(case, 1), IdempotencyKey(cause, "a"))).known
+        assert (await two.learn(plus(case, 1), IdempotencyKey(cause, "a"))).already_applied
 
 
 async def test_the_state_is_the_fold_of_what_was_said(settings: Settings, client: httpx.AsyncClient) -> None:

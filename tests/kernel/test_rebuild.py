@@ -15,10 +15,11 @@ from uuid_utils.compat import uuid7
 
 from shared.contract.event import Event
 from shared.kernel import clock
-from shared.kernel.log.bus import Bus
+from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.machine.keeper import NAMES, IdempotencyKey, Keeper
 from shared.kernel.machine.shards import shard_of
 from shared.kernel.machine.store import GENERATION, OutboxRow, Store
+from shared.kernel.machine.valkey import ValkeyStore
 from shared.kernel.machine.vault import Vault
 from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
@@ -50,7 +51,7 @@ from tests.kernel.tally.service import MACHINE, Add, Counted, Tally, Waited, bui
 async def keeping(settings: Settings) -> AsyncIterator[tuple[Keeper[Tally], list[OutboxRow]]]:
     """A keeper without a process around it, and the rows that a relay would send for it."""
     rows: list[OutboxRow] = []
-    store = Store(settings.redis_url, lambda _, __, fresh, *___: rows.extend(fresh))
+    store = ValkeyStore(settings.redis_url, lambda _, __, fresh, *___: rows.extend(fresh))
     work = asyncio.create_task(store.run())
     await store.load()
     yield Keeper("tally", MACHINE, store, Vault(settings.masters, store), clock.now, lambda *_: None), rows
@@ -60,7 +61,7 @@ async def keeping(settings: Settings) -> AsyncIterator[tuple[Keeper[Tally], list
 
 @asynccontextmanager
 async def stored(settings: Settings) -> AsyncIterator[Store]:
-    store = Store(settings.redis_url, lambda *_: None)
+    store = ValkeyStore(settings.redis_url, lambda *_: None)
     work = asyncio.create_task(store.run())
     await store.load()
     yield store
@@ -74,13 +75,17 @@ def quiet(_: RebuildProgress) -> None:
 
 async def compared(settings: Settings) -> Comparison:
     async with stored(settings) as store:
-        return await compare_with_log(ServiceLog.of(build, settings, store), Bus(settings.kafka), store, quiet)
+        return await compare_with_log(
+            ServiceLog.for_service(build, settings, store), KafkaBus(settings.kafka), store, quiet
+        )
 
 
 async def rebuilt(settings: Settings) -> RebuildProgress:
     async with stored(settings) as store:
-        await rebuild.restore_keys(Bus(settings.kafka), store, quiet)
-        return await rebuild.rebuild(ServiceLog.of(build, settings, store), Bus(settings.kafka), store, 1, quiet)
+        await rebuild.restore_keys(KafkaBus(settings.kafka), store, quiet)
+        return await rebuild.rebuild_service(
+            ServiceLog.for_service(build, settings, store), KafkaBus(settings.kafka), store, 1, quiet
+        )
 
 
 async def emptied(settings: Settings) -> None:
@@ -107,7 +112,7 @@ async def test_an_emptied_store_is_made_again_and_the_service_goes_on_where_it_w
     await emptied(settings)
     assert (await compared(settings)).differing[str(case)] == "not in the store"
     done = await rebuilt(settings)
-    assert str(case) not in done.unread + done.torn + done.there
+    assert str(case) not in done.unread + done.torn + done.already_stored
     after = await compared(settings)
     assert (after.equal, after.differing) == (True, {})
     assert after.log == before.log
@@ -166,7 +171,7 @@ async def test_an_instance_that_lives_in_the_store_is_left_as_it_is(settings: Se
         await add(client, case, 1, "first")
         await waited_for(settings, case)
         done = await rebuilt(settings)
-        assert str(case) in done.there
+        assert str(case) in done.already_stored
         assert (await add(client, case, 1, "second")).json() == {"total": 2}
 
 

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from redis.asyncio import Redis
 
 from deploy.local.ports import free
-from shared.kernel.machine.store import Store
+from shared.kernel.machine.valkey import ValkeyStore
 from shared.kernel.machine.vault import Unreadable, Vault
 from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
@@ -44,7 +44,7 @@ async def show(client: httpx.AsyncClient, case: UUID) -> httpx.Response:
 
 @asynccontextmanager
 async def vault(settings: Settings, masters: dict[int, bytes] | None = None) -> AsyncIterator[Vault]:
-    store = Store(settings.redis_url, lambda *_: None)
+    store = ValkeyStore(settings.redis_url, lambda *_: None)
     work = asyncio.create_task(store.run())
     yield Vault(masters or settings.masters, store)
     work.cancel()

@@ -40,7 +40,7 @@ class Heard:
     beside: dict[int, int] = field(default_factory=dict)
 
     async def hear(self, offset: int) -> None:
-        async with self.suspects.accused(Record(offset)):
+        async with self.suspects.counted_attempt(cast(Any, Record(offset))):
             self.now.add(offset)
             for _ in range(50):
                 await asyncio.sleep(0)

@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 from deploy.local import topics
 from deploy.local.ports import free
 from deploy.local.valkey import Valkey
-from shared.kernel.log.bus import Bus
-from shared.kernel.machine.store import Store
+from shared.kernel.log.kafka import KafkaBus
+from shared.kernel.machine.valkey import ValkeyStore
 from shared.kernel.process import verifier
 from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
@@ -26,8 +26,8 @@ SAFE = {"flush.messages": "1", "retention.ms": "-1", "cleanup.policy": "delete"}
 
 async def look(settings: Settings, *names: str) -> SettingsVerifier:
     """What one look finds, and whether it opened the gate."""
-    looking = SettingsVerifier(Bus(settings.kafka), names, asyncio.Event())
-    store = Store(settings.redis_url, lambda *_: None)
+    looking = SettingsVerifier(KafkaBus(settings.kafka), names, asyncio.Event())
+    store = ValkeyStore(settings.redis_url, lambda *_: None)
     work = [asyncio.create_task(store.run()), asyncio.create_task(looking.run(store))]
 
     async def seen() -> bool:

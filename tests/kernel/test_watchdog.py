@@ -10,13 +10,14 @@ import pytest
 from aiokafka.errors import KafkaTimeoutError, OutOfOrderSequenceNumber
 
 from deploy.local.kafka import Cluster
-from shared.kernel.log import bus, relay, watchdog
-from shared.kernel.log.bus import Bus
+from shared.kernel.log import kafka, relay, watchdog
 from shared.kernel.log.consumer import Consumer
+from shared.kernel.log.kafka import KafkaBus
+from shared.kernel.log.leases import OutboxLeases
 from shared.kernel.log.relay import Relay
 from shared.kernel.log.watchdog import ConsumerStuck
 from shared.kernel.machine.keeper import IdempotencyKey
-from shared.kernel.machine.store import Store
+from shared.kernel.machine.valkey import ValkeyStore
 from shared.kernel.process.platform import Platform
 from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
@@ -38,7 +39,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def changed(consumer: Change = id, producer: Change = id) -> Platform:
     """The real bus; what it makes is changed first."""
 
-    class Changed(Bus):
+    class Changed(KafkaBus):
         def consumer(self, group: str, *, patient: bool = False) -> Any:
             made = super().consumer(group, patient=patient)
             consumer(made)
@@ -54,9 +55,11 @@ def changed(consumer: Change = id, producer: Change = id) -> Platform:
 
 async def end_of(settings: Settings, bus: Any, seconds: float = 25) -> str:
     """Why a consumer of the tally's facts ended by itself within so many seconds; empty if it did not."""
-    store = Store(settings.redis_url, lambda *_: None)
+    store = ValkeyStore(settings.redis_url, lambda *_: None)
     reading = asyncio.create_task(store.run())
-    consumer = Consumer(f"watched-{uuid4().hex[:8]}", bus, {Given: hear}, store, Relay("watched", "test", bus, ()))
+    consumer = Consumer(
+        f"watched-{uuid4().hex[:8]}", bus, {Given: hear}, store, Relay(bus, OutboxLeases("watched", "test", ()))
+    )
     hearing = asyncio.create_task(consumer.run())
     await asyncio.wait({hearing}, timeout=seconds)
     consumer.stop()
@@ -123,7 +126,7 @@ async def test_a_consumer_whose_library_has_ended_within_ends_the_process(settin
 
 
 async def test_a_consumer_with_nothing_to_hear_is_left_alone(settings: Settings, quick: None) -> None:
-    assert await end_of(settings, Bus(settings.kafka), QUIET) == ""
+    assert await end_of(settings, KafkaBus(settings.kafka), QUIET) == ""
 
 
 async def test_a_consumer_without_kafka_is_left_alone_and_hears_again(
@@ -164,7 +167,7 @@ async def test_a_producer_that_neither_acknowledges_nor_stops_is_replaced_in_bou
     settings: Settings, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay, "ACKNOWLEDGED_WITHIN", 2.5)
-    monkeypatch.setattr(bus, "STOPPED_WITHIN", 0.5)
+    monkeypatch.setattr(kafka, "STOPPED_WITHIN", 0.5)
     case, made = uuid4(), list[Any]()
     async with running_service(build, settings, platform=changed(producer=made.append)):
         await ready(client)
@@ -185,13 +188,13 @@ async def test_a_producer_that_neither_acknowledges_nor_stops_is_replaced_in_bou
 async def test_a_producer_let_go_with_kafka_down_leaves_nothing_that_sends_on(
     frail_settings: Settings, frail: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bus, "STOPPED_WITHIN", 1.0)
-    before, producer = asyncio.all_tasks(), Bus(frail_settings.kafka).producer()
+    monkeypatch.setattr(kafka, "STOPPED_WITHIN", 1.0)
+    before, producer = asyncio.all_tasks(), KafkaBus(frail_settings.kafka).producer()
     await producer.start()
     await give(producer, uuid4(), 1)
     async with stopped(frail):
         unanswered = await producer.send("tally.given", b"{}")
-        await bus.stop_producer(producer)
+        await kafka.stop_producer(producer)
         assert isinstance(unanswered.exception(), KafkaTimeoutError)
     await asyncio.sleep(0.5)
     assert asyncio.all_tasks() <= before

@@ -29,7 +29,7 @@ from shared.contract.event import Event
 from shared.contract.incidents import CallOutOrdered, IncidentOpened
 from shared.contract.terms import ECHO, Situation, desk_id, spoken_number
 from shared.kernel.clock import now
-from shared.kernel.log.bus import Bus
+from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.process.platform import Platform
 from shared.kernel.process.service import http_server
 from shared.kernel.process.settings import Settings
@@ -177,7 +177,7 @@ async def near(kafka: Cluster) -> AsyncIterator[tuple[Neighbours, Settings]]:
         master_keys=Path("unread"),
         doors={"hotline_intake": beside, "responder_adapter": beside},
     )
-    async with Bus(kafka.bootstrap).producer() as producer:
+    async with KafkaBus(kafka.bootstrap).producer() as producer:
         near = Neighbours(producer)
         server = http_server(near.app(), settings.model_copy(update={"port": theirs}))
         work = asyncio.create_task(server.serve())

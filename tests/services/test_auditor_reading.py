@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
@@ -11,7 +11,8 @@ from aiokafka.errors import KafkaConnectionError
 from services.auditor import kafka_reader
 from services.auditor.kafka_reader import KafkaReader
 from shared.kernel.clock import now
-from shared.kernel.log import bus
+from shared.kernel.log import kafka
+from shared.kernel.log.bus import Bus
 from tests.kernel.scene import until
 
 
@@ -75,9 +76,10 @@ class Readers:
 async def test_a_reader_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch, hangs_at: str) -> None:
     monkeypatch.setattr(kafka_reader, "STUCK_AFTER", 0.2)
     monkeypatch.setattr(kafka_reader, "BLIND_AFTER", 1.0)
-    monkeypatch.setattr(bus, "STOPPED_WITHIN", 0.1)
+    monkeypatch.setattr(kafka, "STOPPED_WITHIN", 0.1)
     monkeypatch.setattr(kafka_reader, "LOOK_EVERY", 0.05)
-    found = KafkaReader(Readers(hangs_at))
+    readers = Readers(hangs_at)
+    found = KafkaReader(cast(Bus, readers))
     running = asyncio.create_task(found.run(now()))
 
     async def whole() -> bool:
@@ -86,4 +88,4 @@ async def test_a_reader_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch, 
     await until(whole, 10)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    assert len(found.bus.made) == 2
+    assert len(readers.made) == 2

@@ -24,7 +24,7 @@ from shared.contract.event import Event
 from shared.contract.incidents import IncidentOpened
 from shared.contract.terms import Situation, Tier, spoken_number
 from shared.kernel.clock import now
-from shared.kernel.log.bus import Bus
+from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
 
@@ -117,7 +117,7 @@ async def ringing(client: httpx.AsyncClient, case: UUID) -> list[Body]:
 
 async def said(settings: Settings, case: UUID, count: int) -> list[tuple[str, Body]]:
     """What intake has said of a call on the real log: (type, body), once there are `count`."""
-    reader = Bus(settings.kafka).reader(CallEvent.topic)
+    reader = KafkaBus(settings.kafka).reader(CallEvent.topic)
     await reader.start()
     found: list[tuple[str, Body]] = []
     try:
@@ -133,7 +133,7 @@ async def said(settings: Settings, case: UUID, count: int) -> list[tuple[str, Bo
 
 async def tell(settings: Settings, event: Event) -> None:
     """Say an event as another service would."""
-    producer = Bus(settings.kafka).producer()
+    producer = KafkaBus(settings.kafka).producer()
     await producer.start()
     headers = [("ce_type", event.type_name().encode()), ("ce_id", str(uuid4()).encode())]
     await producer.send_and_wait(

@@ -29,7 +29,7 @@ from shared.contract.event import Event
 from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered
 from shared.contract.terms import Confidence, Place, Situation, Tier, callout_key
 from shared.kernel.clock import now
-from shared.kernel.log.bus import Bus
+from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.machine.vault import Vault, key_name
 from shared.kernel.process.service import ServiceProcess, running_service
 from shared.kernel.process.settings import Settings
@@ -59,7 +59,7 @@ class Line:
         vault = Vault(self.settings.masters, self.process.store)
         brief = await vault.seal(case, "brief", BRIEF, city=CITY)
         text = await vault.seal(case, "place", "迎宾街 1 号 502", city=CITY)
-        if wrapped := vault.pending(case):
+        if wrapped := vault.pending_key(case):
             await self.process.store.ask("SET", key_name(case, CITY), wrapped)
         return Situation(place=Place(confidence=Confidence.READ_BACK, city=CITY, text=text), brief=brief)
 
@@ -72,7 +72,7 @@ class Line:
     async def hears(self, event: Event, *, drill: bool = False) -> None:
         headers = [("ce_type", event.type_name().encode()), ("ce_id", str(uuid4()).encode())]
         headers += [("ce_drill", b"true")] if drill else []
-        async with Bus(self.settings.kafka).producer() as producer:
+        async with KafkaBus(self.settings.kafka).producer() as producer:
             value, key = event.model_dump_json().encode(), str(event.case).encode()
             await producer.send_and_wait(event.topic, value, key=key, headers=headers)
 
@@ -308,7 +308,7 @@ async def test_the_echo_desk_takes_nobody_who_is_in_danger(line: Line, case: UUI
 async def test_nothing_personal_is_said_on_the_log(line: Line, case: UUID) -> None:
     await line.orders(case, POLICE, MEDICAL)
     await line.stands(case, POLICE, rung="delivered")
-    async with Bus(line.settings.kafka).reader("responder.callouts") as reader:
+    async with KafkaBus(line.settings.kafka).reader("responder.callouts") as reader:
         records = [r for found in (await reader.getmany(timeout_ms=2000)).values() for r in found]
     said = b"".join(record.value for record in records)
     assert str(case).encode() in said

@@ -24,7 +24,7 @@ from shared.contract.calls import ScreeningRecorded
 from shared.contract.terms import Situation
 from shared.kernel.clock import now
 from shared.kernel.errors import Malformed
-from shared.kernel.log.bus import Bus
+from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.machine.vault import Vault, key_name
 from shared.kernel.process.service import ServiceProcess, running_service
 from shared.kernel.process.settings import Settings
@@ -46,7 +46,7 @@ class Line:
         """Say on the log that a screening was saved, sealed as intake would."""
         vault, screening = Vault(self.settings.masters, self.process.store), uuid4()
         sealed = await vault.seal(case, field, answers, city=CITY)
-        if wrapped := vault.pending(case):
+        if wrapped := vault.pending_key(case):
             await self.process.store.ask("SET", key_name(case, CITY), wrapped)
         about: dict[str, Any] = {"case": case, "city": CITY, "at": now(), "situation": Situation()}
         await self.hears(ScreeningRecorded(**about, screening=screening, answers=sealed, danger=False), 2)
@@ -54,7 +54,7 @@ class Line:
 
     async def hears(self, event: ScreeningRecorded, times: int) -> None:
         headers = [("ce_type", event.type_name().encode()), ("ce_id", str(uuid4()).encode())]
-        async with Bus(self.settings.kafka).producer() as producer:
+        async with KafkaBus(self.settings.kafka).producer() as producer:
             for _ in range(times):
                 value, key = event.model_dump_json().encode(), str(event.case).encode()
                 await producer.send_and_wait(event.topic, value, key=key, headers=headers)
@@ -121,7 +121,7 @@ async def test_answers_in_plain_are_nowhere_on_the_log(line: Line, case: UUID) -
     await line.saves(case, {"horoscope/1": {"药片": True}})
     await line.saves(case, PLANNED)
     await line.assessed(case)
-    async with Bus(line.settings.kafka).reader(*(topic.name for topic in topics.listed())) as reader:
+    async with KafkaBus(line.settings.kafka).reader(*(topic.name for topic in topics.listed())) as reader:
         records = [r for found in (await reader.getmany(timeout_ms=2000)).values() for r in found]
     mine = [record for record in records if record.key == str(case).encode()]
     assert mine

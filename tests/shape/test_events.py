@@ -17,8 +17,8 @@ from shared.contract.event import Event
 from shared.kernel.clock import now
 from shared.kernel.log.router import Handler
 from shared.kernel.machine.machine import Machine
-from shared.kernel.machine.store import Store
 from shared.kernel.machine.timers import Timers
+from shared.kernel.machine.valkey import ValkeyStore
 from shared.kernel.machine.vault import Vault
 from shared.kernel.process.service import Kit, Service
 from shared.kernel.process.settings import Settings
@@ -52,7 +52,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Service]:
     keys = tmp_path_factory.mktemp("built") / "master.keys"
     keys.write_text(f"1 {b64encode(bytes(32)).decode()}\n")
     settings = Settings(cities=ROOT / "deploy" / "cities", master_keys=keys)
-    store = Store("redis://127.0.0.1:1/0", lambda *_: None)
+    store = ValkeyStore("redis://127.0.0.1:1/0", lambda *_: None)
 
     def kit(name: str) -> Kit:
         return Gathering(name, settings, store, Vault({1: bytes(32)}, store), Timers(store, now, list), now)
@@ -93,7 +93,9 @@ def test_what_is_learnt_of_a_topic_is_heard_one_way(built: dict[str, Service]) -
     """Else two groups of one service learn one case's facts out of order. Fetching a key ahead learns nothing."""
 
     def learnt(heard: Mapping[type[Event], Handler]) -> set[str]:
-        return {event.topic for event, handler in heard.items() if getattr(handler, "__func__", None) != Vault.expect}
+        return {
+            event.topic for event, handler in heard.items() if getattr(handler, "__func__", None) != Vault.fetch_key
+        }
 
     both = {name: learnt(service.consumes) & learnt(service.follows) for name, service in built.items()}
     assert {name: topics for name, topics in both.items() if topics} == {}

@@ -65,3 +65,25 @@ def test_a_simulated_desk_shares_no_code_with_the_service_that_it_answers() -> N
     desks = [source for source in under("deploy/local") if source.path.name.startswith("desk")]
     assert wrong(desks, "services") == []
     assert desks
+
+
+ROOMS = ("machine", "log", "process", "rebuild")
+"""The kernel's rooms, each on those before it; what lies flat is under them all."""
+
+
+def test_a_room_of_the_kernel_stands_on_those_before_it() -> None:
+    """Else the machine cannot be read without the log, nor the log without the process that carries it."""
+    found = [
+        found
+        for at, room in enumerate(ROOMS)
+        for found in wrong(under(f"shared/kernel/{room}"), *(f"shared.kernel.{above}" for above in ROOMS[at + 1 :]))
+    ]
+    flat = [source for source in under("shared/kernel") if source.path.parent.name == "kernel"]
+    assert [*found, *wrong(flat, *(f"shared.kernel.{room}" for room in ROOMS))] == []
+
+
+def test_few_files_lie_outside_the_rooms_of_the_kernel() -> None:
+    """Else the kernel is a drawer again, and a newcomer opens each file to see what it is."""
+    kernel = [source.path for source in under("shared/kernel")]
+    assert {path.parent.name for path in kernel} <= {"kernel", "fallback", *ROOMS}
+    assert len([path for path in kernel if path.parent.name == "kernel" and path.stem != "__init__"]) <= 3

@@ -28,7 +28,7 @@ from tests.simulation.store import OUTSIDE
 
 PARTITIONS = 12
 SESSION, REBALANCE, PATIENCE = 6.0, 3.0, 0.15
-"""Seconds, as shared/kernel/log/bus.py sets them."""
+"""Seconds, as shared/kernel/log/kafka.py sets them."""
 
 Header = tuple[str, bytes]
 
@@ -144,7 +144,7 @@ def _let_go(waiting: "asyncio.Future[None]") -> None:
 
 @dataclass(frozen=True)
 class Bus:
-    """What a service is given instead of `shared.kernel.log.bus.Bus`."""
+    """What a service is given instead of `shared.kernel.log.kafka.KafkaBus`."""
 
     kafka: Kafka
     brokers: str = "simulated"
@@ -178,7 +178,7 @@ class Speaker:
         self._last: dict[str, float] = {}
         self._waiting: dict[asyncio.Future[Record], None] = {}
         self._closed = False
-        # What `let_go` shuts when stop() does not return: of the real one, sender, queue and client; here, itself.
+        # What `stop_producer` shuts when stop() does not return: the real one's sender, queue and client; here, itself.
         self._sender = self._message_accumulator = self.client = self
 
     async def start(self) -> None:
@@ -358,6 +358,19 @@ class Listener:
         if partition not in self._positions:
             raise IllegalStateError(f"Partition {partition} is not assigned")
         return self._positions[partition]
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Raises IllegalStateError for what is not assigned."""
+        if partition not in self._positions:
+            raise IllegalStateError(f"Partition {partition} is not assigned")
+        self._positions[partition] = offset
+
+    async def offsets_for_times(self, times: Mapping[TopicPartition, int]) -> dict[TopicPartition, Any]:
+        """Raises what the real one raises when nobody answers."""
+        await self.end_offsets(times)
+        logs = ((each, self._kafka.logs[each.topic][each.partition], at) for each, at in times.items())
+        since = {each: next((r for r in log if r.timestamp >= at), None) for each, log, at in logs}
+        return {each: r and OffsetAndTimestamp(r.offset, r.timestamp) for each, r in since.items()}
 
     def highwater(self, partition: TopicPartition) -> int:
         return len(self._kafka.logs[partition.topic][partition.partition])

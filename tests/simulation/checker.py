@@ -175,7 +175,9 @@ def torn(world: World) -> Iterator[Finding]:
         for case, said in cases.items():
             for life in replay_instances(machines, said, unread):
                 keeper = keepers[life.machine.name]
-                kept = world.server.valkey.data.get(keeper.name(life.address.home, life.address.instance).encode(), {})
+                kept = world.server.valkey.data.get(
+                    keeper.instance_name(life.address.home, life.address.instance).encode(), {}
+                )
                 if life.missing or life.impossible or _told(keeper, life.state) != _had(keeper, kept):
                     what = (
                         f"{life.missing} commits missing, {life.impossible} impossible" if life.missing else "differs"

@@ -10,21 +10,21 @@ class Paper:
     """What shared.kernel.process.journal.Journal promises, without a disk."""
 
     written: dict[UUID, Any]
-    usable: bool = False
+    is_open: bool = False
 
     @property
-    def waiting(self) -> dict[UUID, Any]:
+    def open_entries(self) -> dict[UUID, Any]:
         return dict(self.written)
 
     def open(self) -> None:
-        self.usable = True
+        self.is_open = True
 
     def keep(self, entry: UUID, what: Any) -> None:
         self.open()
         self.written.setdefault(entry, what)
 
-    def done(self, entry: UUID) -> None:
+    def mark_done(self, entry: UUID) -> None:
         self.written.pop(entry, None)
 
     def close(self) -> None:
-        self.usable = False
+        self.is_open = False

@@ -31,6 +31,7 @@ from shared.kernel.log.relay import Relay
 from shared.kernel.machine import keeper
 from shared.kernel.machine.store import Store
 from shared.kernel.machine.timers import Timers
+from shared.kernel.machine.valkey import ValkeyStore
 from shared.kernel.process import events_endpoint, web
 from tests.simulation.store import Valkey
 
@@ -58,8 +59,7 @@ def said_before_done(commit: Any) -> Any:
 
 def deleted_before_the_ack(send: Any) -> Any:
     async def hasty(self: Relay, shard: Any, row_id: bytes, row: Any) -> None:
-        shard.acknowledged.append(row_id)
-        self._deletable.set()
+        self.mark_acknowledged(shard, row_id)
         await send(self, shard, row_id, row)
 
     return hasty
@@ -69,7 +69,7 @@ def committed_before_the_effect(take: Any) -> Any:
     def hasty(self: Consumer, work: Any, records: list[Any], lanes: Any) -> None:
         take(self, work, records, lanes)
         for record in records:
-            work.finish(record.offset)
+            work.mark_done(record.offset)
 
     return hasty
 
@@ -104,7 +104,7 @@ def one_key_an_attempt(request: Any) -> Any:
 def without_instance(row: Any) -> Any:
     def named(self: Any, change: Any, n: int, event: Event) -> Any:
         made = row(self, change, n, event)
-        return replace(made, headers={**made.headers, "ce_id": str(uuid5(keeper.NAMES, f"{change.cause.id}|{n}"))})
+        return replace(made, headers={**made.headers, "ce_id": str(uuid5(keeper.NAMES, f"{change.key.id}|{n}"))})
 
     return named
 
@@ -170,7 +170,7 @@ def one_at_a_time(post: Any) -> Any:
 
 def learnt_by_nobody(learn: Any) -> Any:
     async def polite(hearing: Any, batch: list[Any]) -> Any:
-        return events_endpoint._Outcome([event.id for event in batch])
+        return events_endpoint.BatchOutcome([event.id for event in batch])
 
     return polite
 
@@ -187,14 +187,12 @@ async def silent(self: AuditorRing, silences: Any, at: float) -> int:
 NEVER: Callable[[Any], Any] = lambda _: lambda *_: None  # noqa: E731
 
 BUGS = (
-    Bug("said before done", "a 2xx is given before the commit", ((Store, "commit", said_before_done),)),
-    Bug(
-        "deleted before the ack", "an outbox row goes when it is sent", ((Relay, "_send_one", deleted_before_the_ack),)
-    ),
+    Bug("said before done", "a 2xx is given before the commit", ((ValkeyStore, "commit", said_before_done),)),
+    Bug("deleted before the ack", "an outbox row goes when it is sent", ((Relay, "send_row", deleted_before_the_ack),)),
     Bug(
         "committed before the effect",
         "an offset is committed when a record comes",
-        ((Consumer, "_take", committed_before_the_effect),),
+        ((Consumer, "take_records", committed_before_the_effect),),
     ),
     Bug("forgotten dedupe", "the ids applied are forgotten", ((Valkey, "_learn", forgetful),)),
     Bug("no version check", "a commit overwrites what is newer", ((Valkey, "_learn", overwriting),)),
@@ -207,13 +205,17 @@ BUGS = (
         ),
     ),
     Bug("key per attempt", "each attempt has a key of its own", ((Webhook, "_request", one_key_an_attempt),)),
-    Bug("lost timer", "a deadline lives in memory only", ((Timers, "_look", lambda _: blind),)),
+    Bug("lost timer", "a deadline lives in memory only", ((Timers, "find_deadlines", lambda _: blind),)),
     Bug(
         "hold on ringing",
         "the machine stops when people are asked",
         ((callout, "_attempt_due", given_up_once_people_are_asked),),
     ),
-    Bug("id without instance", "an event id is cause and number only", ((keeper.Keeper, "_row", without_instance),)),
+    Bug(
+        "id without instance",
+        "an event id is cause and number only",
+        ((keeper.Keeper, "outbox_row", without_instance),),
+    ),
     Bug(
         "retry raises n",
         "an unreachable desk is ordered anew",
@@ -234,14 +236,16 @@ BUGS = (
         ((services.responder_adapter.keeping, "decide", held_for_ever), (callout, "_lapses_at", NEVER)),
     ),
     Bug("one desk holds up the other", "all desks share one line", ((sender.DeskLane, "_post", one_at_a_time),)),
-    Bug("polite door", "a door says learnt and learns nothing", ((events_endpoint, "_learn", learnt_by_nobody),)),
+    Bug("polite door", "a door says learnt and learns nothing", ((events_endpoint, "learn_batch", learnt_by_nobody),)),
     Bug(
         "no hold",
         "the machine goes on sending while a person phones",
         ((services.responder_adapter.keeping, "decide", never_held),),
     ),
     Bug("deaf auditor", "the auditor counts on intake", ((AuditorRing, "ring", lambda _: silent),)),
-    Bug("a new cause each time", "a repeated request is a new one", ((web, "uuid5", lambda _: lambda *_: uuid4()),)),
+    Bug(
+        "a new cause each time", "a repeated request is a new one", ((web, "request_id", lambda _: lambda *_: uuid4()),)
+    ),
 )
 
 

@@ -1,7 +1,7 @@
 """A simulated Valkey: the commands that the kernel sends, the Functions of functions.lua, and every way to be silent.
 
-It stands below `shared.kernel.machine.store.Store`, at the connection: queues, pipelines, time-outs and what a refusal
-means are the product's own. tests/simulation/contract holds the same expectations against a real Valkey.
+It stands below the product's `ValkeyStore`, at the connection: queues, pipelines, time-outs and what a refusal
+means are the real ones. tests/simulation/contract holds the same expectations against a real Valkey.
 """
 
 import asyncio
@@ -18,7 +18,8 @@ from typing import Any
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import ResponseError
 
-from shared.kernel.machine.store import Committed, Store, _Pipeline
+from shared.kernel.machine.store import Committed, Store
+from shared.kernel.machine.valkey import ValkeyStore
 from tests.simulation.loop import LIFE, Life
 
 Word = str | int | float | bytes
@@ -300,7 +301,7 @@ class Way:
 
 
 class Line:
-    """One connection to the simulated server, as far as `_Lane` uses a redis connection."""
+    """One connection to the simulated server, as far as `_Pipeline` uses a redis connection."""
 
     def __init__(self, server: "Server") -> None:
         self._server = server
@@ -394,10 +395,8 @@ class Server:
         return Line(self)
 
     def store(self, _: str, committed: Committed) -> Store:
-        """The product's own Store, on lines to this server."""
-        made = Store("redis://simulated/0", committed)
-        made._commits, made._reads = _Pipeline(self), _Pipeline(self)  # type: ignore[arg-type]
-        return made
+        """The product's own ValkeyStore, on lines to this server."""
+        return ValkeyStore("redis://simulated/0", committed, self)
 
     def later(self, at: float, do: Callable[[], None]) -> None:
         """Have it done by the server, whatever becomes of who asked."""

@@ -114,7 +114,7 @@ class Acceptance:
             self._journal.close()
 
     async def _open_at_last(self) -> None:
-        while not self._journal.usable:
+        while not self._journal.is_open:
             await asyncio.sleep(OPEN_EVERY)
             await self._open()
 
@@ -124,7 +124,7 @@ class Acceptance:
         except Unwritable as refusal:
             log.warning("journal_unusable", signal="warning", why=str(refusal))
             return
-        for request in map(SeatActRequest.from_journal, self._journal.waiting.values()):
+        for request in map(SeatActRequest.from_journal, self._journal.open_entries.values()):
             if request.key.id not in self._kept:
                 await self._remember(request)
 
@@ -152,7 +152,7 @@ class Acceptance:
     def _keep_again(self, request: SeatActRequest) -> KeptInJournal:
         if request.key.fingerprint != self._kept[request.key.id].key.fingerprint:
             raise KeyReused
-        if request.key.id not in self._journal.waiting and not self._write(request):
+        if request.key.id not in self._journal.open_entries and not self._write(request):
             raise self._nothing_took(request)
         return KeptInJournal(request, self._mirror.known_call(request.address).call)
 
@@ -161,7 +161,7 @@ class Acceptance:
         try:
             row, events = await self._decided(request)
         except Rejected:
-            self._journal.done(request.key.id)
+            self._journal.mark_done(request.key.id)
             raise
         written = written or self._write(request)
         if not (written or request.act.urgent):
@@ -205,7 +205,7 @@ class Acceptance:
                 learned = await self._learn_once(request, rang, answers)
         except Rejected:
             if request.key.id not in self._kept:
-                self._journal.done(request.key.id)
+                self._journal.mark_done(request.key.id)
             raise
         self._strike(request)
         self._mirror.note_commit(request.address, learned)
@@ -228,7 +228,7 @@ class Acceptance:
         return await self._calls.learn(command, request.key)
 
     def _strike(self, request: SeatActRequest) -> None:
-        self._journal.done(request.key.id)
+        self._journal.mark_done(request.key.id)
         if self._kept.pop(request.key.id, None):
             self._mirror.strike_kept(request.address, request.key.id)
 
@@ -264,7 +264,7 @@ class Acceptance:
             self._strike(request)
         elif failure is not None:
             _log_unexpected(request, failure)
-        elif not work.result().known:
+        elif not work.result().already_applied:
             for answer, _ in given:
                 self._strike(answer)
         return None

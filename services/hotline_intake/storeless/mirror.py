@@ -96,7 +96,7 @@ class LedgerMirror:
 
     def known_call(self, address: Address) -> MirroredCall:
         """What is known of a call without the store; blank if nothing is."""
-        return self.rows.get(address) or MirroredCall(self._calls.latest(address) or self._calls.machine.blank)
+        return self.rows.get(address) or MirroredCall(self._calls.latest_state(address) or self._calls.machine.blank)
 
     async def learn(self, command: Command, cause: IdempotencyKey) -> None:
         """Let the row learn it where it rings: in memory while the store is silent, else in the store."""
@@ -141,7 +141,7 @@ class LedgerMirror:
         """Calls of a city with a desk that rings or is being phoned, and whether only memory says so."""
         stored: list[Call] = []
         try:
-            stored = [] if self.silent else await self._calls.listed(home)
+            stored = [] if self.silent else await self._calls.listed_states(home)
         except Unavailable:
             self.note_silence()
         rows = (row for _, row in self.standing_calls(home) if not row.drill and (self.silent or row.ahead_of_store))

@@ -1,179 +1,145 @@
-"""Kafka as we use it: settings whose defaults would lose or stall, set here once.
+"""What a bus promises, and what it makes; kafka.py is the real one.
 
-Sources of the figures: measurements on aiokafka 0.14 with Kafka 4.x (docs/decisions/0003-kafka-settings.md).
+Partitions and what Kafka refuses with are aiokafka's own words: each method that waits raises KafkaError or OSError
+when the brokers do not answer. Nothing works before `start`, which returns once they have.
 """
 
-import asyncio
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from asyncio import Future
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.conn import CloseReason
-from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
+from aiokafka import ConsumerRebalanceListener, TopicPartition
 
 MAX_EVENT = 262_144
 """Bytes of the largest record, as the broker's message.max.bytes."""
 
-PATIENCE_MS = 150
-"""Milliseconds a follower lets records gather before it fetches them together."""
+
+class Record(Protocol):
+    """One record as a consumer has it; `timestamp` in Unix milliseconds."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
-READER_PATIENCE_MS = 500
-"""The same for a patient reader, which nobody in danger waits for."""
+class Producer(Protocol):
+    """Sends records; those of one key arrive in the order of their sending, each at most once."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None:
+        """Send what is queued; with a silent leader this never returns (see `stop_producer`)."""
+
+    async def send(
+        self,
+        topic: str,
+        value: bytes | None = None,
+        key: bytes | None = None,
+        *,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> "Future[Any]":
+        """Queue a record, waiting while the queue is full. The future ends when every in-sync replica has it."""
 
 
-STOPPED_WITHIN = 5.0
-"""Seconds."""
+class _Positions(Protocol):
+    """Where something that reads stands, and where it could."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None:
+        """End it; a broken one may fail or wait for ever (see `stop_consumer`)."""
+
+    def assignment(self) -> Collection[TopicPartition]: ...
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Go on from there. Raises IllegalStateError for a partition that is not assigned."""
+
+    async def position(self, partition: TopicPartition) -> int:
+        """The offset of what comes next. Raises IllegalStateError for a partition that is not assigned."""
+
+    async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """The offset behind the newest record of each."""
+
+    async def offsets_for_times(self, times: Mapping[TopicPartition, int]) -> dict[TopicPartition, Any]:
+        """The first record (its `offset`) not older than that Unix millisecond, None where there is none."""
 
 
-@dataclass(frozen=True)
-class Bus:
-    """The brokers at `host:port,host:port`; everything it makes is yet to be started.
+class GroupConsumer(_Positions, Protocol):
+    """A member of a group: what it has not committed comes again, to it or to another. Starts at the beginning."""
 
-    `member` is a name that no other process of the service has, and that this one has again after a restart: Kafka
-    then gives it its partitions back at once. Without it, those wait until the session of the process before has ended.
-    """
+    def subscribe(self, topics: Iterable[str], *, listener: ConsumerRebalanceListener) -> None:
+        """Join the group. `listener` is asked before partitions are taken away, and told of those that came."""
 
-    brokers: str
-    member: str | None = None
+    async def getmany(self, *, timeout_ms: int) -> Mapping[TopicPartition, Sequence[Record]]:
+        """What came since, each partition in its order; empty after the time-out."""
 
-    def producer(self) -> Any:
-        """A producer that acknowledges only what every in-sync replica has, and notices a dead leader in seconds."""
-        producer = AIOKafkaProducer(
-            bootstrap_servers=self.brokers,
-            acks="all",
-            enable_idempotence=True,
-            request_timeout_ms=3000,
-            retry_backoff_ms=200,
-            metadata_max_age_ms=10_000,
-            linger_ms=0,
-            max_request_size=MAX_EVENT,
-        )
-        patch_closed_connection_errors(producer.client)
-        return producer
+    async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Begin there the next time. Raises CommitFailedError or IllegalStateError when the group has moved on."""
 
-    def consumer(self, group: str, *, patient: bool = False) -> Any:
-        """A group member that commits by hand, starts at the beginning and fails over in seconds.
+    def highwater(self, partition: TopicPartition) -> int | None:
+        """The end of the partition when it was last fetched; None before."""
 
-        A patient one fetches what gathered in `PATIENCE_MS`: a fetch costs both sides the same for one record or fifty.
-        """
-        gathering = {"fetch_min_bytes": MAX_EVENT, "fetch_max_wait_ms": PATIENCE_MS} if patient else {}
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.brokers,
-            group_id=group,
-            group_instance_id=self.member,
-            **gathering,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            session_timeout_ms=6000,
-            heartbeat_interval_ms=1500,
-            rebalance_timeout_ms=3000,
-            request_timeout_ms=3500,
-            max_poll_interval_ms=30_000,
-            max_poll_records=500,
-            retry_backoff_ms=200,
-            metadata_max_age_ms=1000,
-        )
-        patch_closed_connection_errors(consumer._client)
-        return consumer
+    def paused(self) -> Collection[TopicPartition]: ...
 
-    def reader(self, *topics: str, patient: bool = False) -> Any:
-        """A consumer of whole topics outside any group, for those who look at what was said."""
-        gathering = {"fetch_min_bytes": MAX_EVENT, "fetch_max_wait_ms": READER_PATIENCE_MS} if patient else {}
-        reader = AIOKafkaConsumer(
-            *topics,
-            bootstrap_servers=self.brokers,
-            group_id=None,
-            **gathering,
-            auto_offset_reset="earliest",
-            request_timeout_ms=3500,
-            retry_backoff_ms=200,
-            metadata_max_age_ms=10_000,
-        )
-        patch_closed_connection_errors(reader._client)
-        return reader
+    def pause(self, *partitions: TopicPartition) -> None:
+        """Fetch nothing of these, and remain their member."""
 
-    def admin(self) -> Any:
-        """A client that asks after topics and their settings."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.brokers, request_timeout_ms=3000)
-        patch_closed_connection_errors(admin._client)
-        return admin
+    def resume(self, *partitions: TopicPartition) -> None: ...
 
 
-def patch_closed_connection_errors(client: Any) -> None:
-    """Make a connection that closes just then, in this client, a broken connection like any other.
+class TopicReader(_Positions, Protocol):
+    """Reads whole topics outside any group; commits nothing."""
 
-    aiokafka 0.14 meets a KeyError where a connection closes as it is made (`_get_conn`, `send`), and under uvloop a
-    RuntimeError where one closes as it is written to. Each ends one of its own tasks unseen, or the caller's.
-    """
-    connected, send = client._get_conn, client.send
+    def partitions_for_topic(self, topic: str, /) -> Collection[int] | None: ...
 
-    async def connection(node_id: Any, **more: Any) -> Any:
-        with suppress(KeyError):
-            found = await connected(node_id, **more)
-            if found is not None:
-                found.send = partial(_sent, found)
-            return found
-        return None
+    def assign(self, partitions: Sequence[TopicPartition]) -> None: ...
 
-    async def sent(node_id: Any, request: Any, **more: Any) -> Any:
-        try:
-            return await send(node_id, request, **more)
-        except KeyError as gone:
-            raise KafkaConnectionError(f"The connection to broker {node_id} closed.") from gone
+    def unsubscribe(self) -> None: ...
 
-    client._get_conn, client.send = connection, sent
+    async def seek_to_beginning(self, *partitions: TopicPartition) -> Any: ...
+
+    async def getmany(self, *, timeout_ms: int, max_records: int = 500) -> Mapping[TopicPartition, Sequence[Record]]:
+        """What came since, each partition in its order; empty after the time-out."""
 
 
-def _sent(connection: Any, request: Any, expect_response: bool = True) -> Any:
-    try:
-        return type(connection).send(connection, request, expect_response)
-    except RuntimeError as closed:
-        connection.close(reason=CloseReason.CONNECTION_BROKEN)
-        raise KafkaConnectionError("The connection closed as it was written to.") from closed
+class TopicAdmin(Protocol):
+    """Answers after topics and their settings, in aiokafka's shapes."""
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def describe_topics(self, topics: list[str]) -> list[dict[str, Any]]: ...
+
+    async def describe_configs(self, resources: list[Any]) -> list[Any]: ...
 
 
-def metadata_task_ended(consumer: Any) -> bool:
-    """Whether the task that learns of brokers has ended in it: who asks it for one then waits for ever, unanswered."""
-    task = getattr(getattr(consumer, "_client", None), "_sync_task", None)
-    return task is not None and task.done()
+class Bus(Protocol):
+    """The log of record. What it makes is yet to be started, and is the caller's to stop."""
 
+    @property
+    def brokers(self) -> str:
+        """Where it is, for people."""
 
-async def stop_consumer(consumer: Any) -> None:
-    """Stop a consumer in bounded time, also one that is broken.
+    def producer(self) -> Producer:
+        """One that acknowledges only what every in-sync replica has."""
 
-    Its own stop() may fail half-way, or end as if it had been cancelled where a fetch waits to be tried again (aiokafka
-    0.14, `Fetcher.close`); what it has left open then is closed here.
-    """
-    stopping = asyncio.ensure_future(consumer.stop())
-    await asyncio.wait({stopping}, timeout=STOPPED_WITHIN)
-    if stopping.done() and not stopping.cancelled() and stopping.exception() is None:
-        return
-    stopping.cancel()
-    client = getattr(consumer, "_client", None)
-    if (task := getattr(client, "_sync_task", None)) is not None:
-        task.cancel()
-    for connection in list(getattr(client, "_conns", {}).values()):
-        connection.close()
+    def consumer(self, group: str, *, patient: bool = False) -> GroupConsumer:
+        """A group member; a patient one takes records in batches, a fraction of a second later."""
 
+    def reader(self, *topics: str, patient: bool = False) -> TopicReader:
+        """A reader of these topics from their beginning; a patient one takes them in batches."""
 
-async def stop_producer(producer: Any) -> None:
-    """Stop a producer in bounded time, whatever it still holds: the outbox has that too.
-
-    Its own stop() waits for a silent leader for ever; cut short, it goes on sending beside its successor.
-    """
-    try:
-        async with asyncio.timeout(STOPPED_WITHIN):
-            await producer.stop()
-    except KafkaError:
-        return
-    except TimeoutError:
-        with suppress(KafkaError, TimeoutError):
-            async with asyncio.timeout(STOPPED_WITHIN):
-                await producer._sender.close()
-        producer._message_accumulator.fail_all(KafkaTimeoutError())
-        await producer.client.close()
+    def admin(self) -> TopicAdmin:
+        """One that asks after topics and their settings."""

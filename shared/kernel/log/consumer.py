@@ -7,20 +7,20 @@ for are passed over unread.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 import structlog
-from aiokafka import ConsumerRebalanceListener
+from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from opentelemetry.trace import SpanKind
 
 from shared.contract.event import Event
 from shared.kernel import trace
 from shared.kernel.errors import Malformed, Unavailable
-from shared.kernel.log.bus import MAX_EVENT, Bus, stop_consumer
+from shared.kernel.log.bus import MAX_EVENT, Bus, GroupConsumer, Record
+from shared.kernel.log.kafka import stop_consumer
 from shared.kernel.log.record import header_text
 from shared.kernel.log.relay import Relay
 from shared.kernel.log.router import EventRouter, Handler
@@ -39,7 +39,7 @@ DRAIN_WITHIN = 2.0
 """Seconds."""
 
 CAREFUL = 2 * AT_ONCE
-"""Records of a partition to hear with care at the most; more were never in work at once."""
+"""Records of a partition to handle with care at the most; more were never in work at once."""
 
 ROOM = 2048
 """Bytes kept free in a dead letter for its reason and the framing."""
@@ -49,6 +49,8 @@ UNREADABLE = "\ufffd"
 
 FOLLOWS = ".follows"
 
+_Subject = tuple[bytes | None, str | None]
+
 log = structlog.get_logger()
 
 
@@ -57,41 +59,41 @@ class _PartitionWork:
     """What of one partition is in work; an offset may be committed when everything before it is done."""
 
     careful_until: int = 0
-    open: deque[int] = field(default_factory=deque)
-    done: set[int] = field(default_factory=set)
-    next: int | None = None
+    open_offsets: deque[int] = field(default_factory=deque)
+    done_offsets: set[int] = field(default_factory=set)
+    next_commit: int | None = None
 
-    def finish(self, offset: int) -> None:
-        self.done.add(offset)
-        while self.open and self.open[0] in self.done:
-            self.next = self.open.popleft() + 1
-            self.done.discard(self.next - 1)
+    def mark_done(self, offset: int) -> None:
+        self.done_offsets.add(offset)
+        while self.open_offsets and self.open_offsets[0] in self.done_offsets:
+            self.next_commit = self.open_offsets.popleft() + 1
+            self.done_offsets.discard(self.next_commit - 1)
 
 
 class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Hears, for one service, the events of the types in `handlers`; a group `….follows` hears them in batches."""
+    """Takes the events of the types in `handlers` for one service; a group `….follows` takes them in batches."""
 
     def __init__(
         self, group: str, bus: Bus, handlers: Mapping[type[Event], Handler], store: Store, relay: Relay
     ) -> None:
         self._group = group
         self._bus = bus
-        self._hearing = EventRouter(handlers)
+        self._router = EventRouter(handlers)
         self._suspects = CrashSuspects(group, store)
         self._relay = relay
-        self._partitions: dict[Any, _PartitionWork] = {}
-        self._lanes: dict[tuple[bytes, str | None], deque[Any]] = {}
-        self._walking: set[asyncio.Task[None]] = set()
+        self._partitions: dict[TopicPartition, _PartitionWork] = {}
+        self._lanes: dict[_Subject, deque[tuple[_PartitionWork, Record]]] = {}
+        self._lane_tasks: set[asyncio.Task[None]] = set()
         self._in_work = 0
         self._stopping = False
-        self._again: int | None = None
+        self._rewind_since: int | None = None
         self._idle = asyncio.Event()
         self._watchdog = ConsumerWatchdog(group)
         self.joined = self.unreachable = False
 
     async def run(self) -> None:
-        """Hear for ever; returns only after `stop`."""
-        async with asyncio.TaskGroup() as lanes:
+        """Consume for ever; returns only after `stop`."""
+        async with asyncio.TaskGroup() as tasks:
             while not self._stopping:
                 kafka = self._bus.consumer(self._group, patient=self._group.endswith(FOLLOWS))
                 try:
@@ -103,105 +105,107 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                     await asyncio.sleep(1)
                     continue
                 self.unreachable = False
-                kafka.subscribe(self._hearing.topics, listener=self)
-                await self._hear(kafka, lanes)
-            for lane in self._walking:
+                kafka.subscribe(self._router.topics, listener=self)
+                await self._poll(kafka, tasks)
+            for lane in self._lane_tasks:  # those that a silent store or broker kept busy beyond DRAIN_WITHIN
                 lane.cancel()
 
     def stop(self) -> None:
         """Take nothing new, finish what is in work, commit, leave the group."""
         self._stopping = True
 
-    def hear_again(self, since: int) -> None:
-        """Hear once more what was said from that Unix millisecond on; what was learnt of it is known and passes."""
-        self._again = since
+    def rewind_to(self, since: int) -> None:
+        """Take once more all records since that Unix millisecond; what was learnt of them changes nothing again."""
+        self._rewind_since = since
 
-    async def on_partitions_revoked(self, revoked: Any) -> None:
-        """Finish what was taken from them; offsets not committed by then are heard again elsewhere."""
-        await self._drained()
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        """Finish what was taken from them; what is not committed by then comes again, elsewhere."""
+        await self._wait_idle()
         for partition in revoked:
             self._partitions.pop(partition, None)
         if not self._in_work:
-            await self._suspects.left(revoked)
+            await self._suspects.mark_released(revoked)
 
-    async def on_partitions_assigned(self, assigned: Any) -> None:
-        """Now hearing."""
-        await self._suspects.met(assigned)
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        await self._suspects.mark_assigned(assigned)
         self.joined = True
 
-    async def _hear(self, kafka: Any, lanes: asyncio.TaskGroup) -> None:
-        self._watchdog.polled()
-        beside = (self._commit_offsets(kafka), self._watchdog.watch(kafka, lambda: not self._in_work))
-        tasks = [lanes.create_task(work) for work in beside]
+    async def _poll(self, kafka: GroupConsumer, tasks: asyncio.TaskGroup) -> None:
+        self._watchdog.note_poll()
+        beside = (self._commit_offsets(kafka), self._watchdog.watch_consumer(kafka, lambda: not self._in_work))
+        chores = [tasks.create_task(work) for work in beside]
         try:
             while not self._stopping:
-                if self._again is not None:
-                    await self._go_back(kafka, self._again)
+                if self._rewind_since is not None:
+                    await self._rewind(kafka, self._rewind_since)
                 if self._in_work >= AT_ONCE:
-                    kafka.pause(*kafka.assignment())
+                    kafka.pause(*kafka.assignment())  # and go on polling, or the group takes us for dead
                 elif kafka.paused():
                     kafka.resume(*kafka.paused())
+                # Not cancelled at a stop: a fetch that is cut short switches the poll watchdog off for ever.
                 batches = await kafka.getmany(timeout_ms=500)
-                self._watchdog.polled()
+                self._watchdog.note_poll()
                 # After an absence much lies there at once: what was said first is learnt first, across topics too.
                 for partition, records in sorted(batches.items(), key=lambda batch: batch[1][0].timestamp):
                     if partition not in self._partitions:
-                        until = self._suspects.until(partition, kafka.highwater(partition) or 0)
+                        until = self._suspects.careful_until(partition, kafka.highwater(partition) or 0)
                         self._partitions[partition] = _PartitionWork(min(until, records[0].offset + CAREFUL))
-                    self._take(self._partitions[partition], records, lanes)
+                    self.take_records(self._partitions[partition], records, tasks)
         finally:
-            for task in tasks:
+            for task in chores:
                 task.cancel()
             if self._stopping:
-                await self._drained()
+                await self._wait_idle()
                 await self._commit_once(kafka)
                 if not self._in_work:
-                    await self._suspects.left(kafka.assignment())
+                    await self._suspects.mark_released(kafka.assignment())
             await stop_consumer(kafka)
 
-    async def _go_back(self, kafka: Any, since: int) -> None:
+    async def _rewind(self, kafka: GroupConsumer, since: int) -> None:
         with suppress(KafkaError, IllegalStateError):
             found = await kafka.offsets_for_times(dict.fromkeys(kafka.assignment(), since))
             for partition, then in found.items():
                 if then is not None and then.offset < await kafka.position(partition):
                     kafka.seek(partition, then.offset)
-                    self._partitions.pop(partition, None)
-            self._again = None
+                    self._partitions.pop(partition, None)  # its offsets would be committed ahead of what comes again
+            self._rewind_since = None
 
-    def _take(self, work: _PartitionWork, records: list[Any], lanes: asyncio.TaskGroup) -> None:
+    def take_records(self, work: _PartitionWork, records: Sequence[Record], tasks: asyncio.TaskGroup) -> None:
+        """Put each into the lane of its subject; a lane is a task while it has records."""
         for record in records:
-            work.open.append(record.offset)
+            work.open_offsets.append(record.offset)
             kind = header_text(record, "ce_type")
-            if kind and not self._hearing.knows(kind) and UNREADABLE not in kind:
-                work.finish(record.offset)
+            # One without a readable type is no other service's matter: it goes on to be dead-lettered.
+            if kind and not self._router.handles_type(kind) and UNREADABLE not in kind:
+                work.mark_done(record.offset)
                 continue
             self._in_work += 1
             self._idle.clear()
-            about = record.key, header_text(record, "ce_subject")
-            lane = self._lanes.get(about)
+            subject = record.key, header_text(record, "ce_subject")
+            lane = self._lanes.get(subject)
             if lane is None:
-                self._lanes[about] = deque([(work, record)])
-                walking = lanes.create_task(self._walk(about))
-                self._walking.add(walking)
-                walking.add_done_callback(self._walking.discard)
+                self._lanes[subject] = deque([(work, record)])
+                task = tasks.create_task(self._run_lane(subject))
+                self._lane_tasks.add(task)
+                task.add_done_callback(self._lane_tasks.discard)
             else:
                 lane.append((work, record))
 
-    async def _walk(self, about: tuple[bytes, str | None]) -> None:
+    async def _run_lane(self, subject: _Subject) -> None:
         """The records about one subject, one after the other."""
-        lane = self._lanes[about]
+        lane = self._lanes[subject]
         while lane:
             work, record = lane[0]
             handle = self._learn if record.offset >= work.careful_until else self._learn_alone
             await self._handle(record, handle)
-            lane.popleft()
-            work.finish(record.offset)
+            lane.popleft()  # only now: while it is in work, what is about the same subject queues behind it
+            work.mark_done(record.offset)
             self._in_work -= 1
-        del self._lanes[about]
+        del self._lanes[subject]
         if not self._in_work:
             self._idle.set()
 
-    async def _handle(self, record: Any, learn: Callable[[Any], Awaitable[None]]) -> None:
+    async def _handle(self, record: Record, learn: Callable[[Record], Awaitable[None]]) -> None:
         pause = 0.1
         within = trace.parse_traceparent(header_text(record, "traceparent"))
         while True:
@@ -216,16 +220,16 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_AT_MOST)
 
-    async def _learn_alone(self, record: Any) -> None:
-        async with self._suspects.accused(record):
+    async def _learn_alone(self, record: Record) -> None:
+        async with self._suspects.counted_attempt(record):
             await self._learn(record)
 
-    async def _learn(self, record: Any) -> None:
-        named = (header_text(record, "ce_type") or "", header_text(record, "ce_id") or "")
+    async def _learn(self, record: Record) -> None:
+        type_and_id = (header_text(record, "ce_type") or "", header_text(record, "ce_id") or "")
         drill = header_text(record, "ce_drill") == "true"
-        await self._hearing.learn(ReceivedEvent(*named, record.key, record.value or b"", drill))
+        await self._router.learn(ReceivedEvent(*type_and_id, record.key, record.value or b"", drill))
 
-    async def _dead_letter(self, record: Any, reason: str) -> None:
+    async def _dead_letter(self, record: Record, reason: str) -> None:
         """Put the record aside with its reason, and go on only when the broker has it.
 
         One too large to carry its reason is named by its origin alone, where it stays for ever.
@@ -250,32 +254,34 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_AT_MOST)
 
-    async def _commit_offsets(self, kafka: Any) -> None:
+    async def _commit_offsets(self, kafka: GroupConsumer) -> None:
         while True:
             await asyncio.sleep(COMMIT_EVERY)
             await self._commit_once(kafka)
 
-    async def _commit_once(self, kafka: Any) -> None:
-        ready = {partition: work.next for partition, work in self._partitions.items() if work.next is not None}
+    async def _commit_once(self, kafka: GroupConsumer) -> None:
+        ready = {
+            partition: work.next_commit for partition, work in self._partitions.items() if work.next_commit is not None
+        }
         if not ready:
-            self._watchdog.committed()
+            self._watchdog.note_commit()
             return
         with suppress(CommitFailedError, IllegalStateError, KafkaError, TimeoutError):
             async with asyncio.timeout(COMMITTED_WITHIN):
                 await kafka.commit(ready)
-            self._watchdog.committed()
+            self._watchdog.note_commit()
             for partition, offset in ready.items():
                 work = self._partitions.get(partition)
-                if work and work.next == offset:
-                    work.next = None
+                if work and work.next_commit == offset:
+                    work.next_commit = None
 
-    async def _drained(self) -> None:
+    async def _wait_idle(self) -> None:
         if self._in_work:
             with suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_WITHIN):
                     await self._idle.wait()
 
-    def _attributes(self, record: Any) -> dict[str, str | int]:
+    def _attributes(self, record: Record) -> dict[str, str | int]:
         return {
             "messaging.system": "kafka",
             "messaging.operation.type": "process",

@@ -1,4 +1,4 @@
-"""One shard of a service's outbox as its relay knows it: what waits in the store, and what is on its way to Kafka."""
+"""One shard of a service's outbox as its relay has it: what waits in the store, and what is on its way to Kafka."""
 
 from dataclasses import dataclass, field
 

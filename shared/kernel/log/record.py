@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
 
 from aiokafka import TopicPartition
+
+from shared.kernel.log.bus import Bus, Record, TopicReader
 
 POLL_MS = 500
 """Milliseconds one poll waits."""
@@ -14,7 +15,7 @@ AT_ONCE = 5000
 
 
 @asynccontextmanager
-async def open_reader(bus: Any, *topics: str) -> AsyncIterator[tuple[Any, dict[Any, int]]]:
+async def open_reader(bus: Bus, *topics: str) -> AsyncIterator[tuple[TopicReader, dict[TopicPartition, int]]]:
     """A started reader, and where each partition of these topics ends now. Raises KafkaError, OSError."""
     reader = bus.reader(*topics)
     try:
@@ -26,24 +27,25 @@ async def open_reader(bus: Any, *topics: str) -> AsyncIterator[tuple[Any, dict[A
         await reader.stop()
 
 
-async def read_records(reader: Any, ends: Mapping[Any, int]) -> AsyncIterator[Any]:
+async def read_records(reader: TopicReader, ends: Mapping[TopicPartition, int]) -> AsyncIterator[Record]:
     """Every record of these partitions up to their ends."""
     open_ones = {partition: end for partition, end in ends.items() if end}
     if not open_ones:
         return
     reader.assign(list(open_ones))
     await reader.seek_to_beginning(*open_ones)
+    # By position: compaction leaves offsets that no record has.
     while any([await reader.position(partition) < end for partition, end in open_ones.items()]):
         for batch in (await reader.getmany(timeout_ms=POLL_MS, max_records=AT_ONCE)).values():
             for record in batch:
                 yield record
 
 
-def header_text(record: Any, name: str) -> str | None:
+def header_text(record: Record, name: str) -> str | None:
     """A header's text; None if it is not there."""
     return next(((value or b"").decode(errors="replace") for key, value in record.headers if key == name), None)
 
 
-def header_texts(record: Any) -> dict[str, str]:
+def header_texts(record: Record) -> dict[str, str]:
     """Every header's text by its name; of two of one name the last."""
     return {name: (value or b"").decode(errors="replace") for name, value in record.headers}

@@ -8,7 +8,7 @@ everything unacknowledged is sent again in order.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -18,12 +18,14 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from shared.kernel import trace
 from shared.kernel.errors import Unavailable
-from shared.kernel.log.bus import Bus, stop_producer
+from shared.kernel.log.bus import Bus, Producer
+from shared.kernel.log.kafka import stop_producer
+from shared.kernel.log.leases import OutboxLeases
 from shared.kernel.log.outbox import OutboxShard, stream_position
 from shared.kernel.machine.store import OutboxRow, Store
 from shared.kernel.machine.vault import KEYS_TOPIC
 
-LEASE, SWEEP = 3.0, 1.0
+SWEEP = 1.0
 ACKNOWLEDGED_WITHIN, SENT_WITHIN = 10.0, 5.0
 DELETE_EVERY = 0.05
 """Seconds."""
@@ -43,23 +45,22 @@ async def at_once(_: OutboxRow) -> None:
 class Relay:
     """Sends one service's committed events."""
 
-    def __init__(self, service: str, life: str, bus: Bus, tags: Iterable[str], instance: str | None = None) -> None:
-        self._service = service
-        self._life, self._instance = life, instance
+    def __init__(self, bus: Bus, leases: OutboxLeases) -> None:
         self._bus = bus
-        self._shards = {tag: OutboxShard(tag, self._service) for tag in tags}
+        self.leases = leases
+        self._shards = leases.shards
         self._rows: deque[tuple[OutboxShard, bytes, OutboxRow]] = deque()
         self._wanted, self._deletable = asyncio.Event(), asyncio.Event()
         self._taken = deque[tuple[float, OutboxRow]](maxlen=REMEMBERED)
-        self._producer: Any = None
+        self._producer: Producer | None = None
         self._broken, self._doubted, self.gate = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self.first: Callable[[OutboxRow], Awaitable[None]] = at_once
+        self.before_send: Callable[[OutboxRow], Awaitable[None]] = at_once
 
-    def offer(
+    def take_rows(
         self, tag: str, ids: tuple[bytes, ...], rows: tuple[OutboxRow, ...], follows_others: bool = False
     ) -> None:
         """Take freshly committed rows, in commit order; the sweep finds those that cannot go now, or not yet."""
-        shard = self._shards.setdefault(tag, OutboxShard(tag, self._service))
+        shard = self.leases.shard(tag)
         if not rows or not shard.leased or self._producer is None:
             return
         if follows_others:
@@ -73,23 +74,15 @@ class Relay:
     @property
     def connected(self) -> bool:
         """Whether Kafka took or could take records just now."""
-        return self._producer is not None and not self.oldest()
+        return self._producer is not None and not self.oldest_wait()
 
-    def oldest(self) -> float:
+    def oldest_wait(self) -> float:
         """Seconds the oldest handed-over row has waited for its acknowledgement, 0 if none waits over 2 s."""
         started = [min(shard.sending.values()) for shard in self._shards.values() if shard.sending]
         waited = asyncio.get_running_loop().time() - min(started) if started else 0.0
         return waited if waited > 2 else 0.0
 
-    def leased(self) -> list[str]:
-        """The tags of the shards whose lease this process holds."""
-        return [shard.tag for shard in self.mine()]
-
-    def mine(self) -> list[OutboxShard]:
-        """The shards whose lease this process holds."""
-        return [shard for shard in self._shards.values() if shard.leased]
-
-    def taken(self) -> list[OutboxRow]:
+    def recent_rows(self) -> list[OutboxRow]:
         """What Kafka acknowledged in the last seconds, oldest first."""
         since = asyncio.get_running_loop().time() - LATELY
         return [row for at, row in self._taken if at > since]
@@ -109,19 +102,19 @@ class Relay:
     async def run(self, store: Store) -> None:
         """Lease, for deadlines need it too; once the gate is open send, sweep and delete; all for ever."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep_leases(store))
+            tasks.create_task(self.leases.run(store))
             await self.gate.wait()
             tasks.create_task(self._keep_connected())
             tasks.create_task(self._send())
             tasks.create_task(self._sweep(store))
             tasks.create_task(self._delete(store))
 
-    async def drain(self, within: float) -> None:
+    async def drain_outbox(self, within: float) -> None:
         """Wait until all that lies in our outboxes is acknowledged, at most `within` seconds.
 
         They are read once more: who was stopped in the middle of a commit never handed its rows over.
         """
-        mine = self.mine() if self._producer is not None else []
+        mine = self.leases.held_shards() if self._producer is not None else []
         for shard in mine:
             shard.fall_behind()
         self._doubted.set()
@@ -133,7 +126,7 @@ class Relay:
     async def close(self, store: Store) -> None:
         """Give the leases back and let the producer go."""
         with suppress(Unavailable):
-            await store.ask_all([("DEL", shard.lease) for shard in self.mine()])
+            await self.leases.release(store)
         await self._abandon()
 
     def _enqueue(self, shard: OutboxShard, ids: tuple[bytes, ...], rows: tuple[OutboxRow, ...]) -> None:
@@ -149,9 +142,10 @@ class Relay:
             self._wanted.clear()
             while self._rows and self._producer is not None and not self._broken.is_set():
                 shard, row_id, row = self._rows.popleft()
-                await self._send_one(shard, row_id, row)
+                await self.send_row(shard, row_id, row)
 
-    async def _send_one(self, shard: OutboxShard, row_id: bytes, row: OutboxRow) -> None:
+    async def send_row(self, shard: OutboxShard, row_id: bytes, row: OutboxRow) -> None:
+        """Give one row to Kafka; its acknowledgement comes later, and any failure has the producer replaced."""
         span = trace.start_span(
             f"send {row.topic}",
             trace.parse_traceparent(row.headers.get("traceparent")),
@@ -159,8 +153,11 @@ class Relay:
             {"messaging.system": "kafka", "messaging.operation.type": "send", "messaging.destination.name": row.topic},
         )
         headers = {**row.headers, "traceparent": trace.traceparent_of(span.get_span_context())}
-        await self.first(row)
+        await self.before_send(row)
         producer = self._producer
+        if producer is None:  # abandoned meanwhile: the sweep sends this row again
+            span.end()
+            return
         try:
             # A producer stopped meanwhile may never answer, and nothing after this row would leave again.
             async with asyncio.timeout(SENT_WITHIN):
@@ -170,15 +167,21 @@ class Relay:
                     key=row.key.encode(),
                     headers=[(name, text.encode()) for name, text in headers.items()],
                 )
+                # Partitions are independent: what was sealed under a key must not arrive before it.
                 if row.topic == KEYS_TOPIC:
-                    await asyncio.shield(acknowledged)
+                    await asyncio.shield(acknowledged)  # the future is the producer's, and not ours to cancel
         except (KafkaError, TimeoutError) as failure:
             self._failed(producer, shard, span, failure)
         else:
             acknowledged.add_done_callback(lambda done: self._answered(producer, shard, (row_id, row), span, done))
 
     def _answered(
-        self, producer: Any, shard: OutboxShard, sent: tuple[bytes, OutboxRow], span: Span, done: "asyncio.Future[Any]"
+        self,
+        producer: Producer | None,
+        shard: OutboxShard,
+        sent: tuple[bytes, OutboxRow],
+        span: Span,
+        done: "asyncio.Future[Any]",
     ) -> None:
         failure = asyncio.CancelledError() if done.cancelled() else done.exception()
         if failure is not None:
@@ -186,15 +189,19 @@ class Relay:
             return
         row_id, row = sent
         shard.sending.pop(row_id, None)
-        shard.acknowledged.append(row_id)
         self._taken.append((asyncio.get_running_loop().time(), row))
-        self._deletable.set()
+        self.mark_acknowledged(shard, row_id)
         span.end()
 
-    def _failed(self, producer: Any, shard: OutboxShard, span: Span, failure: BaseException) -> None:
+    def mark_acknowledged(self, shard: OutboxShard, row_id: bytes) -> None:
+        """Kafka has this row: it may be deleted from the outbox."""
+        shard.acknowledged.append(row_id)
+        self._deletable.set()
+
+    def _failed(self, producer: Producer | None, shard: OutboxShard, span: Span, failure: BaseException) -> None:
         span.set_status(Status(StatusCode.ERROR, type(failure).__name__))
         span.end()
-        if producer is self._producer:
+        if producer is self._producer:  # else it was abandoned, and its rows with it
             shard.fall_behind()
             self._broken.set()
 
@@ -226,7 +233,7 @@ class Relay:
                 async with asyncio.timeout(SWEEP):
                     await self._broken.wait()
                     return
-            if self.oldest() > ACKNOWLEDGED_WITHIN:
+            if self.oldest_wait() > ACKNOWLEDGED_WITHIN:
                 return
 
     async def _abandon(self) -> None:
@@ -240,22 +247,6 @@ class Relay:
         if old is not None:
             await stop_producer(old)
 
-    async def _keep_leases(self, store: Store) -> None:
-        us: tuple[str | int, ...] = (self._life, int(LEASE * 1000))
-        called = us if self._instance is None else (*us, self._instance)
-        while True:
-            try:
-                held = await store.ask_all([("FCALL", "lease", 1, s.lease, *called) for s in self._shards.values()])
-                called = us
-            except Unavailable:
-                held = [0] * len(self._shards)
-            for shard, ours in zip(list(self._shards.values()), held, strict=False):
-                if not ours or not shard.leased:
-                    shard.held.clear()
-                    shard.fall_behind()
-                shard.leased = bool(ours)
-            await asyncio.sleep(LEASE / 3)
-
     async def _sweep(self, store: Store) -> None:
         """Send what lies in the outboxes since more than a second, oldest first, until a shard has no such row."""
         while True:
@@ -264,7 +255,7 @@ class Relay:
                 async with asyncio.timeout(0.1 if behind else SWEEP):
                     await self._doubted.wait()
             self._doubted.clear()
-            if self._producer is not None and (mine := self.mine()):
+            if self._producer is not None and (mine := self.leases.held_shards()):
                 with suppress(Unavailable):
                     await self._sweep_shards(store, mine)
 
@@ -276,11 +267,15 @@ class Relay:
             [("XRANGE", s.outbox, "-", "+" if s.behind else now - 1000, "COUNT", AT_ONCE) for s in mine]
         )
         for shard, entries, (before, doubts) in zip(mine, replies, known, strict=True):
+            # What was sent while the store answered is in flight, though it was not when we asked.
             missed = [(i, row) for i, row in entries if i not in before and i not in shard.sending]
             if missed:
-                self._enqueue(shard, tuple(i for i, _ in missed), tuple(OutboxRow.read(fields) for _, fields in missed))
+                self._enqueue(
+                    shard, tuple(i for i, _ in missed), tuple(OutboxRow.from_fields(fields) for _, fields in missed)
+                )
             if entries and shard.behind:
                 shard.held = [held for held in shard.held if stream_position(held[0]) > stream_position(entries[-1][0])]
+            # A doubt that came while the store answered needs a reading of its own.
             if shard.behind and shard.doubts == doubts and len(entries) < AT_ONCE:
                 self._catch_up(shard)
 
@@ -292,7 +287,7 @@ class Relay:
     async def _delete(self, store: Store) -> None:
         while True:
             await self._deletable.wait()
-            await asyncio.sleep(DELETE_EVERY)
+            await asyncio.sleep(DELETE_EVERY)  # so that one command deletes what gathered
             done = [(shard, tuple(shard.acknowledged)) for shard in self._shards.values() if shard.acknowledged]
             with suppress(Unavailable):
                 await store.ask_all([("XDEL", shard.outbox, *ids) for shard, ids in done])

@@ -1,4 +1,4 @@
-"""What a service understands of what it is told: from an event's type to its handler, alike from Kafka and by HTTP."""
+"""From an event's type to its handler, alike for what comes from Kafka and by HTTP."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -15,37 +15,36 @@ Handler = Callable[[Any, IdempotencyKey], Awaitable[object]]
 
 
 class EventRouter:
-    """The events that somebody here waits for, and what each is told to."""
+    """The events that this service handles, and each one's handler."""
 
     def __init__(self, handlers: Mapping[type[Event], Handler]) -> None:
         self._handlers = {event.type_name(): (event, handler) for event, handler in handlers.items()}
         self.topics = sorted({event.topic for event in handlers})
 
     @property
-    def types(self) -> list[str]:
-        """The CloudEvents types that are waited for."""
+    def event_types(self) -> list[str]:
         return sorted(self._handlers)
 
-    def knows(self, kind: str) -> bool:
-        """Whether anybody here waits for events of this type."""
+    def handles_type(self, kind: str) -> bool:
         return kind in self._handlers
 
-    async def learn(self, told: ReceivedEvent) -> None:
+    async def learn(self, received: ReceivedEvent) -> None:
         """Have its handler learn one event. Raises Malformed (invalid_type, invalid_event, invalid_id, foreign_key, or
         a handler's own reason) and whatever else the handler raises, Unavailable above all.
         """
-        known = self._handlers.get(told.type)
-        if known is None:
+        handled = self._handlers.get(received.type)
+        if handled is None:
             raise Malformed("invalid_type", "ce_type is missing or unreadable")
-        kind, handler = known
+        kind, handler = handled
         try:
-            event = kind.model_validate_json(told.value)
-            cause = IdempotencyKey(UUID(told.id), drill=told.drill)
+            event = kind.model_validate_json(received.value)
+            key = IdempotencyKey(UUID(received.id), drill=received.drill)
         except ValidationError as invalid:
+            # The place and the kind of what is wrong, never the value: it may be personal.
             first = invalid.errors(include_input=False, include_url=False)[0]
             raise Malformed("invalid_event", f"{'.'.join(map(str, first['loc']))}: {first['type']}") from None
         except ValueError:
             raise Malformed("invalid_id", "ce_id is not a UUID") from None
-        if str(event.case).encode() != told.key:
+        if str(event.case).encode() != received.key:
             raise Malformed("foreign_key", "the record's key is not the case of its event")
-        await handler(event, cause)
+        await handler(event, key)

@@ -1,18 +1,20 @@
-"""Which record ends the process: after an end that was no stop, records are heard alone and counted beforehand.
+"""Which record ends the process: after a crash, attempts are counted in the store before they are made.
 
-Costs nothing while all is well. A partition is marked while it is heard and unmarked when it is left properly; whoever
-finds the mark hears what lay there by then with care: a count is written before each record is handled and taken back
-after. One that bears a count from before is heard alone, so that a record beside the poison is accused once at the
-most; the others are heard a few at a time, for a service that was killed has a queue to work off. So an exception, a
-signal and `_exit` are seen alike.
+A partition is marked in the store while it is consumed and unmarked when it is released in order, so all of this costs
+nothing while all is well. Whoever is assigned a partition that is still marked handles what lay there with care: it
+writes a count before each attempt and takes it back after. A count that is found from before means a crash with this
+record in work, whether by an exception, a signal or `_exit`; from then on the record is handled alone, so that the
+records beside it are suspected once at the most. The others go on a few at a time, for there is a queue to work off.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any
+
+from aiokafka import TopicPartition
 
 from shared.kernel.errors import Malformed, Unavailable
+from shared.kernel.log.bus import Record
 from shared.kernel.machine.store import Store
 
 CRASHES = 3
@@ -24,58 +26,59 @@ BESIDE = 32
 
 
 class CrashSuspects:
-    """What one service suspects. Only `accused` raises Unavailable: without a count a suspect is not handled."""
+    """What one service suspects. Only `counted_attempt` raises Unavailable: uncounted, a suspect is not handled."""
 
     def __init__(self, service: str, store: Store) -> None:
         self._store = store
-        self._heard = f"{service}:heard"
+        self._marks = f"{service}:heard"
         self._counts = f"{service}:suspects"
-        self._unclean: set[Any] = set()
-        self._ends: dict[str, int] = {}
+        self._unclean: set[TopicPartition] = set()
+        self._crashes: dict[str, int] = {}
         self._alone = asyncio.Lock()
-        self._beside = asyncio.Semaphore(BESIDE)
+        self._side_by_side = asyncio.Semaphore(BESIDE)
 
-    async def met(self, partitions: Collection[Any]) -> None:
-        """These are heard from now on."""
+    async def mark_assigned(self, partitions: Collection[TopicPartition]) -> None:
+        """Mark these partitions; those that were marked already are to be handled with care."""
         if not partitions:
             return
         names = [_name(partition) for partition in partitions]
-        marks = [word for name in names for word in (name, 1)]
+        marking = [word for name in names for word in (name, 1)]
         with suppress(Unavailable):
-            before, _ = await self._store.ask_all([("HMGET", self._heard, *names), ("HSET", self._heard, *marks)])
-            self._unclean.update(p for p, mark in zip(partitions, before, strict=True) if mark)
+            marked, _ = await self._store.ask_all([("HMGET", self._marks, *names), ("HSET", self._marks, *marking)])
+            self._unclean.update(p for p, mark in zip(partitions, marked, strict=True) if mark)
 
-    async def left(self, partitions: Collection[Any]) -> None:
-        """These are heard no longer, and nothing of them is in work."""
+    async def mark_released(self, partitions: Collection[TopicPartition]) -> None:
+        """Unmark these partitions; nothing of them may be in work."""
         if partitions:
             self._unclean.difference_update(partitions)
             with suppress(Unavailable):
-                await self._store.ask("HDEL", self._heard, *map(_name, partitions))
+                await self._store.ask("HDEL", self._marks, *map(_name, partitions))
 
-    def until(self, partition: Any, newest: int) -> int:
-        """The offset up to which to take care, when the first records of a partition come; 0 if nobody fell there."""
+    def careful_until(self, partition: TopicPartition, newest: int) -> int:
+        """The offset up to which to take care, asked once when a partition's first records come; 0 without a crash."""
         unclean = partition in self._unclean
         self._unclean.discard(partition)
         return newest if unclean else 0
 
     @asynccontextmanager
-    async def accused(self, record: Any) -> AsyncIterator[None]:
-        """The body handles the record; if it was accused before, no other suspect is handled meanwhile.
+    async def counted_attempt(self, record: Record) -> AsyncIterator[None]:
+        """The body handles the record; if it was in work at a crash, no other suspect is handled meanwhile.
 
         Raises Malformed once the process ended too often with the record in work.
         """
         where = f"{_name(record)}/{record.offset}"
-        if where not in self._ends:
-            self._ends[where] = int(await self._store.ask("HGET", self._counts, where) or 0)
-        async with self._kept_apart(accused=self._ends[where] > 0):
-            ends = self._ends[where] + 1
-            if ends >= CRASHES:
-                raise Malformed("crash", f"{ends} ends of the process with this record in work")
+        if where not in self._crashes:
+            self._crashes[where] = int(await self._store.ask("HGET", self._counts, where) or 0)
+        async with self._kept_apart(suspected=self._crashes[where] > 0):
+            crashes = self._crashes[where] + 1
+            if crashes >= CRASHES:
+                raise Malformed("crash", f"{crashes} ends of the process with this record in work")
             try:
-                await self._store.ask("HSET", self._counts, where, ends)
+                # Before the attempt: a crash leaves no moment after it.
+                await self._store.ask("HSET", self._counts, where, crashes)
                 yield
-            except Unavailable:
-                await self._note("HSET", self._counts, where, ends - 1)
+            except Unavailable:  # the attempt is over, and was no crash
+                await self._note("HSET", self._counts, where, crashes - 1)
                 raise
             except Malformed:
                 await self._acquit(where)
@@ -83,18 +86,18 @@ class CrashSuspects:
             await self._acquit(where)
 
     @asynccontextmanager
-    async def _kept_apart(self, *, accused: bool) -> AsyncIterator[None]:
-        """Alone, or beside others that nobody accuses; whoever is to be alone comes in when those are through."""
-        places = BESIDE if accused else 1
+    async def _kept_apart(self, *, suspected: bool) -> AsyncIterator[None]:
+        """Alone, or beside others that are not suspected; whoever is to be alone comes in when those are through."""
+        places = BESIDE if suspected else 1
         async with AsyncExitStack() as taken:
             async with self._alone:
                 for _ in range(places):
-                    await self._beside.acquire()
-                    taken.callback(self._beside.release)
+                    await self._side_by_side.acquire()
+                    taken.callback(self._side_by_side.release)
             yield
 
     async def _acquit(self, where: str) -> None:
-        del self._ends[where]
+        del self._crashes[where]
         await self._note("HDEL", self._counts, where)
 
     async def _note(self, *command: str | int) -> None:
@@ -102,5 +105,5 @@ class CrashSuspects:
             await self._store.ask(*command)
 
 
-def _name(place: Any) -> str:
+def _name(place: TopicPartition | Record) -> str:
     return f"{place.topic}/{place.partition}"

@@ -1,4 +1,4 @@
-"""Whether a consumer still hears: its library can fall silent without an error, and only a new process mends that.
+"""Whether a consumer still works: its library can fall silent without an error, and only a new process mends that.
 
 Time is counted in looks, not by a clock: a process that was itself frozen has not been silent. What Kafka does not
 answer proves nothing against us.
@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
+from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from shared.kernel.log.bus import metadata_task_ended
+from shared.kernel.log.bus import GroupConsumer
+from shared.kernel.log.kafka import metadata_task_ended
 
 LOOK = 1.0
 """Seconds between looks."""
@@ -31,48 +33,50 @@ log = structlog.get_logger()
 
 
 class ConsumerStuck(Exception):
-    """A consumer hears nothing although there is something to hear. It ends the process; a new one hears again."""
+    """A consumer takes nothing although there is something to take. It ends the process; a new one goes on."""
 
 
 class ConsumerWatchdog:
-    """Watches one consumer; told of each poll that returns."""
+    """Watches one consumer, which notes here each poll that returns."""
 
     def __init__(self, group: str) -> None:
         self._group = group
-        self._silent = self._owing = 0
+        self._silent_looks = self._owing_looks = 0
 
-    def polled(self) -> None:
+    def note_poll(self) -> None:
         """A poll returned, or Kafka was plainly away."""
-        self._silent = 0
+        self._silent_looks = 0
 
-    def committed(self) -> None:
+    def note_commit(self) -> None:
         """Everything that is done is committed."""
-        self._owing = 0
+        self._owing_looks = 0
 
-    async def watch(self, kafka: Any, idle: Callable[[], bool]) -> None:
-        """Return never; raise Stuck once it is. `idle` says that nothing of it is in work."""
-        looks, lying = 0, dict[Any, tuple[int, int]]()
+    async def watch_consumer(self, kafka: GroupConsumer, idle: Callable[[], bool]) -> None:
+        """Return never; raise ConsumerStuck once it is. `idle` says that nothing of it is in work."""
+        looks, unheard = 0, dict[TopicPartition, tuple[int, int]]()
         while True:
             await asyncio.sleep(LOOK)
-            self._silent += 1
+            self._silent_looks += 1
             if metadata_task_ended(kafka):
                 self._end("brokers_not_learnt")
-            if self._silent > SILENT:
+            if self._silent_looks > SILENT:
                 self._end("no_poll_returns", looks=SILENT)
             looks += 1
             if looks % MEASURE:
                 continue
             ends = await _ends(kafka)
-            if ends is None:
-                lying.clear()
-                self._owing = 0
+            if ends is None:  # Kafka is silent, not we
+                unheard.clear()
+                self._owing_looks = 0
                 continue
-            self._owing += 1
-            if self._owing > STILL:
+            self._owing_looks += 1
+            if self._owing_looks > STILL:
                 self._end("offsets_not_committed")
             behind = await _behind(kafka, ends) if idle() and not kafka.paused() else {}
-            lying = {p: (at, lying[p][1] + 1 if p in lying and lying[p][0] == at else 0) for p, at in behind.items()}
-            still = [str(partition) for partition, (_, times) in lying.items() if times >= STILL]
+            unheard = {
+                p: (at, unheard[p][1] + 1 if p in unheard and unheard[p][0] == at else 0) for p, at in behind.items()
+            }
+            still = [str(partition) for partition, (_, times) in unheard.items() if times >= STILL]
             if still and idle():
                 self._end("records_lie_unheard", partitions=still)
 
@@ -81,17 +85,17 @@ class ConsumerWatchdog:
         raise ConsumerStuck(why)
 
 
-async def _ends(kafka: Any) -> dict[Any, int] | None:
+async def _ends(kafka: GroupConsumer) -> dict[TopicPartition, int] | None:
     """Where each of our partitions ends; None where Kafka does not say."""
     try:
         async with asyncio.timeout(LOOK * MEASURE):
-            ends: dict[Any, int] = await kafka.end_offsets(kafka.assignment())
+            ends: dict[TopicPartition, int] = await kafka.end_offsets(kafka.assignment())
     except (KafkaError, IllegalStateError, TimeoutError):
         return None
     return ends
 
 
-async def _behind(kafka: Any, ends: Mapping[Any, int]) -> dict[Any, int]:
+async def _behind(kafka: GroupConsumer, ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
     """The position in each partition that has more."""
     try:
         async with asyncio.timeout(LOOK * MEASURE):

@@ -19,13 +19,13 @@ class ReceivedEvent(NamedTuple):
 
     type: str
     id: str
-    key: bytes
+    key: bytes | None
     value: bytes
     drill: bool
 
 
 class StructuredEvent(BaseModel):
-    """One event of a batch, as far as a hearer needs it."""
+    """One event of a batch, as far as its consumer needs it."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -37,8 +37,8 @@ class StructuredEvent(BaseModel):
     traceparent: str = ""
 
     @property
-    def told(self) -> ReceivedEvent:
-        """The same as from Kafka."""
+    def received(self) -> ReceivedEvent:
+        """As it would come from Kafka."""
         return ReceivedEvent(self.type, self.id, self.partitionkey.encode(), json.dumps(self.data).encode(), self.drill)
 
 
@@ -60,7 +60,7 @@ def cloudevent_headers(event: Event, event_id: UUID, source: str, sequence: str)
 
 
 def structured_event(row: OutboxRow, traceparent: str) -> bytes:
-    """A row as one event of a batch, told in the span of `traceparent`."""
+    """A row as one event of a batch, sent in the span of `traceparent`."""
     attributes = {name.removeprefix("ce_"): text for name, text in row.headers.items() if name.startswith("ce_")}
-    told = json.dumps({**attributes, "datacontenttype": "application/json", "traceparent": traceparent}).encode()
-    return told[:-1] + b',"data":' + row.value + b"}"
+    head = json.dumps({**attributes, "datacontenttype": "application/json", "traceparent": traceparent}).encode()
+    return head[:-1] + b',"data":' + row.value + b"}"  # the value is JSON already

@@ -27,7 +27,7 @@ NAMES = UUID("6f1d7a52-3c0e-5d3b-9a55-123561101200")
 """The namespace of every derived id."""
 
 WILDCARD_FINGERPRINT = "*"
-"""The fingerprint of a cause that was rebuilt from the log, where no body is: any body is taken for the one it had."""
+"""The fingerprint under a key that was rebuilt from the log, where no body is: any body is taken for the one it had."""
 
 REMEMBERED = 20_000
 """States kept in memory at the most; the store refuses a commit on any that is not the newest."""
@@ -35,7 +35,10 @@ REMEMBERED = 20_000
 
 @dataclass(frozen=True)
 class IdempotencyKey:
-    """Why a message is learnt; a cause applied before changes nothing. `fingerprint` tells a new body under its id."""
+    """Under what a message is learnt: under an `id` that was applied before, it changes nothing.
+
+    `fingerprint` tells whether the body is the same; the same id with another one is KeyReused.
+    """
 
     id: UUID
     fingerprint: str = ""
@@ -44,11 +47,11 @@ class IdempotencyKey:
 
 @dataclass(frozen=True)
 class Learned(Generic[S]):
-    """What a machine is after learning; `known` if the cause had been applied before."""
+    """What an instance is after learning; `events` are empty if the key was already applied."""
 
     state: S
     events: tuple[Event, ...]
-    known: bool
+    already_applied: bool
     drill: bool
     version: int
 
@@ -65,7 +68,7 @@ class _Cached(Generic[S]):
 class _Change(Generic[S]):
     address: Address
     message: Message
-    cause: IdempotencyKey
+    key: IdempotencyKey
     before: _Cached[S]
     after: _Cached[S]
     events: tuple[Event, ...]
@@ -83,7 +86,7 @@ class KeyReused(Rejected):
 Effect = Callable[[Any, Any, bool], None]
 """Told (state, event, drill) right after the commit of an event; must not block."""
 
-Wake = Callable[["Keeper[Any]", Address, str, datetime | None], None]
+NoteDeadline = Callable[["Keeper[Any]", Address, str, datetime | None], None]
 """Told the deadline of an instance (of a line's city) after each change."""
 
 
@@ -96,24 +99,24 @@ class Keeper(Generic[S]):
     store: Store
     vault: Vault
     now: Callable[[], datetime]
-    wake: Wake
+    note_deadline: NoteDeadline
     effects: Mapping[type[Event], Effect] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.states = TypeAdapter(type(self.machine.blank))
         self._cache: OrderedDict[Address, _Cached[S]] = OrderedDict()
 
-    async def learn(self, message: Message, cause: IdempotencyKey) -> Learned[S]:
+    async def learn(self, message: Message, key: IdempotencyKey) -> Learned[S]:
         """Let the instance learn `message` once, however often and from wherever it comes.
 
         Returns after the fsync. Raises Rejected (nothing written) or Unavailable (the outcome may be unknown:
-        learn again with the same cause).
+        learn again under the same key).
         """
         address = _address(self.machine, message)
         with trace.in_case_trace(message.case, f"learn {self.machine.name}"):
             outcome: Learned[S] | _Cached[S] = self._cache.get(address) or _Cached(self.machine.blank)
             while isinstance(outcome, _Cached):
-                outcome = await self._decide(address, message, cause, outcome)
+                outcome = await self._decide(address, message, key, outcome)
             return outcome
 
     async def get(self, address: Address) -> S | None:
@@ -121,21 +124,21 @@ class Keeper(Generic[S]):
         kept, _ = await self._fetch(address, None)
         return kept.state if kept.version else None
 
-    def forget(self) -> None:
-        """Keep nothing in memory: the store is another than it was."""
+    def clear_cache(self) -> None:
+        """Keep nothing in memory, for the store is another than it was."""
         self._cache.clear()
 
-    def latest(self, address: Address) -> S | None:
+    def latest_state(self, address: Address) -> S | None:
         """The newest state this process has seen, without asking the store."""
         kept = self._cache.get(address)
         return kept.state if kept else None
 
-    async def listed(self, home: str) -> list[S]:
+    async def listed_states(self, home: str) -> list[S]:
         """The open instances whose home is this city, longest open first; drills are not among them."""
-        members: list[bytes] = await self.store.ask("ZRANGE", self.name(home, "listed"), 0, -1)
+        members: list[bytes] = await self.store.ask("ZRANGE", self.instance_name(home, "listed"), 0, -1)
         if not members:
             return []
-        found = await self.store.ask_all([("HMGET", self.name(home, m.decode()), "s", "d") for m in members])
+        found = await self.store.ask_all([("HMGET", self.instance_name(home, m.decode()), "s", "d") for m in members])
         return [self.states.validate_json(state) for state, drill in found if state and drill != b"1"]
 
     def due_name(self, tag: str) -> str:
@@ -143,76 +146,77 @@ class Keeper(Generic[S]):
         return f"{tag}:{self.service}:due"
 
     async def _decide(
-        self, address: Address, message: Message, cause: IdempotencyKey, kept: _Cached[S]
+        self, address: Address, message: Message, key: IdempotencyKey, kept: _Cached[S]
     ) -> Learned[S] | _Cached[S]:
         """Decide on what is kept and commit; what the store has instead, if that is newer."""
         try:
-            events = self._decided(address, kept, message)
-        except Rejected:
-            fresh, fingerprint = await self._fetch(address, cause)
+            events = self._events_for(address, kept, message)
+        except Rejected:  # perhaps only by a state that is old, or because it was applied before
+            fresh, fingerprint = await self._fetch(address, key)
             if fingerprint is not None:
-                return self._known(fresh, cause, fingerprint)
+                return self._already_applied(fresh, key, fingerprint)
             if fresh.version == kept.version:
                 raise
             return fresh
         if not events and not (isinstance(message, Command) and address in self._cache):
-            fresh, fingerprint = await self._fetch(address, cause)
+            fresh, fingerprint = await self._fetch(address, key)
             if fresh.version == kept.version or fingerprint is not None:
                 return Learned(fresh.state, (), fingerprint is not None, fresh.drill, fresh.version)
             return fresh
-        version = kept.version + bool(events)
-        drill = kept.drill if kept.version else cause.drill
+        version = kept.version + bool(events)  # a command without events commits, too: its key is remembered
+        drill = kept.drill if kept.version else key.drill  # an instance is a drill from its first event on
         after = _Cached(reduce(self.machine.evolve, events, kept.state), version, drill)
-        return await self._commit(_Change(address, message, cause, kept, after, events))
+        return await self._commit(_Change(address, message, key, kept, after, events))
 
     async def _commit(self, change: "_Change[S]") -> Learned[S] | _Cached[S]:
-        pending = self.vault.pending(change.message.case) if change.events else None
-        reply = await self.store.commit(self._prepared(change, pending))
+        pending = self.vault.pending_key(change.message.case) if change.events else None
+        reply = await self.store.commit(self._commit_of(change, pending))
         match reply[0]:
             case b"KNOWN":
-                return self._known(self._remember(change.address, reply), change.cause, reply[4].decode())
+                return self._already_applied(self._remember(change.address, reply), change.key, reply[4].decode())
             case b"STALE":
                 return self._remember(change.address, reply)
             case b"KEY":
-                self.vault.forget(change.message.case)
+                self.vault.drop_key(change.message.case)
                 raise Unavailable("The case was opened twice at the same moment. Send the request again.")
         if pending:
-            self.vault.stored(change.message.case, pending)
-        self._applied(change)
+            self.vault.mark_stored(change.message.case, pending)
+        self._note_applied(change)
         return Learned(change.after.state, change.events, False, change.after.drill, change.after.version)
 
-    def _applied(self, change: "_Change[S]") -> None:
+    def _note_applied(self, change: "_Change[S]") -> None:
         if not change.events:
             return
         self._cache[change.address] = after = change.after
         self._cache.move_to_end(change.address)
         if len(self._cache) > REMEMBERED:
             self._cache.popitem(last=False)
-        self.wake(self, change.address, change.message.city, self.machine.deadline(after.state))
+        self.note_deadline(self, change.address, change.message.city, self.machine.deadline(after.state))
         for event in change.events:
             if effect := self.effects.get(type(event)):
                 effect(after.state, event, after.drill)
 
-    def _prepared(self, change: "_Change[S]", pending: bytes | None) -> Commit:
+    def _commit_of(self, change: "_Change[S]", pending: bytes | None) -> Commit:
         address, after, events, tag = change.address, change.after, change.events, shard_of(change.address.home)
         deadline = self.machine.deadline(after.state)
-        rows = tuple(self._row(change, n, event) for n, event in enumerate(events))
+        rows = tuple(self.outbox_row(change, n, event) for n, event in enumerate(events))
         if pending:
+            # First, so that the log has the key before anything sealed under it.
             rows = (key_row(change.message.case, address.home, pending), *rows)
         return Commit(
             tag=tag,
             keys=(
-                self.name(address.home, address.instance),
+                self.instance_name(address.home, address.instance),
                 f"{tag}:{self.service}:outbox",
                 self.due_name(tag),
-                self.name(address.home, "listed"),
+                self.instance_name(address.home, "listed"),
                 key_name(change.message.case, address.home),
                 GENERATION,
             ),
             args=(
                 change.before.version,
-                str(change.cause.id),
-                change.cause.fingerprint,
+                str(change.key.id),
+                change.key.fingerprint,
                 self.states.dump_json(after.state) if events else b"",
                 int(after.drill),
                 address.instance,
@@ -228,23 +232,26 @@ class Keeper(Generic[S]):
             follows_others=not change.before.ours,
         )
 
-    def _row(self, change: "_Change[S]", n: int, event: Event) -> OutboxRow:
-        told = f"{self.machine.name}|{change.address.instance}|{change.cause.id}|{n}"
+    def outbox_row(self, change: "_Change[S]", n: int, event: Event) -> OutboxRow:
+        name = f"{self.machine.name}|{change.address.instance}|{change.key.id}|{n}"
         sequence = f"{change.after.version:08d}{n:02d}"
-        headers = cloudevent.cloudevent_headers(event, uuid5(NAMES, told), f"/jingyi/{self.service}", sequence)
-        headers["ce_cause"] = str(change.cause.id)
+        headers = cloudevent.cloudevent_headers(event, uuid5(NAMES, name), f"/jingyi/{self.service}", sequence)
+        headers["ce_cause"] = str(change.key.id)
         if change.after.drill:
             headers["ce_drill"] = "true"
         value = event.model_dump_json(exclude_none=True).encode()
         return OutboxRow(event.topic, str(event.case), headers, value, event.urgent)
 
-    async def _fetch(self, address: Address, cause: IdempotencyKey | None) -> tuple[_Cached[S], str | None]:
-        applied = f"i:{cause.id}" if cause else "-"
-        reply = await self.store.ask("HMGET", self.name(address.home, address.instance), "v", "s", "d", applied)
+    async def _fetch(self, address: Address, key: IdempotencyKey | None) -> tuple[_Cached[S], str | None]:
+        applied = f"i:{key.id}" if key else "-"
+        reply = await self.store.ask(
+            "HMGET", self.instance_name(address.home, address.instance), "v", "s", "d", applied
+        )
         if reply[1] is None:
-            self.store.vouch(address.instance)
+            self.store.check_not_lost(address.instance)
         newest = self._cache.get(address)
         kept = self._remember(address, [b"", *(part or b"" for part in reply[:3])])
+        # A commit of ours may have overtaken this reply: reads and commits have a connection each.
         if newest and newest.version > kept.version > 0:
             self._cache[address] = kept = newest
         return kept, None if reply[3] is None else reply[3].decode()
@@ -259,22 +266,23 @@ class Keeper(Generic[S]):
             self._cache[address] = kept
         return kept
 
-    def _known(self, kept: _Cached[S], cause: IdempotencyKey, fingerprint: str) -> Learned[S]:
-        if fingerprint not in {cause.fingerprint, WILDCARD_FINGERPRINT}:
+    def _already_applied(self, kept: _Cached[S], key: IdempotencyKey, fingerprint: str) -> Learned[S]:
+        if fingerprint not in {key.fingerprint, WILDCARD_FINGERPRINT}:
             raise KeyReused
         return Learned(kept.state, (), True, kept.drill, kept.version)
 
-    def _decided(self, address: Address, kept: _Cached[S], message: Message) -> tuple[Event, ...]:
+    def _events_for(self, address: Address, kept: _Cached[S], message: Message) -> tuple[Event, ...]:
         now = self.now()
         if isinstance(message, DeadlinePassed):
+            # Timers measure the wait, so a wall clock that was put back must not undo the deadline.
             return self.machine.decide(kept.state, message, max(now, message.due))
         if not kept.version and isinstance(message, Event):
-            self.store.vouch(address.instance)
+            self.store.check_not_lost(address.instance)
             if message.at.timestamp() < self.store.epoch:
                 return self.machine.begin_again(message, now, self.store.epoch)
         return self.machine.decide(kept.state, message, now)
 
-    def name(self, home: str, instance: str) -> str:
+    def instance_name(self, home: str, instance: str) -> str:
         """The store's name for an instance, or for the list `listed` of a city."""
         return f"{shard_of(home)}:{self.service}:{self.machine.name}:{home}:{instance}"
 

@@ -1,4 +1,4 @@
-"""A thing with a life, and where it is kept. What it decides and becomes is pure."""
+"""A state machine and where its instances are kept. What it decides and becomes is pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +26,11 @@ def by_case(message: Message) -> Address:
 
 @dataclass(frozen=True)
 class Machine(Generic[S]):
-    """A thing with a life: pure decisions, state = fold of its events. `recover`: what it learns after a rebuild."""
+    """Pure decisions; the state is the fold of its events.
+
+    `decide` may raise Rejected. `evolve` raises KeyError for an event that its table does not allow: that is a bug.
+    `recover`: the command that an instance learns after a rebuild at that epoch, if it was at something.
+    """
 
     name: str
     blank: S
@@ -38,8 +42,11 @@ class Machine(Generic[S]):
     recover: Callable[[S, int], Command | None] = lambda _, __: None
 
     def begin_again(self, message: Message, now: datetime, epoch: int) -> tuple[Event, ...]:
-        """What a life says first that begins with news from before its store: it may have been lived already, and been
-        lost before the log had any of it. So it recovers at once, in the same commit."""
+        """The first events of an instance that begins with an event older than its store.
+
+        The store before may have had this instance and lost it before the log had any of it. So the new one recovers
+        in the same commit, as a rebuilt one would.
+        """
         events = self.decide(self.blank, message, now)
         begun = reduce(self.evolve, events, self.blank)
         wish = self.recover(begun, epoch) if events else None

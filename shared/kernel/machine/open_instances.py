@@ -1,4 +1,4 @@
-"""What stands in the store: the instances of a machine that wait for something or are listed, in memory as well."""
+"""The open instances of a machine, those that have a deadline or are listed: as the store has them, kept in memory."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class InstanceSnapshot(Generic[S]):
 
 
 class OpenInstances(Generic[S]):
-    """The standing instances of some cities. What did not move since the last reading is not fetched again."""
+    """Those of some cities. What did not move since the last reading is not fetched again."""
 
     def __init__(self, keeper: Keeper[S], homes: Iterable[str]) -> None:
         self._keeper = keeper
@@ -30,8 +30,9 @@ class OpenInstances(Generic[S]):
         self._seen: dict[Address, InstanceSnapshot[S]] = {}
 
     async def read(self, also: Iterable[Address] = ()) -> dict[Address, InstanceSnapshot[S]]:
-        """Every standing instance, and these, as far as the store has them. Raises Unavailable."""
-        asked = list(dict.fromkeys((*await self._found(), *also)))
+        """Every open instance, and those at `also`, as far as the store has them. Raises Unavailable."""
+        asked = list(dict.fromkeys((*await self._find_addresses(), *also)))
+        # Versions first: few instances move between two readings, and their states are large.
         versions = await self._fetch(asked, "v")
         moved = [at for at, [version] in zip(asked, versions, strict=True) if version and version != self._version(at)]
         here = {at for at, [version] in zip(asked, versions, strict=True) if version}
@@ -40,9 +41,9 @@ class OpenInstances(Generic[S]):
         self._seen = {at: seen for at, seen in self._seen.items() if at in here} | fresh
         return self._seen
 
-    async def _found(self) -> list[Address]:
+    async def _find_addresses(self) -> list[Address]:
         due = [("ZRANGE", self._keeper.due_name(tag), 0, -1) for tag in self._tags]
-        listed = [("ZRANGE", self._keeper.name(home, "listed"), 0, -1) for home in self._homes]
+        listed = [("ZRANGE", self._keeper.instance_name(home, "listed"), 0, -1) for home in self._homes]
         replies = await self._keeper.store.ask_all([*due, *listed])
         members = (member.decode().split("|", 3) for reply in replies[: len(due)] for member in reply)
         waiting = [Address(m[3], m[1]) for m in members if m[0] == self._keeper.machine.name and m[1] in self._homes]
@@ -56,7 +57,7 @@ class OpenInstances(Generic[S]):
     async def _fetch(self, addresses: list[Address], *fields: str) -> list[list[bytes | None]]:
         if not addresses:
             return []
-        names = (self._keeper.name(address.home, address.instance) for address in addresses)
+        names = (self._keeper.instance_name(address.home, address.instance) for address in addresses)
         replies: list[Any] = await self._keeper.store.ask_all([("HMGET", name, *fields) for name in names])
         return replies
 

@@ -29,6 +29,7 @@ AGAIN = 0.1
 """Seconds until a deadline is looked at again that passed while its machine was being woken."""
 
 AT_ONCE = 200
+"""Deadlines found in one shard at a time."""
 
 log = structlog.get_logger()
 
@@ -36,29 +37,29 @@ log = structlog.get_logger()
 class Timers:
     """Wakes every machine of one service when its deadline has passed."""
 
-    def __init__(self, store: Store, now: Callable[[], datetime], leased: Callable[[], list[str]]) -> None:
+    def __init__(self, store: Store, now: Callable[[], datetime], held_tags: Callable[[], list[str]]) -> None:
         self._store = store
         self._now = now
-        self._leased = leased
+        self._held_tags = held_tags
         self._keepers: dict[str, Keeper[Any]] = {}
         self._heap: list[tuple[float, int, str, Address, str, datetime]] = []
         self._due: dict[tuple[str, Address], datetime] = {}
         self._order = count()
-        self._earlier = asyncio.Event()
-        self._waking: set[tuple[str, Address]] = set()
+        self._earlier = asyncio.Event()  # set when a deadline comes before all others
+        self._passing: set[tuple[str, Address]] = set()
 
-    def know(self, keeper: Keeper[Any]) -> None:
+    def add_keeper(self, keeper: Keeper[Any]) -> None:
         """Serve this keeper's deadlines."""
         self._keepers[keeper.machine.name] = keeper
 
-    def forget(self) -> None:
+    def clear_memory(self) -> None:
         """Keep nothing in memory; the deadlines are in the store."""
         self._due.clear()
         self._heap.clear()
         for keeper in self._keepers.values():
-            keeper.forget()
+            keeper.clear_cache()
 
-    def wake(self, keeper: Keeper[Any], address: Address, city: str, due: datetime | None) -> None:
+    def note_deadline(self, keeper: Keeper[Any], address: Address, city: str, due: datetime | None) -> None:
         """Note the next deadline of an instance, or that it has none."""
         name = keeper.machine.name
         if due is None:
@@ -77,14 +78,14 @@ class Timers:
         """Wake what is due, for ever."""
         clock = asyncio.get_running_loop().time
         look_at = clock()
-        async with asyncio.TaskGroup() as wakings:
+        async with asyncio.TaskGroup() as tasks:
             while True:
                 self._earlier.clear()
                 for name, address, city, due in self._passed(clock()):
-                    self._start(wakings, name, address, city, due)
+                    self._start(tasks, name, address, city, due)
                 if clock() >= look_at:
                     look_at = clock() + POLL
-                    await self._look(wakings)
+                    await self.find_deadlines(tasks)
                 await self._rest(min(look_at, self._heap[0][0]) if self._heap else look_at)
 
     async def _rest(self, until: float) -> None:
@@ -97,12 +98,13 @@ class Timers:
         passed = []
         while self._heap and self._heap[0][0] <= moment:
             _, _, name, address, city, due = heapq.heappop(self._heap)
-            if self._due.get((name, address)) == due:
+            if self._due.get((name, address)) == due:  # else it was moved: entries stay in the heap until they pass
                 passed.append((name, address, city, due))
         return passed
 
-    async def _look(self, wakings: asyncio.TaskGroup) -> None:
-        tags = self._leased()
+    async def find_deadlines(self, tasks: asyncio.TaskGroup) -> None:
+        """Look into the store once for deadlines that others, or this process before a restart, have set."""
+        tags = self._held_tags()
         if not tags or not self._keepers:
             return
         keeper = next(iter(self._keepers.values()))
@@ -117,46 +119,46 @@ class Timers:
         for member, score in (pair for reply in replies for pair in zip(reply[::2], reply[1::2], strict=True)):
             name, home, city, instance = member.decode().split("|", 3)
             due = datetime.fromtimestamp(float(score) / 1000, UTC)
-            self._find(wakings, name, Address(instance, home), city, due)
+            self._schedule_found(tasks, name, Address(instance, home), city, due)
 
-    def _find(self, wakings: asyncio.TaskGroup, name: str, address: Address, city: str, due: datetime) -> None:
-        """Wake what another process or an earlier life has set, at its moment."""
-        known = self._due.get((name, address))
-        if known is not None and unix_milliseconds(known) == unix_milliseconds(due):
+    def _schedule_found(self, tasks: asyncio.TaskGroup, name: str, address: Address, city: str, due: datetime) -> None:
+        scheduled = self._due.get((name, address))
+        if scheduled is not None and unix_milliseconds(scheduled) == unix_milliseconds(due):
             return
         if due <= self._now():
-            self._start(wakings, name, address, city, due)
-        elif known is None and name in self._keepers:
-            self.wake(self._keepers[name], address, city, due)
+            self._start(tasks, name, address, city, due)
+        elif scheduled is None and name in self._keepers:
+            self.note_deadline(self._keepers[name], address, city, due)
 
-    def _start(self, wakings: asyncio.TaskGroup, name: str, address: Address, city: str, due: datetime) -> None:
+    def _start(self, tasks: asyncio.TaskGroup, name: str, address: Address, city: str, due: datetime) -> None:
         if name not in self._keepers:
             return
-        if (name, address) in self._waking:
+        if (name, address) in self._passing:
             self._push(asyncio.get_running_loop().time() + AGAIN, name, address, city, due)
             return
-        self._waking.add((name, address))
-        wakings.create_task(self._wake(self._keepers[name], address, city, due))
+        self._passing.add((name, address))
+        tasks.create_task(self._pass_deadline(self._keepers[name], address, city, due))
 
-    async def _wake(self, keeper: Keeper[Any], address: Address, city: str, due: datetime) -> None:
+    async def _pass_deadline(self, keeper: Keeper[Any], address: Address, city: str, due: datetime) -> None:
         case = UUID(address.instance.split("/", 1)[0])
         message = DeadlinePassed(case=case, city=city, instance=address.instance, home=address.home, due=due)
         name = f"{keeper.machine.name}|{address.instance}|{unix_milliseconds(due)}"
         try:
             learned = await keeper.learn(message, IdempotencyKey(uuid5(NAMES, name)))
-            if learned.known and _stands(keeper, learned, due):  # a clock that came back has set this moment anew
+            # A clock that was put back has set this very moment anew.
+            if learned.already_applied and _stands(keeper, learned, due):
                 learned = await keeper.learn(message, IdempotencyKey(uuid5(NAMES, f"{name}|{learned.version}")))
             if _stands(keeper, learned, due):
-                await self._ignored(keeper, address, city)
+                await self._log_ignored(keeper, address, city)
             elif self._due.get((keeper.machine.name, address)) == due:  # another process had woken it before us
                 del self._due[keeper.machine.name, address]
         except Unavailable:
             again = asyncio.get_running_loop().time() + POLL
             self._push(again, keeper.machine.name, address, city, due)
         finally:
-            self._waking.discard((keeper.machine.name, address))
+            self._passing.discard((keeper.machine.name, address))
 
-    async def _ignored(self, keeper: Keeper[Any], address: Address, city: str) -> None:
+    async def _log_ignored(self, keeper: Keeper[Any], address: Address, city: str) -> None:
         """A machine that does not move at its own deadline is a bug: say so, and do not spin on it."""
         log.error("deadline_ignored", machine=keeper.machine.name, instance=address.instance)
         member = f"{keeper.machine.name}|{address.home}|{city}|{address.instance}"

@@ -69,24 +69,24 @@ class Vault:
         except (InvalidTag, ValueError) as broken:
             raise Unreadable(f"the field {field!r} does not open with this case's key") from broken
 
-    async def expect(self, first: Event, _: object) -> None:
-        """Handle a case's first event: fetch its key now, for later a life may wait for it."""
+    async def fetch_key(self, first: Event, _: object) -> None:
+        """Handle a case's first event: fetch its key now, for later a person's rescue may wait for it."""
         await self._key(first.case, first.city)
 
-    def pending(self, case: UUID) -> bytes | None:
+    def pending_key(self, case: UUID) -> bytes | None:
         """The wrapped key that the case's next commit must carry, if the store does not have it yet."""
         wrapped, until = self._refused.get(case, (None, 0.0))
         if wrapped and asyncio.get_running_loop().time() > until:
             del self._refused[case]
         return self._pending.get(case) or (wrapped if case in self._refused else None)
 
-    def stored(self, case: UUID, wrapped: bytes) -> None:
-        """The store has taken this wrapped key."""
+    def mark_stored(self, case: UUID, wrapped: bytes) -> None:
+        """Note that the store has taken this wrapped key."""
         if self._pending.get(case) == wrapped:
             del self._pending[case]
 
-    def forget(self, case: UUID) -> None:
-        """Another process made this case's key first: theirs is fetched, and nothing sealed under ours is learnt."""
+    def drop_key(self, case: UUID) -> None:
+        """Give up our key, for another process made one first: nothing sealed under ours is learnt."""
         self._keys.pop(case, None)
         if refused := self._pending.pop(case, None):
             self._refused[case] = refused, asyncio.get_running_loop().time() + REFUSED_FOR
@@ -103,7 +103,7 @@ class Vault:
             return self._keys[case]
         plain, nonce = os.urandom(32), os.urandom(12)
         wrapped = nonce + self._masters[self._newest].encrypt(nonce, plain, case.bytes)
-        if len(self._pending) >= REMEMBERED:
+        if len(self._pending) >= REMEMBERED:  # made for requests that then were refused
             self._pending.popitem(last=False)
         self._pending[case] = f"k1.{self._newest}.".encode() + base64.urlsafe_b64encode(wrapped)
         return self._remember(case, plain)

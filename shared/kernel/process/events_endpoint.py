@@ -1,4 +1,4 @@
-"""The door of a service for its peers: `POST /events` learns what Kafka is late with, as it would from Kafka."""
+"""Where a service takes events from its peers: `POST /events` learns what Kafka is late with, as if from Kafka."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,38 +11,39 @@ from opentelemetry.trace import SpanKind
 
 from shared.kernel import trace
 from shared.kernel.errors import Malformed, Unavailable, crash_places
+from shared.kernel.log.fallback.client import EVENTS
 from shared.kernel.log.router import EventRouter
 from shared.kernel.machine.cloudevent import StructuredEvent
-from shared.kernel.process.web import EVENTS, requires_peer_token
+from shared.kernel.process.web import requires_peer_token
 
 log = structlog.get_logger()
 
 NoteDoubt = Callable[[float], None]
-"""Told how many seconds ago a peer, or one of its peers, last saw Kafka late."""
+"""Called with how many seconds ago a peer, or one of its peers, last saw Kafka late."""
 
 
 @dataclass(frozen=True)
-class _Outcome:
-    """What became of a batch; an id in neither is to be told again."""
+class BatchOutcome:
+    """What became of a batch; an id in neither is to be sent again."""
 
     learnt: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
 
 
-def routes(hearing: EventRouter, token: str, doubted: NoteDoubt) -> APIRouter:
+def routes(router: EventRouter, token: str, doubted: NoteDoubt) -> APIRouter:
     """`GET` says which types are heard; `POST` takes a CloudEvents batch of them from whoever shows the peer token.
 
     Events about one case are learnt in their order, cases side by side. A malformed one is refused with its reason; one
     whose handler finds nobody or fails is left out of the answer, and so are those of its case behind it.
     """
-    router = APIRouter(dependencies=[requires_peer_token(token)])
+    api = APIRouter(dependencies=[requires_peer_token(token)])
 
-    @router.get(EVENTS)
+    @api.get(EVENTS)
     async def hears() -> dict[str, list[str]]:
         """The types of events that are heard here."""
-        return {"hears": hearing.types}
+        return {"hears": router.event_types}
 
-    @router.post(EVENTS)
+    @api.post(EVENTS)
     async def hear(
         batch: list[StructuredEvent],
         doubt: Annotated[float | None, Header(alias="jingyi-doubt", ge=0, description="Seconds")] = None,
@@ -50,18 +51,19 @@ def routes(hearing: EventRouter, token: str, doubted: NoteDoubt) -> APIRouter:
         """Learn a batch; what is in neither list of the answer is to be sent again."""
         if doubt is not None:
             doubted(doubt)
-        outcome = await _learn(hearing, batch)
+        outcome = await learn_batch(router, batch)
         return {"learnt": outcome.learnt, "refused": outcome.refused}
 
-    return router
+    return api
 
 
-async def _learn(hearing: EventRouter, batch: list[StructuredEvent]) -> _Outcome:
-    outcome, cases = _Outcome(), dict[str, list[StructuredEvent]]()
+async def learn_batch(router: EventRouter, batch: list[StructuredEvent]) -> BatchOutcome:
+    outcome, cases = BatchOutcome(), dict[str, list[StructuredEvent]]()
     for event in batch:
         cases.setdefault(event.partitionkey, []).append(event)
+    # What one case meets must not keep the others from being learnt.
     ends = await asyncio.gather(
-        *(_learn_case(hearing, events, outcome) for events in cases.values()), return_exceptions=True
+        *(_learn_case(router, events, outcome) for events in cases.values()), return_exceptions=True
     )
     silences = [failure for failure in ends if isinstance(failure, Unavailable)]
     if silences:
@@ -72,14 +74,14 @@ async def _learn(hearing: EventRouter, batch: list[StructuredEvent]) -> _Outcome
     return outcome
 
 
-async def _learn_case(hearing: EventRouter, events: list[StructuredEvent], outcome: _Outcome) -> None:
+async def _learn_case(router: EventRouter, events: list[StructuredEvent], outcome: BatchOutcome) -> None:
     for event in events:
         attributes: dict[str, str | int] = {"messaging.operation.type": "process", "messaging.message.id": event.id}
         with trace.span(
             f"hear {event.type}", trace.parse_traceparent(event.traceparent), SpanKind.CONSUMER, attributes
         ):
             try:
-                await hearing.learn(event.told)
+                await router.learn(event.received)
             except Malformed as poison:
                 log.warning("event_refused", type=event.type, id=event.id, reason=poison.reason)
                 outcome.refused[event.id] = poison.reason

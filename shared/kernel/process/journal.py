@@ -1,166 +1,43 @@
-"""What must not be lost though the store is silent: an append-only, sealed file, on disk when a write returns.
+"""What a journal promises: what must not be lost though the store is silent; file_journal.py is the real one."""
 
-One line an entry, `j1.<key version>.<base64>`, AES-256-GCM under the newest master key; the associated data says that
-it is a journal's, so that no other ciphertext passes for one. A line says either what is kept, or that it is done.
-A power cut may tear the last line: nobody was answered for it. The file begins anew whenever all in it is done.
-"""
-
-import base64
-import fcntl
-import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
-import structlog
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from shared.kernel.errors import Unavailable
-
-BOUND_TO = b"journal|j1"
-
-ANEW_AFTER = 262_144
-"""Bytes after which a file of which all is done begins anew: rarely enough to cost nothing, small enough to read."""
-
-log = structlog.get_logger()
 
 
 class Unwritable(Unavailable):
     """The journal could not be written: nothing was kept. Says why, and what to do."""
 
 
-class Journal:
-    """The entries of one process that are not done, in the order in which they were written.
-
-    Raises Unwritable where the disk refuses; a journal that could not be opened is tried again at the next entry.
-    """
-
-    def __init__(self, folder: Path, masters: Mapping[int, bytes]) -> None:
-        self.folder = folder
-        self._keys = {version: AESGCM(key) for version, key in masters.items()}
-        self._newest = max(masters)
-        self._lock = self._entries = self._marks = -1
-        self._size = 0
-        self._kept: dict[UUID, Any] = {}
-        self.unreadable = 0
+class Journal(Protocol):
+    """The entries of one process that are not done. Every method returns at once or blocks for the disk alone."""
 
     @property
-    def waiting(self) -> dict[UUID, Any]:
-        """What is not done, oldest first, by its id. A copy."""
-        return dict(self._kept)
+    def open_entries(self) -> dict[UUID, Any]:
+        """What is not done by its id, in the order in which it was written. A copy."""
 
     @property
-    def usable(self) -> bool:
-        """Whether the file is open for writing; what it held has then been read."""
-        return self._entries >= 0
+    def is_open(self) -> bool:
+        """Whether it can be written; what an earlier process had kept has then been read."""
 
     def open(self) -> None:
-        """Hold the folder for this process alone and read what is in it."""
-        if self.usable:
-            return
-        try:
-            self._open()
-        except BlockingIOError:
-            self.close()
-            raise Unwritable(f"{self.folder} is another process's; give each its own (JINGYI_JOURNAL).") from None
-        except OSError as refusal:
-            self.close()
-            raise self._refused(refusal.strerror) from refusal
+        """Hold it for this process alone and read what is in it. Raises Unwritable; open already, it does nothing."""
 
     def keep(self, entry: UUID, what: Any) -> None:
-        """Keep `what` (anything JSON holds) under this id; on disk when this returns. The same id again is no news."""
-        if entry in self._kept:
-            return
-        self.open()
-        self._append(self._entries, {"id": str(entry), "what": what})
-        self._kept[entry] = what
+        """Keep `what` (anything JSON holds) under this id, opening the journal if need be; on disk when this returns.
 
-    def done(self, entry: UUID) -> None:
-        """Strike an entry. Not forced to disk: what is struck twice or not at all is learnt under a known cause."""
-        if self._kept.pop(entry, None) is None:
-            return
-        if not self._kept and not self.unreadable and self._size > ANEW_AFTER:
-            self._begin_anew()
-            return
-        try:
-            self._append(self._marks, {"id": str(entry)})
-        except Unwritable as refusal:
-            log.warning("journal_not_struck", signal="warning", why=str(refusal))
+        The same id again is no news. Raises Unwritable.
+        """
+
+    def mark_done(self, entry: UUID) -> None:
+        """Strike an entry, if it is there. Raises nothing; after a crash it may wait again."""
 
     def close(self) -> None:
-        """Let go of the folder."""
-        for held in (self._entries, self._marks, self._lock):
-            if held >= 0:
-                os.close(held)
-        self._lock = self._entries = self._marks = -1
+        """Let another process have it."""
 
-    def _open(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path, flags = self.folder / "journal", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._marks = os.open(path, flags, 0o600)
-        entries = os.open(path, flags | os.O_DSYNC, 0o600)
-        self._fsync_folder()
-        self._read(path.read_bytes())
-        os.ftruncate(entries, self._size)
-        self._entries = entries
 
-    def _fsync_folder(self) -> None:
-        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-    def _read(self, raw: bytes) -> None:
-        self._size = raw.rfind(b"\n") + 1
-        self.unreadable = 0
-        for said in self._said(raw[: self._size]):
-            entry = UUID(said["id"])
-            if "what" in said:
-                self._kept.setdefault(entry, said["what"])
-            else:
-                self._kept.pop(entry, None)
-        if self.unreadable:
-            log.warning("journal_sealed", signal="warning", lines=self.unreadable, folder=str(self.folder))
-
-    def _said(self, raw: bytes) -> Iterator[dict[str, Any]]:
-        for line in raw.split(b"\n"):
-            if not line or b"\0" in line:  # a strike that a power cut took back leaves a gap of zeros
-                continue
-            try:
-                _, version, text = line.decode().split(".")
-                sealed = base64.b64decode(text, validate=True)
-                yield json.loads(self._keys[int(version)].decrypt(sealed[:12], sealed[12:], BOUND_TO))
-            except (KeyError, ValueError, InvalidTag):
-                self.unreadable += 1
-
-    def _append(self, file: int, said: dict[str, Any]) -> None:
-        plain, nonce = json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode(), os.urandom(12)
-        sealed = nonce + self._keys[self._newest].encrypt(nonce, plain, BOUND_TO)
-        line = b"\nj1.%d.%s\n" % (self._newest, base64.b64encode(sealed))
-        try:
-            # Whatever an earlier write left unfinished, or one whose entry was refused, goes first.
-            if os.lseek(file, 0, os.SEEK_END) != self._size:
-                os.ftruncate(file, self._size)
-            written = os.write(file, line)
-        except OSError as refusal:
-            raise self._refused(refusal.strerror) from refusal
-        if written < len(line):
-            raise self._refused("the disk is full")
-        self._size += len(line)
-
-    def _refused(self, why: str | None) -> Unwritable:
-        return Unwritable(f"{self.folder}: {why}. Make room there, or let the service write.")
-
-    def _begin_anew(self) -> None:
-        try:
-            os.ftruncate(self._marks, 0)
-        except OSError as refusal:
-            log.warning("journal_not_struck", signal="warning", why=str(refusal.strerror))
-        else:
-            self._size = 0
+OpenJournal = Callable[[Path, Mapping[int, bytes]], Journal]
+"""Makes the journal of a folder, sealed under these master keys by version; it is yet to be opened."""

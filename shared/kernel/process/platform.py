@@ -1,20 +1,18 @@
-"""What a service stands on: bus, store, the way to other machines and to people; the simulator passes its own."""
+"""What a service stands on: bus, store, journal, the ways to machines and people; the simulator passes its own."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import httpx
 
 from shared.kernel.log.bus import Bus
+from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.machine.store import Committed, Store
-from shared.kernel.process.journal import Journal
+from shared.kernel.machine.valkey import ValkeyStore
+from shared.kernel.process.file_journal import FileJournal
+from shared.kernel.process.journal import OpenJournal
 from shared.notify import channels
 from shared.notify.channels import SendMessage
-
-Keeps = Callable[[Path, Mapping[int, bytes]], Any]
-"""Opens the journal in a folder, with these master keys; has the methods of Journal."""
 
 Transport = Callable[..., httpx.AsyncBaseTransport]
 """Makes the pool of connections to one address; takes what httpx.AsyncHTTPTransport takes."""
@@ -22,13 +20,11 @@ Transport = Callable[..., httpx.AsyncBaseTransport]
 
 @dataclass(frozen=True)
 class Platform:
-    """How each is made. Whatever is made has the methods of the real one.
+    """How each is made: `bus` of the brokers and the process's lasting name, `store` of its URL and who is told of
+    committed rows."""
 
-    `bus` is given the brokers and the process's lasting name; `store` its URL and whom to tell of committed rows.
-    """
-
-    bus: Callable[[str, str | None], Any] = Bus
-    store: Callable[[str, Committed], Any] = Store
+    bus: Callable[[str, str | None], Bus] = KafkaBus
+    store: Callable[[str, Committed], Store] = ValkeyStore
     transport: Transport = httpx.AsyncHTTPTransport
     tell: SendMessage = channels.send_message
-    journal: Keeps = Journal
+    journal: OpenJournal = FileJournal

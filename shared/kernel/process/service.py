@@ -1,4 +1,4 @@
-"""One service as a process: one door (`learn`), one task group; any task that dies ends the process."""
+"""One service as a process: one task group, and any task that dies ends the process."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,8 @@ from shared.kernel.errors import Unavailable, crash_places
 from shared.kernel.log.consumer import FOLLOWS, Consumer
 from shared.kernel.log.fallback.client import EventsClient
 from shared.kernel.log.fallback.delivery import FallbackDelivery
-from shared.kernel.log.relay import LEASE, Relay
+from shared.kernel.log.leases import LEASE, OutboxLeases
+from shared.kernel.log.relay import Relay
 from shared.kernel.log.router import EventRouter, Handler
 from shared.kernel.machine.generation import StoreGeneration
 from shared.kernel.machine.keeper import Effect, Keeper
@@ -52,11 +53,11 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Service:
-    """What one service hears, says and serves; `tasks` run as long as it does.
+    """What one service consumes, emits and serves; `tasks` run as long as it does.
 
-    What it `consumes` it hears at once, what it `follows` within a fraction of a second and at a fraction of the cost;
-    a topic is heard one way or the other. What comes `first` is done before its door opens; with `alone` true, the door
-    stays open though store and Kafka are away.
+    What it `consumes` reaches it at once, what it `follows` in batches: a fraction of a second later, at a fraction of
+    the cost. A topic goes one way or the other. `first` is done before it serves requests; while `alone` is true it is
+    ready for them though store and Kafka are away.
     """
 
     name: str
@@ -88,8 +89,8 @@ class Kit:
 
     def keep(self, machine: Machine[S], effects: Mapping[type[Event], Effect] | None = None) -> Keeper[S]:
         """A keeper for this machine; `effects` are told (state, event, drill) right after an event's commit."""
-        keeper = Keeper(self.name, machine, self.store, self.vault, self.now, self.timers.wake, effects or {})
-        self.timers.know(keeper)
+        keeper = Keeper(self.name, machine, self.store, self.vault, self.now, self.timers.note_deadline, effects or {})
+        self.timers.add_keeper(keeper)
         return keeper
 
 
@@ -107,16 +108,16 @@ class ServiceProcess:
     consumers: tuple[Consumer, ...]
     timers: Timers
     verifier: SettingsVerifier
-    hedge: FallbackDelivery
+    fallback: FallbackDelivery
     generation: StoreGeneration
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def ready(self) -> tuple[int, dict[str, Any]]:
-        """200 while its door should be used; `degraded` names what is away without closing it."""
+    async def check_ready(self) -> tuple[int, dict[str, Any]]:
+        """200 while requests should come here; `degraded` names what is away without turning them away."""
         now = asyncio.get_running_loop().time()
         store = now - self.store.answered_at < LEASE
         away = [name for name, up in (("store", store), ("kafka", self.relay.connected)) if not up]
-        away += [f"door of {name}" for name in self.hedge.away]
+        away += [f"door of {name}" for name in self.fallback.unreachable_peers]
         away += ["what the store knew"] if self.store.lost_at else []
         if self.stopping.is_set():
             return 503, {"status": "stopping"}
@@ -128,29 +129,32 @@ class ServiceProcess:
             "status": "degraded" if away or self.verifier.weak or not joined else "ready",
             "away": away,
             "weak": self.verifier.weak,
-            "outbox_waits_s": round(self.relay.oldest(), 1),
-            "hedging": self.hedge.doubted,
+            "outbox_waits_s": round(self.relay.oldest_wait(), 1),
+            "hedging": self.fallback.doubts_kafka,
         }
 
     async def run(self, server: "HttpServer") -> None:
-        """Serve until `stopping`; then hear nothing new, answer, decide no more, send what was said, go."""
+        """Serve until `stopping`; then take no more events, answer requests, stop deciding, send the outbox, end."""
         store, decides = self.store, (self.timers.run(), *(task() for task in self.service.tasks))
         carries = (self.generation.run(), store.run(), self.verifier.run(store), self.relay.run(store))
         async with asyncio.TaskGroup() as tasks:
-            carrying = [tasks.create_task(work) for work in (self._load_functions(), *carries, self.hedge.run(store))]
+            carrying = [
+                tasks.create_task(work) for work in (self._load_functions(), *carries, self.fallback.run(store))
+            ]
             deciding = [tasks.create_task(work) for work in decides]
-            hearing = [tasks.create_task(consumer.run()) for consumer in self.consumers]
+            consuming = [tasks.create_task(consumer.run()) for consumer in self.consumers]
             serving = tasks.create_task(self._serve(server))
             await self.stopping.wait()
+            # Consumers end first: what they have in work commits while store and relay still carry it.
             for consumer in self.consumers:
                 consumer.stop()
-            await asyncio.gather(*hearing)
+            await asyncio.gather(*consuming)
             server.should_exit = True
             await serving
             for task in deciding:
                 task.cancel()
             await asyncio.wait(deciding)
-            await self.relay.drain(FLUSH_WITHIN)
+            await self.relay.drain_outbox(FLUSH_WITHIN)
             await self.relay.close(store)
             for task in carrying:
                 task.cancel()
@@ -172,7 +176,6 @@ class HttpServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to the process."""
         yield
 
 
@@ -182,38 +185,45 @@ def assemble_process(
     """A service and everything around it, not yet running."""
     name = build.__module__.split(".")[-2]
     bus = platform.bus(settings.kafka, settings.instance)
-    life = f"{settings.instance or name}-{uuid4().hex[:12]}"
-    relay = Relay(name, life, bus, sorted({shard_of(city) for city in settings.packs}), settings.instance)
+    holder = f"{settings.instance or name}-{uuid4().hex[:12]}"
+    leases = OutboxLeases(name, holder, sorted({shard_of(city) for city in settings.packs}), settings.instance)
+    relay = Relay(bus, leases)
     token = settings.peer_token.get_secret_value()
     peers = [EventsClient(peer, url, token) for peer, url in settings.doors.items() if settings.hedge]
-    hedge = FallbackDelivery(peers, relay, platform.transport)
+    fallback = FallbackDelivery(peers, relay, platform.transport)
 
     def committed(tag: str, ids: tuple[bytes, ...], rows: tuple[OutboxRow, ...], follows_others: bool) -> None:
-        relay.offer(tag, ids, rows, follows_others)
-        hedge.offer(rows)
+        relay.take_rows(tag, ids, rows, follows_others)
+        fallback.take_rows(rows)
 
     store = platform.store(settings.redis_url, committed)
-    timers = Timers(store, now, relay.leased)
+    timers = Timers(store, now, leases.held_tags)
     service = build(Kit(name, settings, store, Vault(settings.masters, store), timers, now, platform))
     consumers = tuple(
         Consumer(group, bus, handlers, store, relay)
         for group, handlers in ((name, service.consumes), (name + FOLLOWS, service.follows))
         if handlers
     )
-    heard = {event.topic for event in (*service.consumes, *service.follows)}
-    topics = {*heard, *(f"{topic}.dlq" for topic in heard), *(event.topic for event in service.emits), KEYS_TOPIC}
+    hears = {event.topic for event in (*service.consumes, *service.follows)}
+    topics = {
+        *hears,
+        *(f"{topic}.dlq" for topic in hears),
+        *(event.topic for event in service.emits),
+        KEYS_TOPIC,
+    }
     verifier = SettingsVerifier(bus, topics, relay.gate)
 
-    def hear_again(since: int) -> None:
+    def rewind_consumers(since: int) -> None:
         for consumer in consumers:
-            consumer.hear_again(since)
+            consumer.rewind_to(since)
 
-    generation = StoreGeneration(store, now, timers.forget, hear_again)
-    process = ServiceProcess(service, settings, store, relay, consumers, timers, verifier, hedge, generation)
-    app = web.application(name, settings.api_token.get_secret_value(), process.ready)
-    hearing = EventRouter({**service.follows, **service.consumes})
-    for router in (*service.routes, events_endpoint.routes(hearing, token, hedge.hear)):
-        app.include_router(router)
+    generation = StoreGeneration(store, now, timers.clear_memory, rewind_consumers)
+    process = ServiceProcess(service, settings, store, relay, consumers, timers, verifier, fallback, generation)
+    app = web.application(name, settings.api_token.get_secret_value(), process.check_ready)
+    # Over HTTP there is no batch to wait for: both kinds come the same way.
+    event_router = EventRouter({**service.follows, **service.consumes})
+    for api in (*service.routes, events_endpoint.routes(event_router, token, fallback.note_doubt)):
+        app.include_router(api)
     return process, http_server(app, settings)
 
 
@@ -243,7 +253,7 @@ def run_service(build: BuildService) -> None:
 
 
 def run_process(
-    name: str, check: Callable[[Settings], object], life: Callable[[Settings], Coroutine[Any, Any, None]]
+    name: str, check: Callable[[Settings], object], serve: Callable[[Settings], Coroutine[Any, Any, None]]
 ) -> None:
     """Live as this process. Exits 0 after SIGTERM or SIGINT, 2 on settings that do not hold, 1 on a crash."""
     logs.speak_json()
@@ -258,7 +268,7 @@ def run_process(
     sys.setswitchinterval(0.0005)  # the exporter's thread must not hold the loop for the default 5 ms
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(life(settings))
+            runner.run(serve(settings))
     except Exception as crash:  # noqa: BLE001 the crash is the plan: say where, without what it was about
         log.critical("crashed", at=crash_places(crash))
         sys.exit(1)
@@ -271,7 +281,7 @@ async def _until_signalled(build: BuildService, settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, process.stopping.set)
-    gc.freeze()
+    gc.freeze()  # what is loaded by now is never garbage
     gc.set_threshold(50_000, 20, 50)  # full collections of what lives as long as the process cost tens of ms
     log.info("http_server", service=process.service.name, port=settings.port)
     await process.run(server)

@@ -98,5 +98,5 @@ def settings_error(unusable: Exception, prefix: str = "") -> str:
 
 
 def _said(where: str, prefix: str, what: str) -> str:
-    told = what.removeprefix("Value error, ")
-    return told if where == prefix else f"{where.upper() if prefix else where}: {told}"
+    words = what.removeprefix("Value error, ")
+    return words if where == prefix else f"{where.upper() if prefix else where}: {words}"

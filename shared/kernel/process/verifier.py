@@ -41,13 +41,14 @@ log = structlog.get_logger()
 
 def weak_store(found: Mapping[str, str]) -> list[str]:
     """Each setting of the store that loses what was accepted, in words that say what to set."""
+    # What a managed store does not show is left to whoever runs it.
     return [f"store: {k} is {found[k]}, must be {v}" for k, v in STORE_WANTS.items() if k in found and found[k] != v]
 
 
 def weak_topic(topic: str, found: Mapping[str, str], replicas: int) -> list[str]:
     """Each setting of a topic that loses acknowledged records."""
     wants = dict(KEYS_WANTS if topic == KEYS_TOPIC else TOPIC_WANTS)
-    if replicas == 1:
+    if replicas == 1:  # no other broker has it: only the disk makes an acknowledgement true
         wants["flush.messages"] = "1"
     weak = [f"topic {topic}: {k} is {found[k]}, must be {v}" for k, v in wants.items() if found.get(k, v) != v]
     if replicas > 1 and int(found.get("min.insync.replicas", "2")) < 2:

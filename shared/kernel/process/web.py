@@ -20,13 +20,11 @@ from shared.contract.event import Rejected
 from shared.contract.terms import ActorId
 from shared.kernel import trace
 from shared.kernel.errors import Malformed, Unavailable
+from shared.kernel.log.fallback.client import EVENTS, MAX_BATCH
 from shared.kernel.machine.keeper import NAMES, IdempotencyKey
 
-MAX_BODY, MAX_BATCH = 65_536, 1_048_576
-"""Bytes of the largest request, and of the largest batch of peers' events: at least a few of bus.MAX_EVENT."""
-
-EVENTS = "/events"
-"""Where peers tell events."""
+MAX_BODY = 65_536
+"""Bytes of the largest request that is no batch of peers' events."""
 
 CASE = re.compile(rb"/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})(?:/|$)")
 KEY = re.compile(r"^[\x21-\x7e]{1,128}$")
@@ -87,7 +85,7 @@ Actor = Annotated[ActorId, Depends(_actor)]
 
 
 def requires_peer_token(token: str) -> Any:
-    """What a door for our own services depends on: whoever comes shows the peer token."""
+    """A dependency for routes that only our own services may use: they show the peer token."""
 
     async def shown(authorization: Annotated[str, Header(description="Bearer token of our services")] = "") -> None:
         if not hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode()):
@@ -103,17 +101,22 @@ async def _asked(
 ) -> IdempotencyKey:
     body = await request.body()
     fingerprint = hashlib.sha256(body).hexdigest()[:16]
-    if request.method == "PUT":
+    if request.method == "PUT":  # the same body to the same place is the same act
         idempotency_key = idempotency_key or fingerprint
     if not KEY.fullmatch(idempotency_key):
         raise BadRequest(
             "idempotency_key_needed", "Send a new Idempotency-Key (1–128 visible characters) with each act."
         )
-    return IdempotencyKey(uuid5(NAMES, f"{actor}|{request.method}|{request.url.path}|{idempotency_key}"), fingerprint)
+    return IdempotencyKey(request_id(actor, request.method, request.url.path, idempotency_key), fingerprint)
+
+
+def request_id(actor: str, method: str, path: str, idempotency_key: str) -> UUID:
+    """The id under which a request is learnt: the same actor's same key on the same route is the same request."""
+    return uuid5(NAMES, f"{actor}|{method}|{path}|{idempotency_key}")
 
 
 ActKey = Annotated[IdempotencyKey, Depends(_asked)]
-"""The cause of a request: its Idempotency-Key, scoped to actor and route."""
+"""What a request is learnt under: its Idempotency-Key, scoped to actor and route."""
 
 
 def problem_response(status: int, code: str, detail: str, **more: Any) -> JSONResponse:
@@ -156,6 +159,7 @@ async def _invalid(_: Request, invalid: Exception) -> JSONResponse:
 
 def _where(path: Sequence[int | str], what: str) -> str:
     known = path[:-1] if what == "extra_forbidden" else path
+    # A name that the caller made up is not repeated: it may be personal.
     return ".".join(str(part) if isinstance(part, int) or FIELD.fullmatch(part) else "…" for part in known)
 
 
@@ -177,7 +181,6 @@ class BodyLimit:
         self._most = {most: RequestBodyLimitMiddleware(app, max_body_size=most) for most in (MAX_BODY, MAX_BATCH)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
         most = MAX_BATCH if scope.get("path") == EVENTS else MAX_BODY
         length = dict(scope.get("headers", ())).get(b"content-length", b"0")
         if scope["type"] == "http" and length.isdigit() and int(length) > most:
@@ -196,7 +199,6 @@ class RequestTracing:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
         path: bytes = scope.get("raw_path") or b""
         if scope["type"] != "http" or path == EVENTS.encode() or path.startswith(b"/health/"):
             return await self._app(scope, receive, send)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared.kernel.log.bus import Bus
 from shared.kernel.machine.keeper import Keeper
 from shared.kernel.machine.store import Store
 from shared.kernel.rebuild.fold import ReplayedInstance
@@ -21,57 +22,57 @@ class Comparison:
 
     @property
     def log(self) -> ProjectionDigest:
-        """The projection that the log tells."""
         return self.progress.digest
 
     @property
     def equal(self) -> bool:
-        """Whether nothing differs."""
         return self.log == self.store
 
 
-async def compare_with_log(remains: ServiceLog, bus: Any, store: Store, told: ReportProgress) -> Comparison:
+async def compare_with_log(service_log: ServiceLog, bus: Bus, store: Store, report: ReportProgress) -> Comparison:
     """Fold the log and look whether the store has the same; nothing is written. Raises KafkaError, Unavailable."""
-    found = Comparison(RebuildProgress(remains.name))
-    met: set[str] = set()
+    found = Comparison(RebuildProgress(service_log.name))
+    names_seen: set[str] = set()
     waiting: list[ReplayedInstance[Any]] = []
-    async for life in remains.lives(bus, found.progress, told):
-        waiting.append(life)
+    async for instance in service_log.replay_all(bus, found.progress, report):
+        waiting.append(instance)
         if len(waiting) >= AT_ONCE:
-            met |= await _beside(remains, waiting, store, found)
+            names_seen |= await _compare(service_log, waiting, store, found)
             waiting.clear()
-    met |= await _beside(remains, waiting, store, found)
-    for keeper in remains.keepers.values():
+    names_seen |= await _compare(service_log, waiting, store, found)
+    for keeper in service_log.keepers.values():
         async for name in _names(keeper, store):
-            if name not in met:
+            if name not in names_seen:
                 found.store.add(name, StoredInstance(0, b"", False, ()))
                 found.differing[name.rpartition(":")[2]] = "not in the log"
     return found
 
 
-async def _beside(
-    remains: ServiceLog, folded: list[ReplayedInstance[Any]], store: Store, found: Comparison
+async def _compare(
+    service_log: ServiceLog, folded: list[ReplayedInstance[Any]], store: Store, found: Comparison
 ) -> set[str]:
     """Add these instances to both digests. Returns their names in the store."""
-    names = [remains.name_of(life) for life in folded]
+    names = [service_log.store_name(instance) for instance in folded]
     replies = await store.ask_all([("HGETALL", name) for name in names]) if names else []
-    for life, name, flat in zip(folded, names, replies, strict=True):
-        keeper = remains.keepers[life.machine.name]
-        told, had = stored_form(keeper, life), _had(keeper, life, flat)
-        found.log.add(name, told)
-        if had is not None:
-            found.store.add(name, had)
-        if had != told:
-            found.differing[life.address.instance] = told.differs(had) if had else "not in the store"
+    for instance, name, flat in zip(folded, names, replies, strict=True):
+        keeper = service_log.keepers[instance.machine.name]
+        expected, stored = stored_form(keeper, instance), _stored(keeper, instance, flat)
+        found.log.add(name, expected)
+        if stored is not None:
+            found.store.add(name, stored)
+        if stored != expected:
+            found.differing[instance.address.instance] = (
+                expected.differing_fields(stored) if stored else "not in the store"
+            )
     return set(names)
 
 
-def _had(keeper: Keeper[Any], life: ReplayedInstance[Any], flat: list[bytes]) -> StoredInstance | None:
+def _stored(keeper: Keeper[Any], instance: ReplayedInstance[Any], flat: list[bytes]) -> StoredInstance | None:
     fields = dict(zip(flat[::2], flat[1::2], strict=True))
     if b"s" not in fields:
         return None
     state = keeper.states.dump_json(keeper.states.validate_json(fields[b"s"]))
-    causes = tuple(cause for cause in life.causes if f"i:{cause}".encode() in fields)
+    causes = tuple(cause for cause in instance.causes if f"i:{cause}".encode() in fields)
     return StoredInstance(int(fields[b"v"]), state, fields[b"d"] == b"1", causes)
 
 

@@ -1,4 +1,4 @@
-"""What the log of record says of each instance: its own events, each once, in the order it decided them."""
+"""What the log of record has of each instance: its own events, each once, in the order in which it decided them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -38,18 +38,21 @@ class LoggedEvent:
 
 @dataclass(frozen=True, slots=True)
 class _ParsedEvent:
-    said: LoggedEvent
+    logged: LoggedEvent
     event: Event
 
     @property
     def version(self) -> int:
-        return self.said.version
+        return self.logged.version
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayedInstance(Generic[S]):
-    """One instance as its events tell it. `missing` counts commits of it that the log lacks, `impossible` the events
-    that its table did not allow where they stood and that were left out: both are 0 unless records were lost."""
+    """One instance as the fold of its events.
+
+    `missing` counts its commits that the log lacks, `impossible` the events left out because its table did not allow
+    them where they stood: both are 0 unless records were lost.
+    """
 
     machine: Machine[S]
     address: Address
@@ -64,56 +67,57 @@ class ReplayedInstance(Generic[S]):
 
 
 class ForeignRecord(ValueError):
-    """A record among our events that none of our machines can have said."""
+    """A record among our events that none of our machines can have emitted."""
 
 
 def replay_instances(
-    machines: Sequence[Machine[Any]], said: Iterable[LoggedEvent], unread: list[str]
+    machines: Sequence[Machine[Any]], logged: Iterable[LoggedEvent], unread: list[str]
 ) -> Iterator[ReplayedInstance[Any]]:
     """The instances that one case's records tell of; what cannot be read or is not ours is named in `unread`."""
-    told: dict[tuple[str, Address], tuple[Machine[Any], list[_ParsedEvent]]] = {}
-    for one in {each.id: each for each in said}.values():
+    parsed: dict[tuple[str, Address], tuple[Machine[Any], list[_ParsedEvent]]] = {}
+    for entry in {each.id: each for each in logged}.values():  # what the relay was unsure of lies there twice
         try:
-            event = one.kind.model_validate_json(one.value)
-            machine, address = _speaker(machines, one, event)
+            event = entry.kind.model_validate_json(entry.value)
+            machine, address = _emitter(machines, entry, event)
         except ValueError:
-            unread.append(one.where)
+            unread.append(entry.where)
             continue
-        told.setdefault((machine.name, address), (machine, []))[1].append(_ParsedEvent(one, event))
-    for (_, address), (machine, events) in told.items():
-        yield _folded(machine, address, sorted(events, key=lambda each: each.said.sequence))
+        parsed.setdefault((machine.name, address), (machine, []))[1].append(_ParsedEvent(entry, event))
+    # Sorted by what the commit gave them: offsets tell only when the relay came to send them.
+    for (_, address), (machine, events) in parsed.items():
+        yield _fold(machine, address, sorted(events, key=lambda each: each.logged.sequence))
 
 
-def _speaker(machines: Sequence[Machine[Any]], said: LoggedEvent, event: Event) -> tuple[Machine[Any], Address]:
+def _emitter(machines: Sequence[Machine[Any]], logged: LoggedEvent, event: Event) -> tuple[Machine[Any], Address]:
     """Whose event it is: an id is made of the machine, its instance, the cause and the place in the commit."""
-    n = int(said.sequence[VERSION:])
+    n = int(logged.sequence[VERSION:])
     for machine in machines:
         address = machine.address(event)
-        if said.id == str(uuid5(NAMES, f"{machine.name}|{address.instance}|{said.cause}|{n}")):
+        if logged.id == str(uuid5(NAMES, f"{machine.name}|{address.instance}|{logged.cause}|{n}")):
             return machine, address
-    raise ForeignRecord(said.where)
+    raise ForeignRecord(logged.where)
 
 
-def _folded(machine: Machine[S], address: Address, told: Sequence[_ParsedEvent]) -> ReplayedInstance[S]:
+def _fold(machine: Machine[S], address: Address, parsed: Sequence[_ParsedEvent]) -> ReplayedInstance[S]:
     state, since, versions, impossible = machine.blank, None, 0, 0
-    for _, commit in groupby(told, key=attrgetter("version")):
+    for _, commit in groupby(parsed, key=attrgetter("version")):
         versions += 1
         for each in commit:
             try:
                 state = machine.evolve(state, each.event)
             except KeyError:
                 impossible += 1
-        listed = machine.listed(state) and not told[0].said.drill
+        listed = machine.listed(state) and not parsed[0].logged.drill
         since = (since or each.event.at) if listed else None
     return ReplayedInstance(
         machine,
         address,
-        told[-1].event.city,
+        parsed[-1].event.city,
         state,
-        told[-1].version,
-        told[0].said.drill,
-        tuple(dict.fromkeys(each.said.cause for each in told)),
+        parsed[-1].version,
+        parsed[0].logged.drill,
+        tuple(dict.fromkeys(each.logged.cause for each in parsed)),
         since,
-        told[-1].version - versions,
+        parsed[-1].version - versions,
         impossible,
     )

@@ -1,4 +1,4 @@
-"""The projection in one number: two stores with the same number hold the same lives."""
+"""The projection in one number: two stores with the same number hold the same instances."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ BITS = 128
 
 @dataclass(frozen=True)
 class StoredInstance:
-    """What counts of one instance: all but the causes that produced no event, for those are in no log.
+    """What counts of one instance: all but the keys that produced no event, for those are in no log.
 
     Deadline and list follow from the state.
     """
@@ -19,7 +19,7 @@ class StoredInstance:
     drill: bool
     causes: tuple[str, ...]
 
-    def differs(self, other: "StoredInstance") -> str:
+    def differing_fields(self, other: "StoredInstance") -> str:
         """The names of what is not the same."""
         return ", ".join(name for name in vars(self) if getattr(self, name) != getattr(other, name))
 

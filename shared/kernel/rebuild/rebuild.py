@@ -13,6 +13,7 @@ from uuid import UUID, uuid5
 from shared.contract.event import Event
 from shared.kernel import clock
 from shared.kernel.clock import unix_milliseconds
+from shared.kernel.log.bus import Bus, Record
 from shared.kernel.log.record import header_text, open_reader, read_records
 from shared.kernel.machine.keeper import NAMES, WILDCARD_FINGERPRINT, Effect, IdempotencyKey, Keeper
 from shared.kernel.machine.machine import Machine
@@ -35,17 +36,18 @@ AT_ONCE = 200
 class RebuildProgress:
     """How far it has come, and what was remarkable.
 
-    `unread`: records that no machine of the service can have said. `torn`: instances of which the log lacks something.
-    `there`: instances that the store had already, left as they are. `recovered`: those that were at something.
+    `total_records`: those of the service's topics, `records` so many of them are read. `unread`: where records are that
+    no machine of the service can have emitted. `torn`: instances of which the log lacks something. `already_stored`:
+    those that the store had, left as they are. `recovered`: those that were at something.
     """
 
     service: str
-    of: int = 0
+    total_records: int = 0
     records: int = 0
     digest: ProjectionDigest = field(default_factory=ProjectionDigest)
     unread: list[str] = field(default_factory=list)
     torn: list[str] = field(default_factory=list)
-    there: list[str] = field(default_factory=list)
+    already_stored: list[str] = field(default_factory=list)
     recovered: list[str] = field(default_factory=list)
 
 
@@ -57,7 +59,7 @@ class KeylessSettings(Settings):
 
     @cached_property
     def masters(self) -> dict[int, bytes]:
-        """A key that nothing was ever sealed with."""
+        # A vault needs some key to be built, and nothing was ever sealed with this one.
         return {0: bytes(32)}
 
 
@@ -82,124 +84,127 @@ class ServiceLog:
     emits: frozenset[type[Event]]
 
     @classmethod
-    def of(cls, build: BuildService, settings: Settings, store: Store) -> "ServiceLog":
+    def for_service(cls, build: BuildService, settings: Settings, store: Store) -> "ServiceLog":
         """Of the service that `build` makes; it is built, and does not run."""
         name, keyless = build.__module__.split(".")[-2], KeylessSettings(**settings.model_dump())
         kit = RecordingKit(name, keyless, store, Vault(keyless.masters, store), Timers(store, clock.now, list))
         return cls(name, kit.keepers, build(kit).emits)
 
-    def name_of(self, life: ReplayedInstance[Any]) -> str:
-        """The store's name for this instance."""
-        return self.keepers[life.machine.name].name(life.address.home, life.address.instance)
+    def store_name(self, instance: ReplayedInstance[Any]) -> str:
+        return self.keepers[instance.machine.name].instance_name(instance.address.home, instance.address.instance)
 
-    async def lives(
-        self, bus: Any, progress: RebuildProgress, told: ReportProgress
+    async def replay_all(
+        self, bus: Bus, progress: RebuildProgress, report: ReportProgress
     ) -> AsyncIterator[ReplayedInstance[Any]]:
-        """Every instance as its events tell it. Raises KafkaError."""
+        """Every instance of the service, folded from its events. Raises KafkaError, OSError."""
         machines = [keeper.machine for keeper in self.keepers.values()]
-        async for case in self._cases(bus, progress, told):
-            for life in replay_instances(machines, case, progress.unread):
-                if life.missing or life.impossible:
-                    progress.torn.append(life.address.instance)
-                yield life
+        async for case in self._cases(bus, progress, report):
+            for instance in replay_instances(machines, case, progress.unread):
+                if instance.missing or instance.impossible:
+                    progress.torn.append(instance.address.instance)
+                yield instance
 
     async def _cases(
-        self, bus: Any, progress: RebuildProgress, told: ReportProgress
+        self, bus: Bus, progress: RebuildProgress, report: ReportProgress
     ) -> AsyncIterator[list[LoggedEvent]]:
         """One case's events after the other; those of one partition are held in memory at a time."""
         kinds = {event.type_name(): event for event in self.emits}
         async with open_reader(bus, *sorted({event.topic for event in self.emits})) as (reader, ends):
-            progress.of = sum(ends.values())
+            progress.total_records = sum(ends.values())
+            # A case stays on one partition, the same of every topic: so no case is split over two rounds.
             for number in sorted({partition.partition for partition in ends}):
-                cases: defaultdict[bytes, list[LoggedEvent]] = defaultdict(list)
+                cases: defaultdict[bytes | None, list[LoggedEvent]] = defaultdict(list)
                 async for record in read_records(reader, {p: end for p, end in ends.items() if p.partition == number}):
                     progress.records += 1
-                    if said := _said(record, kinds):
-                        cases[record.key].append(said)
+                    if logged := _logged_event(record, kinds):
+                        cases[record.key].append(logged)
                     else:
-                        progress.unread.append(_where(record))
+                        progress.unread.append(_record_place(record))
                 for case in cases.values():
                     yield case
-                told(progress)
+                report(progress)
 
 
-async def rebuild(remains: ServiceLog, bus: Any, store: Store, epoch: int, told: ReportProgress) -> RebuildProgress:
+async def rebuild_service(
+    service_log: ServiceLog, bus: Bus, store: Store, epoch: int, report: ReportProgress
+) -> RebuildProgress:
     """Write every instance that the store has not, and have those that were at something recover.
 
     `epoch` must be greater than that of any rebuild before. Raises KafkaError, Unavailable.
     """
-    progress = RebuildProgress(remains.name)
+    progress = RebuildProgress(service_log.name)
     waiting: list[ReplayedInstance[Any]] = []
-    async for life in remains.lives(bus, progress, told):
-        waiting.append(life)
+    async for instance in service_log.replay_all(bus, progress, report):
+        waiting.append(instance)
         if len(waiting) >= AT_ONCE:
-            await _restore(remains, store, waiting, epoch, progress)
+            await _restore(service_log, store, waiting, epoch, progress)
             waiting.clear()
-    await _restore(remains, store, waiting, epoch, progress)
+    await _restore(service_log, store, waiting, epoch, progress)
     return progress
 
 
-async def restore_keys(bus: Any, store: Store, told: ReportProgress) -> RebuildProgress:
+async def restore_keys(bus: Bus, store: Store, report: ReportProgress) -> RebuildProgress:
     """Write every wrapped case key that the log has and the store has not; an erased one stays erased."""
     progress = RebuildProgress(KEYS_TOPIC)
-    newest: dict[bytes, Command | None] = {}
+    newest: dict[bytes | None, Command | None] = {}
     async with open_reader(bus, KEYS_TOPIC) as (reader, ends):
-        progress.of = sum(ends.values())
+        progress.total_records = sum(ends.values())
         async for record in read_records(reader, ends):
             progress.records += 1
-            newest[record.key] = _key(record)
+            newest[record.key] = _key_command(record)
     commands = [command for command in newest.values() if command]
     for at in range(0, len(commands), AT_ONCE):
         await store.ask_all(commands[at : at + AT_ONCE])
     progress.digest.instances = len(commands)
-    told(progress)
+    report(progress)
     return progress
 
 
 async def _restore(
-    remains: ServiceLog, store: Store, folded: list[ReplayedInstance[Any]], epoch: int, progress: RebuildProgress
+    service_log: ServiceLog, store: Store, folded: list[ReplayedInstance[Any]], epoch: int, progress: RebuildProgress
 ) -> None:
-    kept = [stored_form(remains.keepers[life.machine.name], life) for life in folded]
-    commands = [_restoring(remains, life, one) for life, one in zip(folded, kept, strict=True)]
+    kept = [stored_form(service_log.keepers[instance.machine.name], instance) for instance in folded]
+    commands = [_restore_command(service_log, instance, one) for instance, one in zip(folded, kept, strict=True)]
     written = await store.ask_all(commands) if commands else []
-    for life, one, new in zip(folded, kept, written, strict=True):
-        progress.digest.add(remains.name_of(life), one)
+    for instance, one, new in zip(folded, kept, written, strict=True):
+        progress.digest.add(service_log.store_name(instance), one)
         if not new:
-            progress.there.append(life.address.instance)
-        elif wish := life.machine.recover(life.state, epoch):
-            cause = IdempotencyKey(uuid5(NAMES, f"recover|{life.machine.name}|{life.address.instance}|{epoch}"))
-            await remains.keepers[life.machine.name].learn(wish, cause)
-            progress.recovered.append(life.address.instance)
+            progress.already_stored.append(instance.address.instance)
+        elif wish := instance.machine.recover(instance.state, epoch):
+            key = IdempotencyKey(uuid5(NAMES, f"recover|{instance.machine.name}|{instance.address.instance}|{epoch}"))
+            await service_log.keepers[instance.machine.name].learn(wish, key)
+            progress.recovered.append(instance.address.instance)
 
 
-def stored_form(keeper: Keeper[S], life: ReplayedInstance[S]) -> StoredInstance:
+def stored_form(keeper: Keeper[S], instance: ReplayedInstance[S]) -> StoredInstance:
     """What the store is to keep of this instance."""
-    return StoredInstance(life.version, keeper.states.dump_json(life.state), life.drill, life.causes)
+    return StoredInstance(instance.version, keeper.states.dump_json(instance.state), instance.drill, instance.causes)
 
 
-def _restoring(remains: ServiceLog, life: ReplayedInstance[Any], kept: StoredInstance) -> Command:
+def _restore_command(service_log: ServiceLog, instance: ReplayedInstance[Any], kept: StoredInstance) -> Command:
     """The call of the Function `restore` that writes this instance as its last commit had left it."""
-    keeper, address, deadline = remains.keepers[life.machine.name], life.address, life.machine.deadline(life.state)
+    keeper, address = service_log.keepers[instance.machine.name], instance.address
+    deadline = instance.machine.deadline(instance.state)
     return (
         "FCALL",
         "restore",
         3,
-        keeper.name(address.home, address.instance),
+        keeper.instance_name(address.home, address.instance),
         keeper.due_name(shard_of(address.home)),
-        keeper.name(address.home, "listed"),
+        keeper.instance_name(address.home, "listed"),
         kept.version,
         kept.state,
         int(kept.drill),
         address.instance,
-        f"{life.machine.name}|{address.home}|{life.city}|{address.instance}",
+        f"{instance.machine.name}|{address.home}|{instance.city}|{address.instance}",
         unix_milliseconds(deadline) if deadline else "",
-        unix_milliseconds(life.listed_since) if life.listed_since else "",
+        unix_milliseconds(instance.listed_since) if instance.listed_since else "",
         WILDCARD_FINGERPRINT,
         *kept.causes,
     )
 
 
-def _said(record: Any, kinds: Mapping[str, type[Event]]) -> LoggedEvent | None:
+def _logged_event(record: Record, kinds: Mapping[str, type[Event]]) -> LoggedEvent | None:
     """The record as one of our events, if it calls itself one."""
     named = dict(record.headers)
     kind, *about = (named.get(name) or b"" for name in ("ce_type", "ce_id", "ce_cause", "ce_sequence"))
@@ -207,14 +212,20 @@ def _said(record: Any, kinds: Mapping[str, type[Event]]) -> LoggedEvent | None:
     if event is None or record.value is None or not all(about):
         return None
     event_id, cause, sequence = (word.decode(errors="replace") for word in about)
-    return LoggedEvent(_where(record), event, event_id, cause, sequence, named.get("ce_drill") == b"true", record.value)
+    return LoggedEvent(
+        _record_place(record), event, event_id, cause, sequence, named.get("ce_drill") == b"true", record.value
+    )
 
 
-def _where(record: Any) -> str:
+def _record_place(record: Record) -> str:
     return f"{record.topic}/{record.partition}/{record.offset}"
 
 
-def _key(record: Any) -> Command | None:
+def _key_command(record: Record) -> Command | None:
     """What keeps a wrapped case key; nothing for a tombstone."""
     city = header_text(record, "ce_city")
-    return ("SET", key_name(UUID(record.key.decode()), city), record.value, "NX") if record.value and city else None
+    return (
+        ("SET", key_name(UUID((record.key or b"").decode()), city), record.value, "NX")
+        if record.value and city
+        else None
+    )

@@ -17,7 +17,9 @@ from deploy.local.ports import free
 from deploy.local.valkey import Valkey
 from shared.kernel.clock import now
 from shared.kernel.log.bus import Bus
+from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.machine.store import OutboxRow, Store
+from shared.kernel.machine.valkey import ValkeyStore
 from tests.simulation import bus, store
 
 BOTH = ("real", "simulated")
@@ -58,7 +60,7 @@ async def kept(request: pytest.FixtureRequest, valkey: Valkey) -> AsyncIterator[
         url = f"{valkey.url.rsplit('/', 1)[0]}/11"
         with Redis.from_url(url) as redis:
             redis.flushdb()
-        making = at_work(lambda told: Store(url, told))
+        making = at_work(lambda told: ValkeyStore(url, told))
     else:
         making = at_work(lambda told: server().store("", told))
     async with making as made:
@@ -72,17 +74,17 @@ async def nobody(request: pytest.FixtureRequest) -> AsyncIterator[Kept]:
     gone = server()
     gone.stop()
     url = f"redis://127.0.0.1:{free(1)[0]}/0"
-    making = at_work(lambda told: Store(url, told) if request.param == "real" else gone.store("", told))
+    making = at_work(lambda told: ValkeyStore(url, told) if request.param == "real" else gone.store("", told))
     async with making as made:
         yield made
 
 
 @pytest.fixture(params=BOTH)
-async def brokers(request: pytest.FixtureRequest, kafka: Cluster) -> Any:
+async def brokers(request: pytest.FixtureRequest, kafka: Cluster) -> Bus:
     """A bus with the topic `promised`."""
     if request.param == "real":
         await topics.create(kafka.bootstrap, PROMISED)
-        return Bus(kafka.bootstrap)
+        return KafkaBus(kafka.bootstrap)
     return bus.Kafka(asyncio.get_running_loop(), bus.Way(Random(1)), lambda _: None).bus("")
 
 

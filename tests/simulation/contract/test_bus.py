@@ -113,6 +113,19 @@ async def test_a_paused_partition_is_silent_and_knows_how_much_lies_there(broker
         assert consumer.highwater(partition) == record.offset + 2
 
 
+async def test_a_member_goes_back_to_a_moment(brokers: Any, group: str) -> None:
+    key = str(uuid4())
+    await says(brokers, key, b"0")
+    await asyncio.sleep(0.05)
+    await says(brokers, key, b"1")
+    async with member(brokers, group) as (consumer, _):
+        _, second = await hears(consumer, key, 2)
+        [partition] = [p for p in consumer.assignment() if p.partition == second.partition]
+        found = await consumer.offsets_for_times({partition: second.timestamp})
+        consumer.seek(partition, found[partition].offset)
+        assert [record.value for record in await hears(consumer, key, 1)] == [b"1"]
+
+
 async def test_a_reader_reads_everything_there_is(brokers: Any) -> None:
     key = str(uuid4())
     await says(brokers, key, b"0", b"1")

@@ -31,7 +31,7 @@ def commit(version: int = 0, cause: str = "c1", rows: int = 1, state: bytes = b"
 
 async def outbox(kept: Kept, first: str | bytes = "-", last: str | bytes = "+") -> list[bytes]:
     entries = await kept.store.ask("XRANGE", NAMES[1], first, last, "COUNT", 100)
-    assert all(OutboxRow.read(fields).topic == "topic" for _, fields in entries)
+    assert all(OutboxRow.from_fields(fields).topic == "topic" for _, fields in entries)
     return [place for place, _ in entries]
 
 

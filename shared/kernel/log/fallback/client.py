@@ -1,4 +1,4 @@
-"""Another service's door, seen from outside: which events it hears, and telling it some of them."""
+"""A peer's events endpoint, as its client: which types it takes, and sending it some."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,20 +13,25 @@ from shared.kernel import trace
 from shared.kernel.errors import Unavailable
 from shared.kernel.machine.cloudevent import BATCH, structured_event
 from shared.kernel.machine.store import OutboxRow
-from shared.kernel.process.web import EVENTS, MAX_BATCH
+
+EVENTS = "/events"
+"""Where every service learns events from its peers."""
+
+MAX_BATCH = 1_048_576
+"""Bytes of the largest batch of peers' events: at least a few of bus.MAX_EVENT."""
 
 AT_ONCE = 50
 """Rows of a batch at the most."""
 
 WITHIN = 4.0
-"""Seconds for an answer: a door learns, and its store may take three to be called silent."""
+"""Seconds for an answer: a peer learns before it answers, and may wait for its store for three."""
 
 A = TypeVar("A", bound=BaseModel)
 
 log = structlog.get_logger()
 
 
-class _Hears(BaseModel):
+class _HeardTypes(BaseModel):
     hears: frozenset[str]
 
 
@@ -36,59 +41,60 @@ class _Outcome(BaseModel):
 
 
 class EventsClient:
-    """One peer. `hears` is None until it has said; `away` after it did not answer, until it does."""
+    """One peer. `heard_types` is None until it has answered once; `unreachable` while it does not answer."""
 
     def __init__(self, name: str, url: str, token: str) -> None:
         self.name = name
-        self.hears: frozenset[str] | None = None
-        self.away = False
+        self.heard_types: frozenset[str] | None = None
+        self.unreachable = False
         self._url = url.rstrip("/") + EVENTS
         self._bearer = {"authorization": f"Bearer {token}"}
 
-    async def ask(self, client: httpx.AsyncClient) -> None:
-        """Learn which types it hears. Raises Unavailable."""
+    async def fetch_types(self, client: httpx.AsyncClient) -> None:
+        """Ask which types it takes. Raises Unavailable."""
         request = client.build_request("GET", self._url, headers=self._bearer)
-        self.hears = (await self._answer(request, client, _Hears)).hears
-        self.away = False
+        self.heard_types = (await self._exchange(request, client, _HeardTypes)).hears
+        self.unreachable = False
 
-    async def tell(
+    async def send_rows(
         self, client: httpx.AsyncClient, rows: Sequence[OutboxRow], doubt: float | None
     ) -> tuple[Sequence[OutboxRow], set[str]]:
-        """Tell it the first of these rows, as many as one batch holds: those told, and the event ids it is done with.
+        """Send the first of these rows, as many as one batch holds: the rows sent, and the event ids that are settled.
 
-        It is done with what it learnt and with what it can never learn. `doubt` is the seconds since somebody last saw
+        Settled is what it learnt and what it can never learn. `doubt` is the seconds since somebody last saw
         Kafka late, None if it is not doubted. Raises Unavailable: nothing is known of any of them.
         """
         spans = [_span(row) for row in rows[:AT_ONCE]]
-        batch, told = _batch(rows, spans)
+        batch, sent = _batch(rows, spans)
         doubted = {} if doubt is None else {"jingyi-doubt": f"{doubt:.3f}"}
         headers = {**self._bearer, "content-type": BATCH, **doubted}
-        done: set[str] = set()
+        settled: set[str] = set()
         try:
             request = client.build_request("POST", self._url, headers=headers, content=batch)
-            answer = await self._answer(request, client, _Outcome)
-            done = {*answer.learnt, *answer.refused}
+            answer = await self._exchange(request, client, _Outcome)
+            settled = {*answer.learnt, *answer.refused}
             if answer.refused:
                 log.warning("event_refused", signal="warning", door=self.name, refused=answer.refused)
         finally:
             for row, span in zip(rows, spans, strict=False):
-                if row.headers["ce_id"] not in done:
+                if row.headers["ce_id"] not in settled:
                     span.set_status(StatusCode.ERROR, "not_learnt")
                 span.end()
-        return rows[:told], done
+        return rows[:sent], settled
 
-    async def _answer(self, request: httpx.Request, client: httpx.AsyncClient, kind: type[A]) -> A:
+    async def _exchange(self, request: httpx.Request, client: httpx.AsyncClient, kind: type[A]) -> A:
         try:
             async with asyncio.timeout(WITHIN):
                 answer = (await client.send(request)).raise_for_status()
-            said = kind.model_validate_json(answer.content)
+            parsed = kind.model_validate_json(answer.content)
         except (httpx.HTTPError, TimeoutError, ValueError) as silence:
-            if not self.away and self.hears is not None:
+            # Once for each outage, and not for a peer that has yet to start.
+            if not self.unreachable and self.heard_types is not None:
                 log.warning("door_away", signal="warning", door=self.name, error=type(silence).__name__)
-            self.away = True
+            self.unreachable = True
             raise Unavailable(f"The door of {self.name} does not answer: {type(silence).__name__}.") from silence
         else:
-            return said
+            return parsed
 
 
 def _span(row: OutboxRow) -> Span:
@@ -102,13 +108,13 @@ def _span(row: OutboxRow) -> Span:
 
 
 def _batch(rows: Sequence[OutboxRow], spans: Sequence[Span]) -> tuple[bytes, int]:
-    """A JSON list of the first rows, as long as a door takes it, and how many they are: one at least."""
-    told: list[bytes] = []
+    """A JSON list of the first rows, as long as a peer takes it, and how many they are: one at least."""
+    sent: list[bytes] = []
     length = 2
     for row, span in zip(rows, spans, strict=False):
         event = structured_event(row, trace.traceparent_of(span.get_span_context()))
         length += len(event) + 1
-        if told and length > MAX_BATCH:
+        if sent and length > MAX_BATCH:
             break
-        told.append(event)
-    return b"[" + b",".join(told) + b"]", len(told)
+        sent.append(event)
+    return b"[" + b",".join(sent) + b"]", len(sent)
