@@ -14,11 +14,11 @@ from services.hotline_intake.views import (
     AlarmView,
     CallView,
     KeptView,
-    LedgerSnapshot,
     alarm_views,
     row_view,
 )
 from shared.contract.city import Cities
+from shared.contract.ledger import LedgerSnapshot
 from shared.kernel.process import web
 from shared.kernel.process.service import Kit
 

@@ -8,11 +8,11 @@ from uuid import UUID, uuid5
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.hotline_intake.acts import Act, What
-from services.hotline_intake.alarm.desk import ALARMING, Phase
 from services.hotline_intake.alarm.row import AlarmRow, desk_due_at, unheard_due_at
 from services.hotline_intake.call import Call, CallStatus
 from shared.contract.calls import CallEnding, FollowUp
 from shared.contract.city import Cities, City
+from shared.contract.ledger import ALARMING, LedgerDesk, LedgerRow, Phase, WatchedDesk
 from shared.contract.terms import Brief, Confidence, desk_city, desk_kind, spoken_number
 
 PHONE = "存储无应答，已存入本机。请立即拨打下列指挥台。 The store is silent; this is kept here. Phone these desks now."
@@ -23,22 +23,6 @@ class IntakeView(BaseModel):
     """An answer."""
 
     model_config = ConfigDict(frozen=True)
-
-
-class DeskView(IntakeView):
-    """One desk that the ledger watches."""
-
-    desk: str = Field(examples=["140700-110"])
-    phase: Phase = Field(
-        description="awaited 待签收, ringing 告警中, claimed 有人在打, settled 已电话告知, confirmed 已落实"
-    )
-    n: int = Field(description="The call-out heard of last; 0 where it rang before any was ordered")
-    since: datetime
-    ringing_since: datetime | None = None
-    because: str | None = Field(None, description="unassessed, unordered, unaccepted; accepted or stood_down")
-    by: str | None = None
-    officer: str | None = None
-    event_no: str | None = None
 
 
 class LedgerState(StrEnum):
@@ -55,7 +39,7 @@ class LedgerView(IntakeView):
 
     state: LedgerState = Field(description="quiet 无, watching 等待签收, alarming 人工告警, done 已落实")
     armed_at: datetime | None = None
-    desks: tuple[DeskView, ...] = ()
+    desks: tuple[WatchedDesk, ...] = ()
 
 
 class PlaceView(IntakeView):
@@ -120,31 +104,6 @@ class KeptView(IntakeView):
     call: CallView = Field(description="As far as it is known without the store")
 
 
-class LedgerDesk(DeskView):
-    """One desk of a standing row. `due_at` is when its silence is an alarm, or its claim lapses."""
-
-    due_at: datetime | None = None
-
-
-class LedgerRow(IntakeView):
-    """A standing row. `due_at` is the row's own moment while nobody was called out."""
-
-    case: UUID
-    city: str
-    spoken_number: str
-    drill: bool
-    armed_at: datetime | None
-    due_at: datetime | None
-    desks: tuple[LedgerDesk, ...]
-
-
-class LedgerSnapshot(IntakeView):
-    """Every standing row, for the auditor; without personal data. `from_memory` while the store is silent."""
-
-    rows: tuple[LedgerRow, ...]
-    from_memory: bool
-
-
 class AlarmView(IntakeView):
     """人工告警: phone this desk now."""
 
@@ -196,7 +155,7 @@ def row_view(city: City, case: UUID, call: Call, *, drill: bool) -> LedgerRow:
 def ledger_view(alarm: AlarmRow) -> LedgerView:
     """The row as it stands."""
     desks = tuple(
-        DeskView(
+        WatchedDesk(
             desk=name,
             phase=desk.phase,
             n=desk.n,
