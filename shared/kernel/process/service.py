@@ -55,18 +55,24 @@ class Service:
     """What one service hears, says and serves; `tasks` run as long as it does.
 
     What it `consumes` it hears at once, what it `follows` within a fraction of a second and at a fraction of the cost;
-    a topic is heard one way or the other. What comes `first` is done before its door opens; with `alone` true, the door
-    stays open though store and Kafka are away.
+    a topic is heard one way or the other. It says the events below `speaks`, and nobody else speaks on their topic.
+    What comes `first` is done before its door opens; with `alone` true, the door stays open though store and Kafka are
+    away.
     """
 
     name: str
     consumes: Mapping[type[Event], Handler]
-    emits: frozenset[type[Event]]
+    speaks: type[Event]
     routes: tuple[APIRouter, ...] = ()
     tasks: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = ()
     follows: Mapping[type[Event], Handler] = field(default_factory=dict)
     first: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = ()
     alone: Callable[[], bool] = lambda: False
+
+    @property
+    def emits(self) -> frozenset[type[Event]]:
+        """Every event that it can say."""
+        return self.speaks.kinds()
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +207,7 @@ def assemble_process(
         if handlers
     )
     heard = {event.topic for event in (*service.consumes, *service.follows)}
-    topics = {*heard, *(f"{topic}.dlq" for topic in heard), *(event.topic for event in service.emits), KEYS_TOPIC}
+    topics = {*heard, *(f"{topic}.dlq" for topic in heard), service.speaks.topic, KEYS_TOPIC}
     verifier = SettingsVerifier(bus, topics, relay.gate)
 
     def hear_again(since: int) -> None:
