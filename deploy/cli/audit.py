@@ -23,9 +23,9 @@ from deploy.local.packs import CITIES
 from services.auditor.account import MACHINE_WITHIN, Fate
 from services.auditor.api import AccountsView
 from services.auditor.kafka_reader import KafkaReader
-from services.auditor.snapshots import LedgerRow
 from services.auditor.view import DeskLine, EscalationLine, escalation_line
 from shared.contract.city import Cities
+from shared.contract.ledger import LedgerRow
 from shared.kernel import clock
 from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.process.settings import Settings
@@ -132,7 +132,7 @@ def _of_row(row: LedgerRow, now: datetime) -> EscalationLine:
     """A row of the ledger that Kafka has nothing of: a person was told, or its machine is late."""
     armed = row.armed_at or now
     late = Fate.UNACCOUNTED if armed + MACHINE_WITHIN <= now else Fate.UNDER_WAY
-    fate = Fate.WITH_PEOPLE if row.rings else late
+    fate = Fate.WITH_PEOPLE if row.alarming else late
     return EscalationLine(case=row.case, city=row.city, spoken_number=row.spoken_number, raised_at=armed, fate=fate)
 
 

@@ -10,8 +10,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
 from services.auditor.auditor import Auditor
-from services.auditor.snapshots import LedgerSnapshot
 from services.auditor.view import EscalationLine, escalation_line
+from shared.contract.ledger import LedgerSnapshot
 from shared.kernel.process.web import Actor
 
 DRILL_FAILED = "drill_failed"

@@ -18,8 +18,10 @@ from services.auditor.drill import Drill, drill_case
 from services.auditor.kafka_reader import PAST, KafkaReader
 from services.auditor.mirror import UnansweredDesk
 from services.auditor.ring import AuditorRing
-from services.auditor.snapshots import LedgerSnapshot, OpenCallOut, Snapshots
+from services.auditor.snapshots import Snapshots
+from shared.contract.callouts import OpenCallOut
 from shared.contract.city import Cities
+from shared.contract.ledger import LedgerSnapshot
 from shared.contract.terms import desk_id
 from shared.kernel.errors import Unavailable
 from shared.notify.heartbeat import HeartbeatMonitor

@@ -8,7 +8,8 @@ from uuid import UUID
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from services.auditor.snapshots import LedgerSnapshot, OpenCallOut
+from shared.contract.callouts import OpenCallOut
+from shared.contract.ledger import LedgerSnapshot
 from shared.kernel.errors import Unavailable
 from shared.kernel.process.platform import Transport
 from shared.kernel.process.settings import Settings

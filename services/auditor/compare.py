@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from services.auditor.account import MACHINE_WITHIN, Account, OwedRung, owed_rungs
-from services.auditor.snapshots import AWAITED, OPEN, LedgerRow, LedgerSnapshot, OpenCallOut, Snapshots
+from services.auditor.snapshots import Snapshots
+from shared.contract.callouts import OpenCallOut
+from shared.contract.ledger import OPEN, LedgerRow, LedgerSnapshot, Phase
 from shared.contract.terms import desk_id
 
 UNWATCHED, UNRUNG, UNLOGGED, UNSAID, SILENT = "unwatched", "unrung", "unlogged", "unsaid", "silent"
@@ -78,8 +80,8 @@ def _with_people(row: LedgerRow | None, gap: OwedRung) -> bool:
     """Whether the ledger, which may be ahead of Kafka, knows that a person was told or has it."""
     if row is None:
         return False
-    phase = row.phase(gap.desk)
-    return row.rings if gap.desk is None else phase is not None and phase != AWAITED
+    phase = row.phase_of(gap.desk)
+    return row.alarming if gap.desk is None else phase is not None and phase is not Phase.AWAITED
 
 
 def _phoned(callouts: tuple[OpenCallOut, ...] | None, account: Account, gap: OwedRung) -> bool:
@@ -90,7 +92,7 @@ def _phoned(callouts: tuple[OpenCallOut, ...] | None, account: Account, gap: Owe
 def _will_ring(row: LedgerRow | None, now: datetime) -> bool:
     """Whether the ledger has a moment to come, or rings already."""
     moments = () if row is None else (row.due_at, *(one.due_at for one in row.desks if one.phase in OPEN))
-    return (row is not None and row.rings) or any(moment and moment + LATE > now for moment in moments)
+    return (row is not None and row.alarming) or any(moment and moment + LATE > now for moment in moments)
 
 
 def _unwatched(pictures: Snapshots) -> Iterator[Finding]:
@@ -107,7 +109,7 @@ def _unrung(ledger: LedgerSnapshot | None, now: datetime) -> Iterator[Finding]:
         if row.drill:
             continue
         for one in row.desks:
-            if one.phase == AWAITED and one.due_at is not None and one.due_at + LATE <= now:
+            if one.phase is Phase.AWAITED and one.due_at is not None and one.due_at + LATE <= now:
                 yield Finding(UNRUNG, one.due_at, row.case, row.city, one.desk, alarm=True)
         if row.due_at is not None and row.due_at + LATE <= now:
             yield Finding(UNRUNG, row.due_at, row.case, row.city, alarm=True)

@@ -8,8 +8,8 @@ from uuid import UUID
 from services.auditor.account import Account
 from services.auditor.callout import WATCHED, Turn
 from services.auditor.compare import POLICE
-from services.auditor.snapshots import CLAIMED, OPEN, RINGING, LedgerRow, LedgerSnapshot
 from shared.contract.city import Cities, Clocks
+from shared.contract.ledger import OPEN, LedgerRow, LedgerSnapshot, Phase
 from shared.contract.terms import desk_id
 
 TAKEN = frozenset({Turn.HELD, Turn.ACCEPTED, Turn.SETTLED, Turn.STOOD_DOWN, Turn.CLEARED})
@@ -48,9 +48,9 @@ def overdue_desks(
 def _of_row(row: LedgerRow, account: Account | None, now: datetime) -> Iterator[UnansweredDesk]:
     turns = account.turns if account else {}
     for one in row.desks:
-        passed = one.phase == RINGING or (one.due_at is not None and one.due_at <= now)
+        passed = one.phase is Phase.RINGING or (one.due_at is not None and one.due_at <= now)
         # A claim that we know of from Kafka alone is newer than the row, and has its own time.
-        taken = turns.get(one.desk) in TAKEN and not (one.phase == CLAIMED and passed)
+        taken = turns.get(one.desk) in TAKEN and not (one.phase is Phase.CLAIMED and passed)
         if one.phase in OPEN and passed and not taken:
             yield UnansweredDesk(row.case, row.city, one.desk)
     answered = account is not None and not account.unanswered

@@ -8,21 +8,7 @@ from services.dispatch.response import deadline, decide
 from shared.contract.callouts import REPORTS, CallOutUnreachable
 from shared.contract.calls import CallEnded, EscalationRequested, FollowUpPlanned, PlaceReported
 from shared.contract.city import Cities
-from shared.contract.incidents import (
-    AbsenceExplained,
-    CallNoted,
-    CallOutCancelRequested,
-    CallOutOrdered,
-    ContactConfirmed,
-    CounsellingChanged,
-    FollowUpNoted,
-    IncidentClosed,
-    IncidentOpened,
-    IncidentRaised,
-    LegChanged,
-    LegOverdue,
-    PlaceMoved,
-)
+from shared.contract.incidents import IncidentEvent
 from shared.contract.risk import RiskAssessed
 from shared.kernel.machine.machine import Machine
 from shared.kernel.process.service import Kit, Service
@@ -45,30 +31,10 @@ def build(kit: Kit) -> Service:
     incidents = kit.keep(machine(kit.cities))
     return Service(
         name="dispatch",
-        consumes={
-            RiskAssessed: incidents.learn,
-            EscalationRequested: incidents.learn,
-            PlaceReported: incidents.learn,
-            CallEnded: incidents.learn,
-            FollowUpPlanned: incidents.learn,
-        },
-        follows=dict.fromkeys((CallOutUnreachable, *REPORTS.values()), incidents.learn),
-        emits=frozenset(
-            {
-                CallNoted,
-                IncidentOpened,
-                IncidentRaised,
-                PlaceMoved,
-                CallOutOrdered,
-                CallOutCancelRequested,
-                LegChanged,
-                LegOverdue,
-                CounsellingChanged,
-                ContactConfirmed,
-                AbsenceExplained,
-                FollowUpNoted,
-                IncidentClosed,
-            }
+        consumes=dict.fromkeys(
+            (RiskAssessed, EscalationRequested, PlaceReported, CallEnded, FollowUpPlanned), incidents.learn
         ),
+        follows=dict.fromkeys((CallOutUnreachable, *REPORTS.values()), incidents.learn),
+        speaks=IncidentEvent,
         routes=(api.routes(kit, incidents),),
     )

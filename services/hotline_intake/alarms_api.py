@@ -17,12 +17,12 @@ from services.hotline_intake.views import (
     AlarmView,
     CallView,
     KeptView,
-    LedgerSnapshot,
     alarm_views,
     row_view,
     seat_answer,
 )
 from shared.contract.city import Cities
+from shared.contract.ledger import LedgerSnapshot
 from shared.contract.terms import ECHO
 from shared.kernel.machine.keeper import NAMES, IdempotencyKey, Keeper
 from shared.kernel.process import web

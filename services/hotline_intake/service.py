@@ -8,41 +8,13 @@ from services.hotline_intake.call import Call
 from services.hotline_intake.notify import NoticeQueue, OutsideNotifier
 from services.hotline_intake.storeless.acceptance import Acceptance
 from services.hotline_intake.storeless.mirror import LedgerMirror
-from shared.contract.callouts import (
-    CallOutAccepted,
-    CallOutArrived,
-    CallOutAssigned,
-    CallOutCancelled,
-    CallOutCleared,
-    CallOutContactMade,
-    CallOutEnRoute,
-    CallOutHandedOver,
-    CallOutNotFound,
-    CallOutTransporting,
-    CallOutUncertain,
-)
-from shared.contract.calls import (
-    AlarmClaimed,
-    AlarmPassedOn,
-    AlarmRaised,
-    AlarmReleased,
-    AlarmSettled,
-    AlarmSounded,
-    BriefRecorded,
-    CallEnded,
-    CallReceived,
-    DeskConfirmed,
-    EscalationRequested,
-    FollowUpPlanned,
-    PlaceReported,
-    RescueAwaited,
-    ScreeningRecorded,
-    WatchCleared,
-)
+from shared.contract.callouts import REPORTS, CallOutUncertain
+from shared.contract.calls import AlarmSettled, AlarmSounded, CallEvent, DeskConfirmed, WatchCleared
 from shared.contract.city import Cities
 from shared.contract.event import Event
 from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered, IncidentOpened, IncidentRaised
 from shared.contract.risk import RiskAssessed
+from shared.contract.terms import ACCEPTED, Rung
 from shared.kernel.machine.keeper import Effect, IdempotencyKey
 from shared.kernel.machine.machine import Machine, by_case
 from shared.kernel.process.service import Kit, Service
@@ -78,40 +50,12 @@ def build(kit: Kit) -> Service:
                 IncidentRaised,
                 CallOutOrdered,
                 CallOutCancelRequested,
-                CallOutAccepted,
-                CallOutAssigned,
-                CallOutEnRoute,
-                CallOutArrived,
-                CallOutContactMade,
-                CallOutNotFound,
-                CallOutTransporting,
-                CallOutHandedOver,
-                CallOutCleared,
-                CallOutCancelled,
+                *(REPORTS[rung] for rung in sorted(ACCEPTED | {Rung.CANCELLED})),
                 CallOutUncertain,
             ),
             follow,
         ),
-        emits=frozenset(
-            {
-                CallReceived,
-                PlaceReported,
-                BriefRecorded,
-                ScreeningRecorded,
-                EscalationRequested,
-                CallEnded,
-                FollowUpPlanned,
-                WatchCleared,
-                RescueAwaited,
-                DeskConfirmed,
-                AlarmRaised,
-                AlarmSounded,
-                AlarmPassedOn,
-                AlarmClaimed,
-                AlarmReleased,
-                AlarmSettled,
-            }
-        ),
+        speaks=CallEvent,
         routes=(
             seat_api.routes(kit, calls, acceptance),
             alarms_api.routes(kit.cities, acceptance, mirror),

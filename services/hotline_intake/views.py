@@ -10,11 +10,11 @@ from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.hotline_intake.acts import KeptInJournal, Screening, SeatActRequest
-from services.hotline_intake.alarm.desk import ALARMING, Phase
 from services.hotline_intake.alarm.row import AlarmRow, desk_due_at, unheard_due_at
 from services.hotline_intake.call import Call, CallStatus
 from shared.contract.calls import CallEnding, FollowUp
 from shared.contract.city import Cities, City
+from shared.contract.ledger import ALARMING, LedgerDesk, LedgerRow, Phase, WatchedDesk
 from shared.contract.terms import Brief, Confidence, desk_city, desk_kind, spoken_number
 from shared.kernel.machine.keeper import Learned
 from shared.kernel.machine.vault import Unreadable
@@ -27,22 +27,6 @@ class IntakeView(BaseModel):
     """An answer."""
 
     model_config = ConfigDict(frozen=True)
-
-
-class DeskView(IntakeView):
-    """One desk that the ledger watches."""
-
-    desk: str = Field(examples=["140700-110"])
-    phase: Phase = Field(
-        description="awaited 待签收, ringing 告警中, claimed 有人在打, settled 已电话告知, confirmed 已落实"
-    )
-    n: int = Field(description="The call-out heard of last; 0 where it rang before any was ordered")
-    since: datetime
-    ringing_since: datetime | None = None
-    because: str | None = Field(None, description="unassessed, unordered, unaccepted; accepted or stood_down")
-    by: str | None = None
-    officer: str | None = None
-    event_no: str | None = None
 
 
 class LedgerState(StrEnum):
@@ -59,7 +43,7 @@ class LedgerView(IntakeView):
 
     state: LedgerState = Field(description="quiet 无, watching 等待签收, alarming 人工告警, done 已落实")
     armed_at: datetime | None = None
-    desks: tuple[DeskView, ...] = ()
+    desks: tuple[WatchedDesk, ...] = ()
 
 
 class PlaceView(IntakeView):
@@ -122,31 +106,6 @@ class KeptView(IntakeView):
     say: str = Field(description="What to do, in words")
     screening: UUID | None = None
     call: CallView = Field(description="As far as it is known without the store")
-
-
-class LedgerDesk(DeskView):
-    """One desk of a standing row. `due_at` is when its silence is an alarm, or its claim lapses."""
-
-    due_at: datetime | None = None
-
-
-class LedgerRow(IntakeView):
-    """A standing row. `due_at` is the row's own moment while nobody was called out."""
-
-    case: UUID
-    city: str
-    spoken_number: str
-    drill: bool
-    armed_at: datetime | None
-    due_at: datetime | None
-    desks: tuple[LedgerDesk, ...]
-
-
-class LedgerSnapshot(IntakeView):
-    """Every standing row, for the auditor; without personal data. `from_memory` while the store is silent."""
-
-    rows: tuple[LedgerRow, ...]
-    from_memory: bool
 
 
 class AlarmView(IntakeView):
@@ -243,7 +202,7 @@ def row_view(city: City, case: UUID, call: Call, *, drill: bool) -> LedgerRow:
 def ledger_view(alarm: AlarmRow) -> LedgerView:
     """The row as it stands."""
     desks = tuple(
-        DeskView(
+        WatchedDesk(
             desk=name,
             phase=desk.phase,
             n=desk.n,

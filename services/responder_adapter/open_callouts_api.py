@@ -1,33 +1,16 @@
 """What the auditor compares with: the call-outs that nobody at their desks has yet."""
 
 import asyncio
-from datetime import datetime
 from itertools import chain
-from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
 
 from services.responder_adapter.state import CallOut
 from services.responder_adapter.status import CallOutStatus
-from shared.contract.terms import DeskId
+from shared.contract.callouts import OpenCallOut
 from shared.kernel.machine.keeper import Keeper
 from shared.kernel.process import web
 from shared.kernel.process.service import Kit
-
-
-class OpenCallOut(BaseModel):
-    """One call-out; `since` is when the adapter took the order."""
-
-    model_config = ConfigDict(frozen=True)
-
-    case: UUID
-    city: str
-    desk: DeskId
-    n: int
-    wire: str | None
-    status: CallOutStatus
-    since: datetime | None
 
 
 def routes(kit: Kit, callouts: Keeper[CallOut]) -> APIRouter:

@@ -8,21 +8,7 @@ from services.responder_adapter.keeping import machine
 from services.responder_adapter.sender import DueAttempts, Sender, desk_lanes, refuse_drills
 from services.responder_adapter.standstill import Standstill
 from services.responder_adapter.wires import echo
-from shared.contract.callouts import (
-    REPORTS,
-    CallOutCancelAsked,
-    CallOutCancelDelivered,
-    CallOutFailed,
-    CallOutHeld,
-    CallOutInquired,
-    CallOutRecovered,
-    CallOutReleased,
-    CallOutRetried,
-    CallOutTaken,
-    CallOutUncertain,
-    CallOutUnreachable,
-    ReportDisputed,
-)
+from shared.contract.callouts import CallOutCancelAsked, CallOutEvent, CallOutInquired, CallOutRetried, CallOutTaken
 from shared.contract.calls import AlarmClaimed, AlarmReleased, AlarmSettled, CallReceived
 from shared.contract.event import Event
 from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered
@@ -51,23 +37,7 @@ def build(kit: Kit) -> Service:
             AlarmSettled: callouts.learn,
             CallReceived: kit.vault.fetch_key,
         },
-        emits=frozenset(
-            {
-                CallOutTaken,
-                CallOutRetried,
-                CallOutFailed,
-                CallOutUnreachable,
-                CallOutHeld,
-                CallOutReleased,
-                CallOutRecovered,
-                CallOutInquired,
-                CallOutUncertain,
-                CallOutCancelAsked,
-                CallOutCancelDelivered,
-                ReportDisputed,
-                *REPORTS.values(),
-            }
-        ),
+        speaks=CallOutEvent,
         routes=(
             desk_reports_api.routes(kit, callouts, secrets),
             tasks_api.routes(kit, callouts),

@@ -6,7 +6,7 @@ from services.risk_assessment import api
 from services.risk_assessment.assessment import Assessment, decide, evolve
 from services.risk_assessment.handlers import on_screening_recorded
 from shared.contract.calls import CallReceived, ScreeningRecorded
-from shared.contract.risk import RiskAssessed
+from shared.contract.risk import RiskEvent
 from shared.kernel.machine.machine import Machine
 from shared.kernel.process.service import Kit, Service
 
@@ -33,6 +33,6 @@ def build(kit: Kit) -> Service:
             CallReceived: kit.vault.fetch_key,
             ScreeningRecorded: partial(on_screening_recorded, kit.vault, assessments),
         },
-        emits=frozenset({RiskAssessed}),
+        speaks=RiskEvent,
         routes=(api.routes(kit, assessments),),
     )

@@ -2,10 +2,27 @@
 
 from datetime import datetime
 from typing import ClassVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
 
 from shared.contract.event import Event
 from shared.contract.incidents import Purpose
 from shared.contract.terms import ActorId, Code, DeskId, RefNo, Rung, Situation, Tier, callout_key
+
+
+class OpenCallOut(BaseModel):
+    """A call-out that nobody at its desk has yet, as the adapter shows it; `since` is when it took the order."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    case: UUID
+    city: str
+    desk: str
+    n: int
+    wire: str | None = None
+    status: str | None = None
+    since: datetime | None = None
 
 
 class CallOutEvent(Event):

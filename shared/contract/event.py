@@ -43,6 +43,12 @@ class Event(Message):
         """The CloudEvents `type` of this event."""
         return f"cn.jingyi.{cls.__name__}"
 
+    @classmethod
+    def kinds(cls) -> frozenset[type["Event"]]:
+        """The events that can be said of this family: itself, unless it has others below it."""
+        below = cls.__subclasses__()
+        return frozenset[type[Event]]().union(*(kind.kinds() for kind in below)) if below else frozenset({cls})
+
     @property
     def subject(self) -> str:
         """The CloudEvents `subject`: what of the case it is about. Facts about one subject are heard in order."""

@@ -7,10 +7,14 @@ from shared.contract.event import Event
 from shared.contract.terms import Code, Situation, Tier
 
 
-class RiskAssessed(Event):
-    """风险评估完成. `reasons` are rule ids; `dispatch_now` asks for people on site without another word."""
+class RiskEvent(Event):
+    """A fact about a person's risk."""
 
     topic: ClassVar[str] = "risk.assessments"
+
+
+class RiskAssessed(RiskEvent):
+    """风险评估完成. `reasons` are rule ids; `dispatch_now` asks for people on site without another word."""
 
     screening: UUID
     tier: Tier

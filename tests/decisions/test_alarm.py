@@ -8,7 +8,6 @@ import pytest
 
 from services.hotline_intake import call as calls
 from services.hotline_intake.alarm.decide import ClaimAlarm, ReleaseAlarm, SettleAlarm
-from services.hotline_intake.alarm.desk import Phase
 from services.hotline_intake.call import Call, Escalate, OpenCall, RecordScreening
 from shared.contract.callouts import (
     CallOutAccepted,
@@ -37,6 +36,7 @@ from shared.contract.incidents import (
     IncidentRaised,
     Purpose,
 )
+from shared.contract.ledger import Phase
 from shared.contract.risk import RiskAssessed
 from shared.contract.terms import Situation, Tier
 

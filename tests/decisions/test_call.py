@@ -12,7 +12,6 @@ from pydantic import TypeAdapter
 
 from services.hotline_intake import follow_up
 from services.hotline_intake.alarm.decide import ClaimAlarm, ReleaseAlarm, SettleAlarm
-from services.hotline_intake.alarm.desk import OPEN
 from services.hotline_intake.call import (
     Call,
     CallStatus,
@@ -46,6 +45,7 @@ from shared.contract.incidents import (
     IncidentRaised,
     Purpose,
 )
+from shared.contract.ledger import OPEN
 from shared.contract.risk import RiskAssessed
 from shared.contract.terms import Confidence, Place, Situation, Tier
 

@@ -14,8 +14,10 @@ from services.auditor.compare import Finding, compare_snapshots, lasting_finding
 from services.auditor.drill import Drill, drill_case
 from services.auditor.mirror import UnansweredDesk
 from services.auditor.ring import ring_message
-from services.auditor.snapshots import LedgerDesk, LedgerRow, LedgerSnapshot, OpenCallOut, Snapshots
+from services.auditor.snapshots import Snapshots
+from shared.contract.callouts import OpenCallOut
 from shared.contract.city import Cities, City, DeskEntry, OnCall
+from shared.contract.ledger import LedgerDesk, LedgerRow, LedgerSnapshot
 
 CASE, CITY, POLICE, ECHO = UUID("0197a000-0000-7000-8000-000000000001"), "140700", "140700-110", "140700-000"
 BEGAN = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)

@@ -8,12 +8,12 @@ import pytest
 
 from services.hotline_intake import call as calls
 from services.hotline_intake.alarm.decide import ClaimAlarm, ReleaseAlarm, RingNow, SettleAlarm
-from services.hotline_intake.alarm.desk import Phase
 from services.hotline_intake.call import Call, Escalate, OpenCall, RecordScreening
 from shared.contract.calls import AlarmClaimed, AlarmRaised, AlarmSettled, EscalationRequested
 from shared.contract.city import Cities, City, OnCall
 from shared.contract.event import DeadlinePassed, Event, Message, Rejected
 from shared.contract.incidents import IncidentOpened
+from shared.contract.ledger import Phase
 from shared.contract.risk import RiskAssessed
 from shared.contract.terms import Situation, Tier
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 from uuid import UUID, uuid4
 
 import httpx
@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from deploy.local.kafka import Cluster
 from deploy.local.ports import free
+from shared.contract.event import Event
 from shared.kernel.errors import Unavailable
 from shared.kernel.log.fallback.client import EventsClient
 from shared.kernel.log.fallback.delivery import LASTS, LATE, LOOK, FallbackDelivery, KafkaDoubt
@@ -29,6 +30,12 @@ from tests.kernel.tally.service import Counted, build
 
 LOADED = 2.0
 """Seconds a busy machine may add."""
+
+
+class Nothing(Event):
+    """What a service that only hears would say."""
+
+    topic: ClassVar[str] = Counted.topic
 
 
 @dataclass
@@ -58,7 +65,7 @@ class Hearer:
     @asynccontextmanager
     async def running(self, settings: Settings) -> AsyncIterator[ServiceProcess]:
         def hearing(kit: Kit) -> Service:
-            return Service("hearer", {Counted: self.learn}, frozenset())
+            return Service("hearer", {Counted: self.learn}, Nothing)
 
         hearing.__module__ = "tests.kernel.hearer.service"
         async with running_service(hearing, settings) as process:

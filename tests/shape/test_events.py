@@ -75,11 +75,10 @@ def test_every_event_that_is_heard_has_exactly_one_emitter(built: dict[str, Serv
 
 def test_a_topic_has_one_speaker(built: dict[str, Service]) -> None:
     """Else the order of a case on a topic is the luck of two relays."""
-    speakers: dict[str, set[str]] = {}
-    for name, service in built.items():
-        for event in service.emits:
-            speakers.setdefault(event.topic, set()).add(name)
-    assert {topic: names for topic, names in speakers.items() if len(names) > 1} == {}
+    spoken = {name: {event.topic for event in service.emits} for name, service in built.items()}
+    assert spoken == {name: {service.speaks.topic} for name, service in built.items()}
+    speakers = Counter(topic for topics in spoken.values() for topic in topics)
+    assert {topic for topic, count in speakers.items() if count > 1} == set()
 
 
 def test_every_word_of_the_language_is_said_by_somebody(built: dict[str, Service]) -> None:

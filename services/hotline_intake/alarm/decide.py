@@ -8,7 +8,7 @@ from typing import TypedDict
 from uuid import UUID
 
 from services.hotline_intake.alarm import ringing, row
-from services.hotline_intake.alarm.desk import ALARMING, OPEN, AwaitedDesk, Phase
+from services.hotline_intake.alarm.desk import AwaitedDesk
 from services.hotline_intake.alarm.row import AlarmRow, desk_due_at, unheard_due_at
 from shared.contract.callouts import CallOutCancelled, CallOutUncertain, Report
 from shared.contract.calls import (
@@ -25,6 +25,7 @@ from shared.contract.calls import (
 from shared.contract.city import Clocks
 from shared.contract.event import Command, DeadlinePassed, Event, Message, Rejected
 from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered, IncidentOpened, IncidentRaised, Purpose
+from shared.contract.ledger import ALARMING, OPEN, Phase
 from shared.contract.risk import RiskAssessed
 from shared.contract.terms import ACCEPTED, ActorId, DeskId, RefNo, desk_id
 

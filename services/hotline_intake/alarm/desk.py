@@ -3,27 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 
 from shared.contract.calls import AlarmClaimed, AlarmRaised, AlarmReleased, AlarmSettled, DeskConfirmed, RescueAwaited
 from shared.contract.event import Event
-
-
-class Phase(StrEnum):
-    """How far the ledger is with one desk."""
-
-    AWAITED = "awaited"
-    RINGING = "ringing"
-    CLAIMED = "claimed"
-    SETTLED = "settled"
-    CONFIRMED = "confirmed"
-
-
-OPEN = frozenset({Phase.AWAITED, Phase.RINGING, Phase.CLAIMED})
-"""Phases in which nobody is known to come from this desk."""
-
-ALARMING = frozenset({Phase.RINGING, Phase.CLAIMED})
-"""Phases shown in the list of alarms."""
+from shared.contract.ledger import ALARMING, Phase
 
 ALLOWED: Mapping[Phase | None, Mapping[type[Event], Phase]] = {
     None: {RescueAwaited: Phase.AWAITED, AlarmRaised: Phase.RINGING, DeskConfirmed: Phase.CONFIRMED},

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from services.hotline_intake.alarm import ringing
-from services.hotline_intake.alarm.desk import ALARMING, OPEN, AwaitedDesk, Phase, desk_no_later_than, evolve_desk
+from services.hotline_intake.alarm.desk import AwaitedDesk, desk_no_later_than, evolve_desk
 from services.hotline_intake.alarm.ringing import RingingSchedule
 from shared.contract.calls import (
     AlarmClaimed,
@@ -20,6 +20,7 @@ from shared.contract.calls import (
 )
 from shared.contract.city import Clocks
 from shared.contract.event import Event
+from shared.contract.ledger import ALARMING, OPEN, Phase
 
 POLICE = ("110",)
 """Whom to phone while nothing is known: the line's own city's 110."""

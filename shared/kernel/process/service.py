@@ -56,18 +56,24 @@ class Service:
     """What one service consumes, emits and serves; `tasks` run as long as it does.
 
     What it `consumes` reaches it at once, what it `follows` in batches: a fraction of a second later, at a fraction of
-    the cost. A topic goes one way or the other. `first` is done before it serves requests; while `alone` is true it is
-    ready for them though store and Kafka are away.
+    the cost. A topic goes one way or the other. It says the events below `speaks`, and nobody else speaks on their
+    topic. `first` is done before it serves requests; while `alone` is true it is ready for them though store and Kafka
+    are away.
     """
 
     name: str
     consumes: Mapping[type[Event], Handler]
-    emits: frozenset[type[Event]]
+    speaks: type[Event]
     routes: tuple[APIRouter, ...] = ()
     tasks: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = ()
     follows: Mapping[type[Event], Handler] = field(default_factory=dict)
     first: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = ()
     alone: Callable[[], bool] = lambda: False
+
+    @property
+    def emits(self) -> frozenset[type[Event]]:
+        """Every event that it can say."""
+        return self.speaks.kinds()
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,13 +210,8 @@ def assemble_process(
         for group, handlers in ((name, service.consumes), (name + FOLLOWS, service.follows))
         if handlers
     )
-    hears = {event.topic for event in (*service.consumes, *service.follows)}
-    topics = {
-        *hears,
-        *(f"{topic}.dlq" for topic in hears),
-        *(event.topic for event in service.emits),
-        KEYS_TOPIC,
-    }
+    heard = {event.topic for event in (*service.consumes, *service.follows)}
+    topics = {*heard, *(f"{topic}.dlq" for topic in heard), service.speaks.topic, KEYS_TOPIC}
     verifier = SettingsVerifier(bus, topics, relay.gate)
 
     def rewind_consumers(since: int) -> None:

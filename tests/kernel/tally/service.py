@@ -24,17 +24,19 @@ class Given(Event):
     amount: int
 
 
-class Counted(Event):
+class TallyEvent(Event):
     topic: ClassVar[str] = "tally.counted"
+
+
+class Counted(TallyEvent):
     total: int
 
 
-class Waited(Event):
-    topic: ClassVar[str] = "tally.counted"
+class Waited(TallyEvent):
+    pass
 
 
-class Noted(Event):
-    topic: ClassVar[str] = "tally.counted"
+class Noted(TallyEvent):
     note: str
 
 
@@ -128,5 +130,4 @@ def build(kit: Kit, hear: Callable[[Given], None] | None = None) -> Service:
             raise Malformed("negative")
         await tallies.learn(event, cause)
 
-    emits = frozenset[type[Event]]((Counted, Noted, Waited))
-    return Service("tally", {Given: on_given}, emits, (routes(kit, tallies),))
+    return Service("tally", {Given: on_given}, TallyEvent, (routes(kit, tallies),))
