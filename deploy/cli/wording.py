@@ -5,23 +5,14 @@ In a template `{field}` is the field in words, and a part in [brackets] is left 
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from services.dispatch.closing import OUTCOMES
-from services.risk_assessment.scale import RULES
 from shared.contract import callouts, calls, incidents, risk
 from shared.contract.event import Event
+from shared.contract.outcomes import OUTCOMES
+from shared.contract.rules import RULE_WORDS
 from shared.contract.terms import Confidence, Rung, Tier
-
-
-@dataclass(frozen=True)
-class Words:
-    """The same in both languages."""
-
-    zh: str
-    en: str
-
+from shared.contract.words import Words as Words
 
 WORDS: Mapping[type[Event], Words] = {
     calls.CallReceived: Words(
@@ -156,8 +147,8 @@ CONFIDENCE: Mapping[str, Words] = {
 }
 
 CODES: Mapping[str, Words] = {
-    **{rule.id: Words(rule.zh, rule.en) for rule in RULES.values()},
-    **{code: Words(outcome.zh, outcome.en) for code, outcome in OUTCOMES.items()},
+    **RULE_WORDS,
+    **OUTCOMES,
     "escalated_by_hand": Words("人工升级", "escalated by hand"),
     "unassessed": Words("评估未到", "no assessment came"),
     "unordered": Words("无人派警", "nobody was called out"),

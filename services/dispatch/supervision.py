@@ -12,6 +12,7 @@ from services.dispatch.playbook import CalledDesk
 from shared.contract.city import Cities
 from shared.contract.event import Command, Event, Rejected
 from shared.contract.incidents import AbsenceExplained, ContactConfirmed, IncidentClosed
+from shared.contract.outcomes import OUTCOMES
 from shared.contract.terms import ACCEPTED, ECHO, ENDED, ActorId, Code, Rung, Tier, desk_city, desk_kind
 
 DeskOrKind = Annotated[str, StringConstraints(pattern=r"^(\d{6}-)?\d{3,5}$")]
@@ -191,7 +192,7 @@ def explain_absence(incident: Incident, command: ExplainAbsence, now: datetime) 
 def close_incident(incident: Incident, command: CloseIncident, now: datetime) -> tuple[Event, ...]:
     """The end, or everything that is missing at once, so that nobody has to find out one by one."""
     gaps = list(closing.closing_gaps(incident))
-    if command.outcome not in closing.OUTCOMES:
+    if command.outcome not in OUTCOMES:
         gaps.append(closing.unknown_outcome(command.outcome))
     if gaps:
         raise Rejected("cannot_close", "; ".join(gap.en for gap in gaps))

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from shared.contract.instruments import ACUTE, CSSRS, INSTRUMENTS, Answers, Instrument
+from shared.contract.rules import RULE_WORDS
 from shared.contract.terms import Tier
+from shared.contract.words import Words
 
 SCREENER = "C-SSRS screener triage, NINDS Common Data Elements; highest rule met, not a sum"
 HOTLINE = "Beijing hotline acute criteria, any one = high; CAPMH 2024, doi 10.1186/s13034-024-00765-5"
@@ -30,14 +32,6 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Words:
-    """What a tier tells the person who reads it."""
-
-    zh: str
-    en: str
-
-
-@dataclass(frozen=True)
 class Rating:
     """`reasons` are the rules met, the most serious first; never empty."""
 
@@ -51,43 +45,40 @@ def rule_id(instrument: Instrument, item: str) -> str:
     return f"{instrument.name}:{item}"
 
 
-def screener_rule(item: str, tier: Tier, zh: str, en: str) -> Rule:
-    return Rule(rule_id(CSSRS, item), tier, zh, en, SCREENER, red=tier is Tier.HIGH)
+def table_rule(instrument: Instrument, item: str, tier: Tier, source: str, *, red: bool = False) -> Rule:
+    words = RULE_WORDS[rule_id(instrument, item)]
+    return Rule(rule_id(instrument, item), tier, words.zh, words.en, source, red)
 
 
-def acute_rule(item: str, tier: Tier, zh: str, en: str) -> Rule:
-    return Rule(rule_id(ACUTE, item), tier, zh, en, HOTLINE, red=True)
+def screener_rule(item: str, tier: Tier) -> Rule:
+    return table_rule(CSSRS, item, tier, SCREENER, red=tier is Tier.HIGH)
+
+
+def acute_rule(item: str, tier: Tier) -> Rule:
+    return table_rule(ACUTE, item, tier, HOTLINE, red=True)
 
 
 def quiet_rules(instrument: Instrument) -> tuple[Rule, Rule]:
     """The two rules of an instrument without a positive answer: all of it asked, or only a part."""
     return (
-        Rule(rule_id(instrument, "none"), Tier.NONE, "所问各项均为否", "every item asked was answered no", OURS),
-        Rule(
-            rule_id(instrument, "unfinished"),
-            Tier.NONE,
-            "尚未问完，已答各项均为否",
-            "not asked to the end; no positive answer so far",
-            OURS,
-        ),
+        table_rule(instrument, "none", Tier.NONE, OURS),
+        table_rule(instrument, "unfinished", Tier.NONE, OURS),
     )
 
 
 RULES: Mapping[str, Rule] = {
     rule.id: rule
     for rule in (
-        screener_rule("1", Tier.LOW, "过去一个月希望自己死去或不再醒来", "wish to be dead, past month"),
-        screener_rule("2", Tier.LOW, "过去一个月有自杀念头", "active thoughts of killing oneself, past month"),
-        screener_rule("3", Tier.MODERATE, "想过自杀的方法", "thoughts with a method"),
-        screener_rule("4", Tier.HIGH, "有付诸行动的意向", "some intent to act"),
-        screener_rule("5", Tier.HIGH, "有具体计划并打算实施", "a plan, and the intent to carry it out"),
-        screener_rule("6_lifetime", Tier.MODERATE, "一生中有过自杀行为或准备", "suicidal behaviour, ever in life"),
-        screener_rule(
-            "6_3_months", Tier.HIGH, "最近三个月内有自杀行为或准备", "suicidal behaviour within three months"
-        ),
-        acute_rule("plan_72_hours", Tier.HIGH, "计划在72小时内实施", "plans to act within 72 hours"),
-        acute_rule("attempt_2_weeks", Tier.HIGH, "最近两周内自杀未遂", "an attempt within the past two weeks"),
-        acute_rule("in_progress", Tier.IMMINENT, "正在实施", "the act is in progress"),
+        screener_rule("1", Tier.LOW),
+        screener_rule("2", Tier.LOW),
+        screener_rule("3", Tier.MODERATE),
+        screener_rule("4", Tier.HIGH),
+        screener_rule("5", Tier.HIGH),
+        screener_rule("6_lifetime", Tier.MODERATE),
+        screener_rule("6_3_months", Tier.HIGH),
+        acute_rule("plan_72_hours", Tier.HIGH),
+        acute_rule("attempt_2_weeks", Tier.HIGH),
+        acute_rule("in_progress", Tier.IMMINENT),
         *quiet_rules(CSSRS),
         *quiet_rules(ACUTE),
     )

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from services.dispatch.closing import OUTCOMES, closing_gaps
+from services.dispatch.closing import closing_gaps
 from services.dispatch.incident import ALLOWED, Incident, IncidentStatus, evolve
 from services.dispatch.response import deadline, decide
 from services.dispatch.supervision import (
@@ -54,6 +54,7 @@ from shared.contract.incidents import (
     PlaceMoved,
     Purpose,
 )
+from shared.contract.outcomes import OUTCOMES
 from shared.contract.risk import RiskAssessed
 from shared.contract.terms import ENDED, LADDER, Confidence, Place, Rung, Situation, Tier
 from tests.decisions.test_playbook import CITIES
