@@ -3,31 +3,27 @@
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import httpx
 import typer
-from aiokafka.errors import KafkaError
 
 from deploy.cli.asked import SUPERVISOR, Actor, AsJson, State
-from deploy.cli.client import AUDITOR, Whereabouts, console, done, printed, whereabouts
+from deploy.cli.client import AUDITOR, Whereabouts, console, done, printed, running_system
 from deploy.cli.fates import FATES, TURNS
 from deploy.cli.wording import TIERS, Words, coded, desk
 from deploy.local import folders
 from deploy.local.packs import CITIES
-from services.auditor.account import MACHINE_WITHIN, Fate
-from services.auditor.api import AccountsView
-from services.auditor.kafka_reader import KafkaReader
-from services.auditor.view import DeskLine, EscalationLine, escalation_line
+from shared.contract.audit import MACHINE_WITHIN, AccountsView, DeskLine, EscalationLine, Fate
 from shared.contract.city import Cities
 from shared.contract.ledger import LedgerRow
 from shared.kernel import clock
-from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.process.settings import Settings
 
 HERE = ZoneInfo("Asia/Shanghai")
@@ -35,6 +31,9 @@ UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 ANSWER_WITHIN = 5.0
 KAFKA_WITHIN = 120.0
 """Seconds."""
+
+Logged = tuple[tuple[EscalationLine, ...], int]
+"""What Kafka tells: every escalation, and how many drills."""
 
 LEGEND = "秒数自呼救起 seconds since help was called for: 送达 delivered, 签收 accepted, 告警 rang, 撤回 stood down"
 
@@ -69,7 +68,7 @@ def audit(
     Exit code 0 when Kafka answered and nobody is unaccounted for, else 1.
     """
     start = clock.now() - period(since)
-    found = done(audited(whereabouts(state), cities(state), start, actor))
+    found = done(audited(running_system(state), cities(state), start, actor))
     show_json(found) if as_json else show(found, since)
     if found.unaccounted or "kafka" in found.silent:
         raise typer.Exit(1)
@@ -91,31 +90,30 @@ def cities(state: Path | None) -> Cities:
 
 async def audited(where: Whereabouts, packs: Cities, start: datetime, actor: str) -> Audit:
     """Kafka's account of the period, with what the auditor remembers beside it."""
-    logged, remembered = await asyncio.gather(_logged(where.kafka, start), _remembered(where, actor))
+    logged, remembered = await asyncio.gather(_logged(where.kafka, packs, start), _remembered(where, actor))
     now = clock.now()
-    accounts = tuple(logged.accounts.values()) if logged else ()
-    known = {
-        one.case: one
-        for account in accounts
-        if not account.drill and (one := escalation_line(account, packs, now)) is not None
-    }
+    lines, drills = logged or ((), remembered.drills if remembered else 0)
+    known = {one.case: one for one in lines}
     if remembered:
         known = {one.case: one for one in remembered.lines if logged is None and one.raised_at >= start} | known
         rows = (row for row in remembered.ledger.rows if row.case not in known and not row.drill)
         known |= {row.case: _of_row(row, now) for row in rows}
-    drills = sum(account.drill for account in accounts) if logged else remembered.drills if remembered else 0
     silent = [name for name, answer in (("kafka", logged), (AUDITOR, remembered)) if answer is None]
     return Audit(tuple(sorted(known.values(), key=_raised)), drills, tuple(silent))
 
 
-async def _logged(kafka: str, start: datetime) -> KafkaReader | None:
-    reading = KafkaReader(KafkaBus(kafka))
+async def _logged(kafka: str, packs: Cities, start: datetime) -> Logged | None:
+    from aiokafka.errors import KafkaError
+
+    from shared.kernel.log.kafka import KafkaBus
+
+    # The auditor's own reading of Kafka, so that both say the same of one escalation.
+    read: Callable[..., Awaitable[Logged]] = import_module("services.auditor.kafka_reader").read_escalations
     try:
         async with asyncio.timeout(KAFKA_WITHIN):
-            await reading.once(start)
+            return await read(KafkaBus(kafka), packs, start, clock.now)
     except (KafkaError, OSError, TimeoutError):
         return None
-    return reading
 
 
 async def _remembered(where: Whereabouts, actor: str) -> AccountsView | None:

@@ -176,6 +176,14 @@ def fail(trouble: Trouble) -> NoReturn:
     raise typer.Exit(1)
 
 
+def running_system(state: Path | None) -> Whereabouts:
+    """Where the running system is, for a command; one red sentence where none runs."""
+    try:
+        return whereabouts(state)
+    except Trouble as trouble:
+        fail(trouble)
+
+
 def fetched(state: Path | None, actor: str, service: str, path: str) -> Any:
     """One look at a service, for a command."""
 

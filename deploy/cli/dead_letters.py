@@ -8,7 +8,7 @@ import typer
 from aiokafka.errors import KafkaError
 
 from deploy.cli.asked import AsJson, State
-from deploy.cli.client import console, done, printed, whereabouts
+from deploy.cli.client import console, done, printed, running_system
 from deploy.cli.timeline import TOPICS
 from deploy.local.trouble import Trouble
 from shared.kernel.log.kafka import KafkaBus
@@ -56,7 +56,7 @@ def register(root: typer.Typer) -> None:
 @app.command("list")
 def listed(as_json: AsJson = False, state: State = None) -> None:
     """Every dead letter, oldest first."""
-    found = done(letters(whereabouts(state).kafka))
+    found = done(letters(running_system(state).kafka))
     if as_json:
         return printed(
             [{k: str(v) for k, v in asdict(letter).items() if k not in {"headers", "value"}} for letter in found]
@@ -80,7 +80,7 @@ def show(
     state: State = None,
 ) -> None:
     """One dead letter with its headers and its value; personal fields in it stay sealed."""
-    found = [letter for letter in done(letters(whereabouts(state).kafka)) if letter.where == where]
+    found = [letter for letter in done(letters(running_system(state).kafka)) if letter.where == where]
     if not found:
         console.print(f"There is no dead letter {where}; `jingyi dead-letters list` names them.", style="red")
         raise typer.Exit(1)

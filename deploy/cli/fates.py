@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 
 from deploy.cli.wording import Words
-from services.auditor.account import Fate
-from services.auditor.callout import Turn
+from shared.contract.audit import Fate, Turn
 
 FATES: Mapping[str, Words] = {
     Fate.UNACCOUNTED: Words("未落实", "UNACCOUNTED"),

@@ -9,7 +9,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from deploy.cli.asked import State
-from deploy.cli.client import Whereabouts, console, done, whereabouts
+from deploy.cli.client import Whereabouts, console, done, running_system
 from deploy.cli.dead_letters import LEARNT, OUTCOME, PREFIX, REPLAYED, DeadLetter, letters
 from deploy.local.trouble import Trouble
 from shared.kernel.log.consumer import FOLLOWS
@@ -42,7 +42,7 @@ def replay(
     if (where is None) is not every:
         console.print("Name one dead letter, as `jingyi dead-letters list` shows it, or give --all.", style="red")
         raise typer.Exit(2)
-    told = done(replayed(whereabouts(state), where))
+    told = done(replayed(running_system(state), where))
     for letter, outcome in told.items():
         console.print(f"[bold]{letter}[/]  {outcome}", style="green" if outcome == LEARNT else "red")
     if not told:

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from deploy.cli.asked import JINZHONG, SEAT, Actor, AsJson, CaseId, City, State
-from deploy.cli.client import INTAKE, call_path, console, done, fetched, whereabouts
+from deploy.cli.client import INTAKE, call_path, console, done, fetched, running_system
 from deploy.cli.timeline import Said, Story, listening
 from deploy.cli.wording import said as worded
 from shared.contract.event import Event
@@ -59,7 +59,7 @@ def watch(
     tell = as_record if as_json else partial(show, call["spoken_number"], every=every)
     if not as_json:
         console.print(HEADING, style="dim")
-    done(_follow(whereabouts(state).kafka, Story(case), tell))
+    done(_follow(running_system(state).kafka, Story(case), tell))
 
 
 async def _follow(kafka: str, story: Story, tell: Callable[[Story, Said], None]) -> None:

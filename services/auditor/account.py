@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
 from services.auditor import callout
-from services.auditor.callout import HUMAN, MACHINE, WATCHED, AuditedCallOut, Ring, Turn
+from services.auditor.callout import HUMAN, MACHINE, WATCHED, AuditedCallOut, Ring
+from shared.contract.audit import MACHINE_WITHIN, Fate, Turn
 from shared.contract.callouts import CallOutEvent
 from shared.contract.calls import (
     AlarmClaimed,
@@ -23,21 +24,6 @@ from shared.contract.calls import (
 from shared.contract.event import Event
 from shared.contract.incidents import DeskEvent, IncidentClosed, IncidentOpened, IncidentRaised
 from shared.contract.risk import RiskAssessed
-
-MACHINE_WITHIN = timedelta(seconds=10)
-"""What the machine owes a person in danger is done by then, or it is a finding (design §5)."""
-
-
-class Fate(StrEnum):
-    """去向: what became of one escalation. Exactly one holds at any moment."""
-
-    UNACCOUNTED = "unaccounted"
-    UNDER_WAY = "under_way"
-    CLOSED = "closed"
-    NOT_NEEDED = "not_needed"
-    WITH_PEOPLE = "with_people"
-    STOOD_DOWN = "stood_down"
-    ACCEPTED = "accepted"
 
 
 class Cry(StrEnum):

@@ -3,41 +3,16 @@
 import asyncio
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict
 
 from services.auditor.auditor import Auditor
-from services.auditor.view import EscalationLine, escalation_line
-from shared.contract.ledger import LedgerSnapshot
+from services.auditor.view import escalation_line
+from shared.contract.audit import AccountsView, EscalationLine, FindingView
 from shared.kernel.process.web import Actor
 
 DRILL_FAILED = "drill_failed"
-
-
-class FindingView(BaseModel):
-    """One difference."""
-
-    model_config = ConfigDict(frozen=True)
-
-    what: str
-    case: UUID | None
-    desk: str | None
-    alarm: bool
-
-
-class AccountsView(BaseModel):
-    """All that the auditor has in memory; `silent` names the sources that do not answer it."""
-
-    model_config = ConfigDict(frozen=True)
-
-    lines: tuple[EscalationLine, ...]
-    ledger: LedgerSnapshot
-    findings: tuple[FindingView, ...]
-    silent: tuple[str, ...]
-    drills: int
 
 
 def routes(auditor: Auditor) -> APIRouter:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 
+from shared.contract.audit import Turn
 from shared.contract.callouts import (
     CallOutAccepted,
     CallOutCancelAsked,
@@ -17,22 +17,6 @@ from shared.contract.callouts import (
 from shared.contract.event import Event
 from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered, Purpose
 from shared.contract.terms import ACCEPTED, Rung
-
-
-class Turn(StrEnum):
-    """Whose turn it is with one desk: the machine's (requested), a person's, or nobody's any more."""
-
-    REQUESTED = "requested"
-    TASK = "task"
-    DELIVERED = "delivered"
-    RINGING = "ringing"
-    HELD = "held"
-    REJECTED = "rejected"
-    ACCEPTED = "accepted"
-    SETTLED = "settled"
-    STOOD_DOWN = "stood_down"
-    CLEARED = "cleared"
-
 
 MACHINE = frozenset({Turn.REQUESTED})
 """What the machine owes within seconds; silence here is a finding."""

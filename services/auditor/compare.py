@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from services.auditor.account import MACHINE_WITHIN, Account, OwedRung, owed_rungs
+from services.auditor.account import Account, OwedRung, owed_rungs
 from services.auditor.snapshots import Snapshots
+from shared.contract.audit import MACHINE_WITHIN
 from shared.contract.callouts import OpenCallOut
 from shared.contract.ledger import OPEN, LedgerRow, LedgerSnapshot, Phase
 from shared.contract.terms import desk_id

@@ -1,7 +1,7 @@
 """Its own reading of Kafka: everything said since yesterday, outside any group, folded into accounts."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,6 +15,9 @@ from pydantic import ValidationError
 from services.auditor.account import Account, evolve
 from services.auditor.dead_letter import DeadLetter, read_dead_letter
 from services.auditor.followed_events import HEARD, TOPICS
+from services.auditor.view import escalation_line
+from shared.contract.audit import EscalationLine
+from shared.contract.city import Cities
 from shared.kernel.log.bus import Bus, Record, TopicReader
 from shared.kernel.log.kafka import stop_consumer
 from shared.kernel.log.record import header_texts
@@ -150,3 +153,17 @@ class KafkaReader:
             drill = named.get("ce_drill") == "true"
             account = self.accounts.get(event.case) or Account(event.case, event.city, drill)
             self.accounts[event.case] = evolve(account, event, named["ce_id"], cause)
+
+
+async def read_escalations(
+    bus: Bus, cities: Cities, since: datetime, now: Callable[[], datetime]
+) -> tuple[tuple[EscalationLine, ...], int]:
+    """Every escalation said since then, up to now, and how many drills: for `jingyi audit`, which needs no auditor.
+
+    Raises KafkaError, OSError.
+    """
+    reader = KafkaReader(bus)
+    await reader.once(since)
+    accounts, moment = tuple(reader.accounts.values()), now()
+    lines = (escalation_line(account, cities, moment) for account in accounts if not account.drill)
+    return tuple(line for line in lines if line is not None), sum(account.drill for account in accounts)

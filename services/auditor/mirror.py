@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from services.auditor.account import Account
-from services.auditor.callout import WATCHED, Turn
+from services.auditor.callout import WATCHED
 from services.auditor.compare import POLICE
+from shared.contract.audit import Turn
 from shared.contract.city import Cities, Clocks
 from shared.contract.ledger import OPEN, LedgerRow, LedgerSnapshot, Phase
 from shared.contract.terms import desk_id

@@ -1,50 +1,12 @@
 """One escalation as people and programs read it: when, by whom, what became of it, and every desk with its times."""
 
 from datetime import datetime
-from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
-
-from services.auditor.account import Account, Fate, fate_of
-from services.auditor.callout import AuditedCallOut, Ring, Turn
+from services.auditor.account import Account, fate_of
+from services.auditor.callout import AuditedCallOut, Ring
+from shared.contract.audit import DeskLine, EscalationLine, Turn
 from shared.contract.city import Cities
 from shared.contract.terms import spoken_number
-
-
-class DeskLine(BaseModel):
-    """One call-out of the escalation, with the moments that count."""
-
-    model_config = ConfigDict(frozen=True)
-
-    desk: str
-    n: int = 0
-    acts: bool = True
-    turn: Turn
-    ordered_at: datetime | None = None
-    delivered_at: datetime | None = None
-    accepted_at: datetime | None = None
-    settled_at: datetime | None = None
-    rung_at: datetime | None = None
-    stand_down_at: datetime | None = None
-    ended_at: datetime | None = None
-    event_no: str | None = None
-    by: str | None = None
-    code: str | None = None
-
-
-class EscalationLine(BaseModel):
-    """One escalation."""
-
-    model_config = ConfigDict(frozen=True)
-
-    case: UUID
-    city: str
-    spoken_number: str
-    raised_at: datetime
-    tier: str | None = None
-    by: str | None = None
-    fate: Fate
-    desks: tuple[DeskLine, ...] = ()
 
 
 def escalation_line(account: Account, cities: Cities, now: datetime) -> EscalationLine | None:

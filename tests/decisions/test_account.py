@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.auditor.account import Account, Fate, MissingRung, evolve, fate_of, owed_rungs
-from services.auditor.callout import HUMAN, Turn
+from services.auditor.account import Account, MissingRung, evolve, fate_of, owed_rungs
+from services.auditor.callout import HUMAN
+from shared.contract.audit import Fate, Turn
 from shared.contract.callouts import (
     CallOutAccepted,
     CallOutCancelled,

@@ -87,3 +87,8 @@ def test_few_files_lie_outside_the_rooms_of_the_kernel() -> None:
     kernel = [source.path for source in under("shared/kernel")]
     assert {path.parent.name for path in kernel} <= {"kernel", "fallback", *ROOMS}
     assert len([path for path in kernel if path.parent.name == "kernel" and path.stem != "__init__"]) <= 3
+
+
+def test_the_command_is_compiled_against_published_doors() -> None:
+    """Else a change inside a service breaks what an operator has in hand, on a night when it is needed."""
+    assert wrong(under("deploy/cli"), "services") == []
