@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from services.responder_adapter.recovery import RecoverCallOut, next_attempt, recover_callout, repeat_attempt
 from services.responder_adapter.report import RungReport, check_report, event_about, take_report
 from services.responder_adapter.retry_schedule import LATE, NO_OUTCOME, PRESUMED_DEAD
-from services.responder_adapter.state import PHONE, CallOut
+from services.responder_adapter.state import CallOut
 from services.responder_adapter.status import CallOutStatus
 from shared.contract.callouts import (
     CallOutCancelAsked,
@@ -20,7 +20,7 @@ from shared.contract.callouts import (
     ReportDisputed,
 )
 from shared.contract.calls import AlarmClaimed, AlarmReleased, AlarmSettled
-from shared.contract.city import Cities, Clocks, DeskEntry
+from shared.contract.city import BY_PERSON, Cities, Clocks, DeskEntry, WireEntry
 from shared.contract.event import Command, DeadlinePassed, Event, Message, Rejected
 from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered, Purpose
 from shared.contract.terms import ENDED, ActorId, Code, DeskId, RefNo, Rung, desk_city
@@ -59,8 +59,8 @@ class ClaimTask(CallOutCommand):
     by: ActorId
 
 
-class AttemptAnswered(CallOutCommand):
-    """The desk's own system answered an order: its definite yes or no counts, whichever attempt it answers."""
+class DeskAnswered(CallOutCommand):
+    """The desk's own system answered the attempt with this token."""
 
     token: int
     rung: Rung
@@ -69,12 +69,12 @@ class AttemptAnswered(CallOutCommand):
     code: Code | None = None
 
 
-class CancelAnswered(CallOutCommand):
-    """The desk's own system answered a wish to cancel: cancelled, rejected, or it has the wish and will say."""
+class AttemptAnswered(DeskAnswered):
+    """It answered an order: its definite yes or no counts, whichever attempt it answers."""
 
-    token: int
-    rung: Rung
-    code: Code | None = None
+
+class CancelAnswered(DeskAnswered):
+    """It answered a wish to cancel: cancelled, rejected, or it has the wish and will say."""
 
 
 class AttemptFailed(CallOutCommand):
@@ -145,7 +145,7 @@ def call_task(callout: CallOut) -> bool:
     """Whether a person has a call to make: the order to a phone desk, or the wish to cancel what was told by phone."""
     if callout.status is CallOutStatus.STANDING_DOWN:
         return not callout.cancel_delivered and callout.started_at is None and callout.next_at is None
-    return callout.wire == PHONE and callout.status in {CallOutStatus.OPEN, CallOutStatus.HELD}
+    return callout.by_person and callout.status in {CallOutStatus.OPEN, CallOutStatus.HELD}
 
 
 def desk_entry(cities: Cities, desk: str) -> DeskEntry | None:
@@ -178,12 +178,13 @@ def _order(cities: Cities, callout: CallOut, order: CallOutOrdered, now: datetim
         return ()
     wire = _wire(cities, order)
     if callout.status is CallOutStatus.AT_DESK:
-        wire = PHONE  # a person phoned before we heard of the order: what is left to say is said by phone too
-    sends = wire != PHONE and callout.status is not CallOutStatus.HELD
+        wire = BY_PERSON  # a person phoned before we heard of the order: what is left to say is said by phone too
+    sends = wire.abilities.sends and callout.status is not CallOutStatus.HELD
     taken = event_about(callout, now, CallOutTaken)
     return (
         taken(
-            wire=wire,
+            wire=wire.kind,
+            abilities=wire.abilities,
             purpose=order.purpose,
             tier=order.tier,
             reasons=order.reasons,
@@ -195,9 +196,9 @@ def _order(cities: Cities, callout: CallOut, order: CallOutOrdered, now: datetim
     )
 
 
-def _wire(cities: Cities, order: CallOutOrdered) -> str:
+def _wire(cities: Cities, order: CallOutOrdered) -> WireEntry:
     known = desk_entry(cities, order.desk)
-    return PHONE if known is None or order.purpose is Purpose.WARN else known.wire.kind
+    return BY_PERSON if known is None or order.purpose is Purpose.WARN else known.wire
 
 
 def _hold(callout: CallOut, by: str, now: datetime) -> tuple[Event, ...]:
@@ -284,7 +285,7 @@ def _attempt_due(callout: CallOut) -> datetime | None:
 def _lapses_at(policy: Clocks, callout: CallOut) -> datetime | None:
     if callout.held_at is None:
         return None
-    grace = timedelta() if callout.wire == PHONE else HOLD_GRACE
+    grace = timedelta() if callout.by_person else HOLD_GRACE
     return callout.held_at + timedelta(seconds=policy.claim) + grace
 
 

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from services.responder_adapter.callout import ReportRung, desk_entry
 from services.responder_adapter.state import CallOut
-from services.responder_adapter.wires.signature import Unsigned, verify
+from services.responder_adapter.wires.signature import Unsigned, read_secret, verify
+from shared.contract.city import Cities
 from shared.contract.event import Rejected
 from shared.contract.terms import Code, RefNo, Rung, callout_key
 from shared.kernel.machine.keeper import NAMES, IdempotencyKey, Keeper
@@ -53,8 +54,9 @@ class ReportReceipt(BaseModel):
     disputed: bool
 
 
-def routes(kit: Kit, callouts: Keeper[CallOut], secrets: Mapping[str, str | None]) -> APIRouter:
+def routes(kit: Kit, callouts: Keeper[CallOut], environment: Mapping[str, str]) -> APIRouter:
     router = APIRouter(tags=["desks"])
+    secrets = report_secrets(kit.cities, environment)
 
     @router.post("/desks/{desk}/reports")
     async def report(desk: str, request: Request) -> ReportReceipt:
@@ -71,6 +73,13 @@ def routes(kit: Kit, callouts: Keeper[CallOut], secrets: Mapping[str, str | None
         return ReportReceipt(key=now.key, rung=now.rung, disputed=disputed)
 
     return router
+
+
+def report_secrets(cities: Cities, environment: Mapping[str, str]) -> dict[str, str | None]:
+    """By desk that reports, the secret it signs with; None where there is no usable one."""
+    entries = {desk: entry for pack in cities.values() for desk, entry in pack.every_desk.items()}
+    named = {desk: entry.wire.report_secret_env for desk, entry in entries.items()}
+    return {desk: read_secret(environment, variable) for desk, variable in named.items() if variable is not None}
 
 
 def check_signature(secret: str | None, headers: Mapping[str, str], body: bytes, now: datetime) -> str:

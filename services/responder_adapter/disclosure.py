@@ -1,15 +1,24 @@
-"""What one desk may be told, opened for the moment it is said."""
+"""警情简报的最小字段: what each kind of desk may be told, and no more, opened for the moment it is said."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import structlog
 from pydantic import ValidationError
 
-from services.responder_adapter import payload
 from services.responder_adapter.state import CallOut
 from shared.contract.terms import Brief
 from shared.kernel.errors import Malformed
 from shared.kernel.machine.vault import Vault
+
+EVERY_DESK = ("callback", "counsellor_line", "sex", "age", "appearance")
+
+PROFILES: Mapping[str, tuple[str, ...]] = {
+    "medical": (*EVERY_DESK, "door_code", "substance", "dose", "state"),
+    "police": (*EVERY_DESK, "name", "company", "door_code", "means", "weapon", "hazards", "approach"),
+}
+"""Fields of the brief by kind of desk (domain note §6.7: place, means and hazards to police; substance, dose and state
+to ambulance). The name goes to police alone, who have to find the person."""
 
 log = structlog.get_logger()
 
@@ -20,6 +29,12 @@ class Disclosure:
 
     brief: dict[str, str] = field(default_factory=dict, repr=False)
     place: str | None = field(default=None, repr=False)
+
+
+def minimum_brief(brief: Brief, *, medical: bool) -> dict[str, str]:
+    """The filled fields of `brief` that this kind of desk may see."""
+    filled = brief.model_dump(exclude_none=True)
+    return {name: filled[name] for name in PROFILES["medical" if medical else "police"] if name in filled}
 
 
 async def open_disclosure(vault: Vault, callout: CallOut, *, medical: bool) -> Disclosure:
@@ -33,7 +48,7 @@ async def _brief(vault: Vault, callout: CallOut, *, medical: bool) -> dict[str, 
         return {}
     try:
         plain = await vault.unseal(callout.case, "brief", sealed, city=callout.city)
-        return payload.minimum(Brief.model_validate(plain), medical=medical)
+        return minimum_brief(Brief.model_validate(plain), medical=medical)
     except (Malformed, ValidationError):
         log.warning("brief_unreadable", key=callout.key)
         return {}

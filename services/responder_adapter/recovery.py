@@ -7,7 +7,7 @@ from services.responder_adapter.retry_schedule import INQUIRIES, NO_OUTCOME
 from services.responder_adapter.state import CallOut
 from services.responder_adapter.status import CallOutStatus
 from shared.contract.callouts import CallOutInquired, CallOutRecovered, CallOutRetried, CallOutUncertain
-from shared.contract.city import DeskEntry, WebhookWire
+from shared.contract.city import DeskEntry
 from shared.contract.event import Command, Event
 from shared.contract.terms import DeskId
 
@@ -37,7 +37,7 @@ def recover_callout(
         return ()
     said = event_about(callout, now, CallOutRecovered)(epoch=command.epoch)
     in_doubt = callout.status is CallOutStatus.OPEN and callout.started_at is not None
-    if not in_doubt or _says_status(known):
+    if not in_doubt or _says_status(callout, known):
         return (said,)
     return (said, event_about(callout, now, CallOutUncertain)(reason=BECAUSE))
 
@@ -61,7 +61,7 @@ def repeat_attempt(callout: CallOut, now: datetime) -> Event:
     return retried
 
 
-def _says_status(known: DeskEntry | None) -> bool:
-    if known is None or known.wire.kind == "phone":
-        return False
-    return not isinstance(known.wire, WebhookWire) or known.wire.says_status
+def _says_status(callout: CallOut, known: DeskEntry | None) -> bool:
+    if callout.abilities is not None:
+        return callout.abilities.says_status
+    return known is not None and known.wire.abilities.says_status  # taken before its first event said so

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from services.responder_adapter.state import PHONE, CallOut
+from services.responder_adapter.state import CallOut
 from services.responder_adapter.status import CallOutStatus
 from shared.contract.callouts import REPORTS, CallOutAssigned, Report, ReportDisputed
 from shared.contract.event import Event, Rejected
@@ -48,7 +48,7 @@ class RungReport:
 
 def check_report(callout: CallOut, said: RungReport) -> None:
     """Refuse what nobody can have reported, or not yet."""
-    by_phone = said.by is not None or callout.wire == PHONE
+    by_phone = said.by is not None or callout.by_person
     if said.rung not in REPORTS:
         raise IncompleteReport("not_a_report", f"{said.rung} is our own word. A desk reports {', '.join(REPORTS)}.")
     if by_phone and said.rung in BY_MACHINE:

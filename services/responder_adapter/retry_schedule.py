@@ -33,7 +33,7 @@ LATE = "late"
 """It waited too long in here to leave: no fault of the desk's, so it is made anew at once and under the same number."""
 
 NOT_SENT = frozenset(
-    {NOT_RECEIVED, LATE, "refused", "connect_timeout", "bad_certificate", "busy", "no_secret", "no_key"}
+    {NOT_RECEIVED, LATE, "refused", "connect_timeout", "bad_certificate", "busy", "no_secret", "no_key", "by_person"}
 )
 """Failures after which the desk cannot have the order. After any other it may, and has to be told of a cancellation."""
 

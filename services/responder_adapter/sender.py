@@ -1,37 +1,35 @@
 """Sends each desk what was committed to go out to it, and learns what it said. A dead 110 never delays 120."""
 
 import asyncio
-import ssl
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from functools import partial
 from uuid import uuid5
 
-import httpx
 import structlog
 from opentelemetry import trace as otel
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
-from services.responder_adapter import payload
-from services.responder_adapter.callout import AttemptAnswered, AttemptFailed, CancelAnswered, desk_entry
+from services.responder_adapter.callout import AttemptFailed, desk_entry
 from services.responder_adapter.disclosure import open_disclosure
-from services.responder_adapter.keeping import address_of
+from services.responder_adapter.outgoing import Outgoing, compose_outgoing, outgoing_type
 from services.responder_adapter.retry_schedule import LATE, LEAVES_WITHIN
 from services.responder_adapter.standstill import Standstill
-from services.responder_adapter.state import PHONE, CallOut
+from services.responder_adapter.state import CallOut
 from services.responder_adapter.status import CallOutStatus
-from services.responder_adapter.wires import Answer, Silence
-from services.responder_adapter.wires.signature import BadSecret, sign
-from services.responder_adapter.wires.webhook import MOST_AT_ONCE, Webhook, connect_webhook
-from shared.contract.city import Cities, DeskEntry, WebhookWire
-from shared.contract.event import Command, Event
-from shared.contract.terms import ECHO, Rung, desk_city, desk_kind, spoken_number
+from services.responder_adapter.wires import Answer, Silence, Wire, WireContext, connect_wire
+from shared.contract.city import Cities, DeskEntry
+from shared.contract.event import Command, Event, Message
+from shared.contract.terms import Rung, callout_key, desk_city, spoken_number
 from shared.kernel.errors import Unavailable
 from shared.kernel.machine.keeper import NAMES, IdempotencyKey, Keeper
+from shared.kernel.machine.machine import Address
 from shared.kernel.machine.vault import Vault
-from shared.kernel.process.platform import Transport
+
+MOST_AT_ONCE = 20
+"""Attempts under way to one desk."""
 
 LEARN_AGAIN, LEARN_AGAIN_AT_MOST = 0.1, 2.0
 
@@ -59,16 +57,16 @@ class DueAttempts:
     """
 
     queues: dict[str, asyncio.Queue[Attempt]] = field(default_factory=lambda: defaultdict(asyncio.LifoQueue))
+    drill_tasks: asyncio.Queue[Attempt] = field(default_factory=asyncio.LifoQueue)
 
     def note(self, callout: CallOut, event: Event, drill: bool) -> None:
         """Hand over what starts now. A call task has nothing to send, but a drill may have to be taken back."""
         within = otel.get_current_span().get_span_context()
         attempt = Attempt(callout, drill, asyncio.get_running_loop().time(), within)
-        lane = ECHO if desk_kind(callout.desk) == ECHO else callout.desk
-        if callout.sends(callout.token) and lane in self.queues:
-            self.queues[lane].put_nowait(attempt)
-        elif drill and callout.wire == PHONE and callout.status is not CallOutStatus.ENDED:
-            self.queues[PHONE].put_nowait(attempt)
+        if callout.sends(callout.token) and callout.desk in self.queues:
+            self.queues[callout.desk].put_nowait(attempt)
+        elif drill and callout.by_person and callout.status is not CallOutStatus.ENDED:
+            self.drill_tasks.put_nowait(attempt)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,19 +79,17 @@ class Sender:
     now: Callable[[], datetime]
     base_url: str
     standstill: Standstill
-    transport: Transport = httpx.AsyncHTTPTransport
 
-    async def message(self, attempt: Attempt, desk: DeskEntry) -> dict[str, Any]:
+    async def outgoing(self, attempt: Attempt, desk: DeskEntry) -> Outgoing:
         """What goes out now. Raises Unavailable."""
         callout = attempt.callout
-        reports_to = f"{self.base_url}/desks/{callout.desk}/reports"
-        heading = payload.heading(callout, spoken_number_of(self.cities, callout), reports_to)
-        if payload.kind(callout) == payload.CANCEL:
-            return heading | payload.cancellation(callout, drill=attempt.drill)
-        if payload.kind(callout) == payload.STATUS:
-            return heading | payload.question(callout, drill=attempt.drill)
-        told = await open_disclosure(self.vault, callout, medical=desk.medical)
-        return heading | payload.order(callout, brief=told.brief, place=told.place, drill=attempt.drill)
+        return await compose_outgoing(
+            callout,
+            partial(open_disclosure, self.vault, callout, medical=desk.medical),
+            drill=attempt.drill,
+            spoken_number=spoken_number_of(self.cities, callout),
+            reports_to=f"{self.base_url}/desks/{callout.desk}/reports",
+        )
 
     async def learn(self, attempt: Attempt, said: Answer | Silence) -> None:
         """Have the call-out learn what came of an attempt, however long its store stays away."""
@@ -109,13 +105,11 @@ class Sender:
 
 @dataclass(eq=False)
 class DeskLane:
-    """The one sender of one desk with a webhook."""
+    """The one sender of one desk whose wire sends."""
 
     desk: str
     entry: DeskEntry
-    wire: WebhookWire
-    secret: str | None
-    context: ssl.SSLContext
+    context: WireContext
     queue: asyncio.Queue[Attempt]
     sender: Sender
 
@@ -126,7 +120,7 @@ class DeskLane:
     async def run(self) -> None:
         """Send what is due, for ever."""
         async with (
-            connect_webhook(self.desk, self.wire, self.secret or "", self.context, self.sender.transport) as wire,
+            connect_wire(self.desk, self.entry.wire, self.context) as wire,
             asyncio.TaskGroup() as posts,
         ):
             while True:
@@ -134,22 +128,21 @@ class DeskLane:
                 attempt = await self.queue.get()
                 posts.create_task(self._attempt(attempt, wire))
 
-    async def _attempt(self, attempt: Attempt, wire: Webhook) -> None:
+    async def _attempt(self, attempt: Attempt, wire: Wire) -> None:
         with otel.use_span(NonRecordingSpan(attempt.within)):
             try:
                 said = await self._said(attempt, wire)
             finally:
                 self._free.release()
-            if said is not None:
+            while said is not None:
                 await self.sender.learn(attempt, said)
+                said = said.then if isinstance(said, Answer) else None
 
-    async def _said(self, attempt: Attempt, wire: Webhook) -> Answer | Silence | None:
+    async def _said(self, attempt: Attempt, wire: Wire) -> Answer | Silence | None:
         if attempt.drill and not self.entry.marked_exercise:
             return DRILL_REFUSED
-        if self.secret is None:
-            return Silence("no_secret")
         try:
-            message = await self.sender.message(attempt, self.entry)
+            outgoing = await self.sender.outgoing(attempt, self.entry)
         except Unavailable:
             return Silence("no_key")
         await self.sender.standstill.over()
@@ -159,12 +152,12 @@ class DeskLane:
             return Silence("busy")
         if asyncio.get_running_loop().time() - attempt.committed > LEAVES_WITHIN:
             return Silence(LATE)
-        return await self._post(attempt, message, wire)
+        return await self._post(attempt, outgoing, wire)
 
-    async def _post(self, attempt: Attempt, message: dict[str, Any], wire: Webhook) -> Answer | Silence:
+    async def _post(self, attempt: Attempt, outgoing: Outgoing, wire: Wire) -> Answer | Silence:
         self._busy.add(attempt.callout.key)
         try:
-            return await wire.send(message, self.sender.now())
+            return await wire.send(outgoing, self.sender.now())
         finally:
             self._busy.discard(attempt.callout.key)
 
@@ -178,35 +171,31 @@ class DeskLane:
         return True
 
 
-def desk_lanes(sender: Sender, due: DueAttempts, environment: dict[str, str]) -> tuple[DeskLane, ...]:
-    """A sender for each desk with a webhook."""
-    context = ssl.create_default_context()
+def desk_lanes(sender: Sender, due: DueAttempts, context: WireContext) -> tuple[DeskLane, ...]:
+    """A sender for each desk whose wire sends."""
     return tuple(
-        DeskLane(desk, known, known.wire, signing_secret(known.wire, environment), context, due.queues[desk], sender)
+        DeskLane(desk, known, context, due.queues[desk], sender)
         for pack in sender.cities.values()
-        for desk, known in pack.desks.items()
-        if isinstance(known.wire, WebhookWire)
+        for desk, known in pack.every_desk.items()
+        if known.wire.abilities.sends
     )
 
 
 async def refuse_drills(sender: Sender, due: DueAttempts) -> None:
     """Take back, for ever, the call tasks of drills for desks that have not agreed to a marked exercise."""
     while True:
-        attempt = await due.queues[PHONE].get()
+        attempt = await due.drill_tasks.get()
         known = desk_entry(sender.cities, attempt.callout.desk)
         if known is None or not known.marked_exercise:
             await sender.learn(attempt, DRILL_REFUSED)
 
 
-def signing_secret(wire: WebhookWire, environment: dict[str, str]) -> str | None:
-    """The desk's signing secret. Without a usable one its call-outs fail visibly, and people phone."""
-    secret = environment.get(wire.secret_env, "")
-    try:
-        sign(secret, "probe", 0, b"")
-    except BadSecret:
-        log.warning("no_desk_secret", variable=wire.secret_env)
-        return None
-    return secret
+def address_of(cities: Cities, about: CallOut | Message) -> Address:
+    """`case/desk/n`, with its desk's city; with the line's city if the desk's has no pack."""
+    desk, n = getattr(about, "desk", ""), getattr(about, "n", 0)
+    assert about.case is not None
+    home = desk_city(desk)
+    return Address(callout_key(about.case, desk, n), home if home in cities else about.city)
 
 
 def spoken_number_of(cities: Cities, callout: CallOut) -> str:
@@ -219,12 +208,10 @@ def spoken_number_of(cities: Cities, callout: CallOut) -> str:
 def _outcome(callout: CallOut, said: Answer | Silence) -> Command:
     assert callout.case is not None
     which = {"case": callout.case, "city": callout.city, "desk": callout.desk, "n": callout.n, "token": callout.token}
-    match said:
-        case Silence():
-            return AttemptFailed(**which, reason=said.reason)
-        case Answer() if payload.kind(callout) == payload.CANCEL:
-            return CancelAnswered(**which, rung=said.rung, code=said.code)
-    return AttemptAnswered(**which, rung=said.rung, officer=said.officer, event_no=said.event_no, code=said.code)
+    if isinstance(said, Silence):
+        return AttemptFailed(**which, reason=said.reason)
+    answered = outgoing_type(callout).answered
+    return answered(**which, rung=said.rung, officer=said.officer, event_no=said.event_no, code=said.code)
 
 
 def _cause(attempt: Attempt, said: Answer | Silence) -> IdempotencyKey:

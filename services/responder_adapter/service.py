@@ -1,19 +1,23 @@
 """Calls out the desks: sends orders by their wires, opens call tasks, brings back their reports. Start reading here."""
 
 import os
+import ssl
 from functools import partial
 
 from services.responder_adapter import desk_reports_api, open_callouts_api, tasks_api
-from services.responder_adapter.keeping import machine
-from services.responder_adapter.sender import DueAttempts, Sender, desk_lanes, refuse_drills
+from services.responder_adapter.callout import deadline, decide, is_open
+from services.responder_adapter.recovery import recovery_command
+from services.responder_adapter.sender import DueAttempts, Sender, address_of, desk_lanes, refuse_drills
 from services.responder_adapter.standstill import Standstill
-from services.responder_adapter.wires import echo
+from services.responder_adapter.state import CallOut, evolve
+from services.responder_adapter.wires import WireContext
 from shared.contract.callouts import CallOutCancelAsked, CallOutEvent, CallOutInquired, CallOutRetried, CallOutTaken
 from shared.contract.calls import AlarmClaimed, AlarmReleased, AlarmSettled, CallReceived
+from shared.contract.city import Cities
 from shared.contract.event import Event
 from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered
-from shared.contract.terms import ECHO
 from shared.kernel.machine.keeper import Effect
+from shared.kernel.machine.machine import Machine
 from shared.kernel.process.service import Kit, Service
 
 
@@ -23,9 +27,8 @@ def build(kit: Kit) -> Service:
     starts: dict[type[Event], Effect] = dict.fromkeys(starting, due.note)
     callouts = kit.keep(machine(kit.cities), effects=starts)
     standstill = Standstill(lambda: kit.store.answered_at)
-    sender = Sender(callouts, kit.vault, kit.cities, kit.now, kit.settings.base_url, standstill, kit.platform.transport)
-    desks = desk_lanes(sender, due, dict(os.environ))
-    secrets = {lane.desk: lane.secret for lane in desks}
+    sender = Sender(callouts, kit.vault, kit.cities, kit.now, kit.settings.base_url, standstill)
+    context = WireContext(dict(os.environ), ssl.create_default_context(), kit.platform.transport)
     return Service(
         name="responder_adapter",
         consumes={
@@ -39,14 +42,27 @@ def build(kit: Kit) -> Service:
         },
         speaks=CallOutEvent,
         routes=(
-            desk_reports_api.routes(kit, callouts, secrets),
+            desk_reports_api.routes(kit, callouts, context.environment),
             tasks_api.routes(kit, callouts),
             open_callouts_api.routes(kit, callouts),
         ),
         tasks=(
             standstill.run,
             partial(refuse_drills, sender, due),
-            partial(echo.run, sender, due.queues[ECHO]),
-            *(lane.run for lane in desks),
+            *(lane.run for lane in desk_lanes(sender, due, context)),
         ),
+    )
+
+
+def machine(cities: Cities) -> Machine[CallOut]:
+    """The machine of call-outs under these city packs."""
+    return Machine(
+        name="callout",
+        blank=CallOut(),
+        decide=partial(decide, cities),
+        evolve=evolve,
+        deadline=partial(deadline, cities),
+        listed=is_open,
+        address=partial(address_of, cities),
+        recover=recovery_command,
     )

@@ -22,12 +22,12 @@ from shared.contract.callouts import (
     CallOutUnreachable,
     Report,
     ReportDisputed,
+    past_abilities,
 )
+from shared.contract.city import WireAbilities
 from shared.contract.event import Event
 from shared.contract.incidents import Purpose
 from shared.contract.terms import LADDER, Rung, Situation, Tier, callout_key
-
-PHONE, WEBHOOK = "phone", "webhook"
 
 TOKENS = 1_000_000
 """Tokens of one epoch: after a rebuild the first is epoch · 10⁶ + 1, so none from before is ever as great again."""
@@ -61,6 +61,7 @@ class CallOut:
     desk: str = ""
     n: int = 0
     wire: str | None = None
+    abilities: WireAbilities | None = None
     purpose: Purpose = Purpose.ACT
     tier: Tier | None = None
     reasons: tuple[str, ...] = ()
@@ -100,10 +101,20 @@ class CallOut:
         return callout_key(self.case, self.desk, self.n)
 
     @property
+    def can(self) -> WireAbilities:
+        """What its wire could when the order was taken; nothing while it has none."""
+        return self.abilities or past_abilities(self.wire)
+
+    @property
+    def by_person(self) -> bool:
+        """Whether a person carries the order, because its wire sends nothing."""
+        return self.wire is not None and not self.can.sends
+
+    @property
     def cancels_by_wire(self) -> bool:
         """Whether a wish to cancel goes the way of the order: only where the desk's own system has it, or may."""
         perhaps = self.perhaps or self.started_at is not None
-        return self.wire == WEBHOOK and (self.on_wire or (perhaps and not self.told))
+        return self.can.cancels and (self.on_wire or (perhaps and not self.told))
 
     def sends(self, token: int) -> bool:
         """Whether the attempt with this token is still the one to make."""
@@ -148,7 +159,7 @@ def _held_or_released(callout: CallOut, event: CallOutEvent, before: CallOutStat
         case CallOutHeld():
             return replace(callout, held_by=event.by, held_at=event.at, told=True, asked=0)
         case CallOutReleased():
-            due = event.at if before is CallOutStatus.HELD and callout.wire == WEBHOOK else callout.next_at
+            due = event.at if before is CallOutStatus.HELD and callout.can.sends else callout.next_at
             return replace(_let_go(callout), next_at=due)
     return callout
 
@@ -157,6 +168,7 @@ def _taken(callout: CallOut, event: CallOutTaken) -> CallOut:
     taken = replace(
         callout,
         wire=event.wire,
+        abilities=event.abilities,
         purpose=event.purpose,
         tier=event.tier,
         reasons=event.reasons,

@@ -12,8 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from services.responder_adapter.call_script import ScriptLine, call_script
 from services.responder_adapter.callout import ClaimTask, ReportRung, call_task, desk_entry
 from services.responder_adapter.disclosure import open_disclosure
-from services.responder_adapter.keeping import address_of
-from services.responder_adapter.sender import spoken_number_of
+from services.responder_adapter.sender import address_of, spoken_number_of
 from services.responder_adapter.state import CallOut, LadderStep
 from services.responder_adapter.status import CallOutStatus
 from shared.contract.incidents import Purpose

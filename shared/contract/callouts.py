@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
+from shared.contract.city import WireAbilities
 from shared.contract.event import Event
 from shared.contract.incidents import Purpose
 from shared.contract.terms import ActorId, Code, DeskId, RefNo, Rung, Situation, Tier, callout_key
@@ -43,9 +44,11 @@ class CallOutTaken(CallOutEvent):
     """The adapter has the order and starts attempt 1 on `wire`; `token` fences the effect.
 
     Token 0: nothing leaves by machine, because the wire is phone (a call task is open) or a person phones already.
+    `abilities` is what the wire can; events from before there was such a field are read by `past_abilities`.
     """
 
     wire: Code
+    abilities: WireAbilities | None = None
     purpose: Purpose
     tier: Tier | None = None
     reasons: tuple[Code, ...]
@@ -53,6 +56,16 @@ class CallOutTaken(CallOutEvent):
     number: str | None = None
     token: int
     accept_by: datetime | None = None
+
+
+def past_abilities(wire: str | None) -> WireAbilities:
+    """What a wire could when only its name was written. Whether its desk could say status stood in the pack alone."""
+    match wire:
+        case "webhook":
+            return WireAbilities(sends=True, cancels=True, reports=True)
+        case "echo":
+            return WireAbilities(sends=True)
+    return WireAbilities()
 
 
 class CallOutRetried(CallOutEvent):

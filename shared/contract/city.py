@@ -10,34 +10,79 @@ from shared.contract.terms import ECHO, AreaCode, CityCode, DeskId, desk_id, des
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
-class PhoneWire(BaseModel):
-    """A desk reached by voice: a call task for the first free person, with number, script and spoken number."""
+class WireAbilities(BaseModel):
+    """What a wire can, written into each call-out's first event. Without `sends` a person carries the call-out.
+
+    `cancels`: a wish to cancel may go the way of the order. `reports`: the desk's own system signs reports to us.
+    `says_status`: asked by key (`call_out.status`) it says whether it has a call-out, and never takes it for an order.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    sends: bool = False
+    cancels: bool = False
+    says_status: bool = False
+    reports: bool = False
+
+
+class WireEntry(BaseModel):
+    """How a desk is reached. `services/responder_adapter/wires/` has one module for each `kind`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+
+    @property
+    def abilities(self) -> WireAbilities:
+        """What this wire can."""
+        return WireAbilities()
+
+    @property
+    def report_secret_env(self) -> str | None:
+        """The environment variable of the secret that the desk signs its reports with, if it reports."""
+        return None
+
+
+class PhoneWire(WireEntry):
+    """A desk reached by voice: a call task for the first free person, with number, script and spoken number."""
 
     kind: Literal["phone"] = "phone"
 
 
-class WebhookWire(BaseModel):
-    """A desk with its own system: signed JSON by POST. `secret_env` names the environment variable of the secret.
-
-    `says_status`: asked by key (`call_out.status`) it says whether it has a call-out, and never takes it for an order.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class WebhookWire(WireEntry):
+    """A desk with its own system: signed JSON by POST. `secret_env` names the environment variable of the secret."""
 
     kind: Literal["webhook"]
     url: HttpUrl
     secret_env: str
+    cancels: bool = True
     says_status: bool = False
+    reports: bool = True
+
+    @property
+    def abilities(self) -> WireAbilities:
+        """What the desk's system is known to do."""
+        return WireAbilities(sends=True, cancels=self.cancels, says_status=self.says_status, reports=self.reports)
+
+    @property
+    def report_secret_env(self) -> str | None:
+        """One secret both ways."""
+        return self.secret_env if self.reports else None
 
 
-class EchoWire(BaseModel):
+class EchoWire(WireEntry):
     """No wire at all: the adapter itself answers, and only drills. No city pack can give it to a desk."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     kind: Literal["echo"]
+
+    @property
+    def abilities(self) -> WireAbilities:
+        """It answers whatever it is asked."""
+        return WireAbilities(sends=True, says_status=True)
+
+
+BY_PERSON = PhoneWire()
+"""Carries what no machine may or can."""
 
 
 class DeskEntry(BaseModel):
@@ -50,7 +95,7 @@ class DeskEntry(BaseModel):
     number: str
     medical: bool = False
     marked_exercise: bool = False
-    wire: Annotated[PhoneWire | WebhookWire | EchoWire, Field(discriminator="kind")] = PhoneWire()
+    wire: Annotated[PhoneWire | WebhookWire | EchoWire, Field(discriminator="kind")] = BY_PERSON
 
 
 ECHO_DESK = DeskEntry(
@@ -135,6 +180,11 @@ class City(BaseModel):
     def desk(self, kind: str) -> DeskEntry | None:
         """The city's desk of that short number; the echo desk is every city's."""
         return self.entry(desk_id(self.code, kind))
+
+    @property
+    def every_desk(self) -> Mapping[DeskId, DeskEntry]:
+        """The city's desks by id, and the echo desk."""
+        return {**self.desks, desk_id(self.code, ECHO): ECHO_DESK}
 
     def entry(self, desk: str) -> DeskEntry | None:
         """The city's desk of that id."""

@@ -20,10 +20,10 @@ from services.responder_adapter.callout import (
     deadline,
     decide,
 )
-from services.responder_adapter.keeping import machine
-from services.responder_adapter.payload import PROFILES, minimum
+from services.responder_adapter.disclosure import PROFILES, minimum_brief
 from services.responder_adapter.recovery import RecoverCallOut
 from services.responder_adapter.retry_schedule import PRESUMED_DEAD, wait_before
+from services.responder_adapter.service import machine
 from services.responder_adapter.state import CallOut, evolve
 from services.responder_adapter.status import ALLOWED, CallOutStatus
 from shared.contract.callouts import (
@@ -614,7 +614,7 @@ def test_a_deadline_before_anything_was_heard_is_nothing() -> None:
 
 def test_each_kind_of_desk_gets_its_own_fields_and_never_the_others() -> None:
     everything = Brief.model_validate(dict.fromkeys(Brief.model_fields, "x"))
-    police, medical = minimum(everything, medical=False), minimum(everything, medical=True)
+    police, medical = minimum_brief(everything, medical=False), minimum_brief(everything, medical=True)
     assert {"weapon", "means", "hazards", "approach"} <= police.keys() - medical.keys()
     assert {"substance", "dose", "state"} <= medical.keys() - police.keys()
     assert {field for profile in PROFILES.values() for field in profile} <= set(Brief.model_fields)

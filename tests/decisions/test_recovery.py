@@ -6,9 +6,9 @@ from functools import reduce
 
 import pytest
 
-from services.responder_adapter.keeping import machine
 from services.responder_adapter.recovery import RecoverCallOut, recovery_command
 from services.responder_adapter.retry_schedule import NOT_RECEIVED
+from services.responder_adapter.service import machine
 from services.responder_adapter.state import TOKENS
 from services.responder_adapter.status import CallOutStatus
 from shared.contract.callouts import (

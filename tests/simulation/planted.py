@@ -93,8 +93,8 @@ def overwriting(learn: Any) -> Any:
 def one_key_an_attempt(request: Any) -> Any:
     def numbered(self: Webhook, message: Any, now: Any) -> Any:
         made = request(self, message, now)
-        webhook_id = f"{made.headers['webhook-id']}/{message['attempt']}"
-        signed = sign(self.secret, webhook_id, int(now.timestamp()), made.content)
+        webhook_id = f"{made.headers['webhook-id']}/{message.attempt}"
+        signed = sign(self.secret or "", webhook_id, int(now.timestamp()), made.content)
         made.headers.update({"webhook-id": webhook_id, "webhook-signature": signed})
         return made
 
@@ -233,14 +233,14 @@ BUGS = (
     Bug(
         "held for ever",
         "a hold does not end with its claim",
-        ((services.responder_adapter.keeping, "decide", held_for_ever), (callout, "_lapses_at", NEVER)),
+        ((services.responder_adapter.service, "decide", held_for_ever), (callout, "_lapses_at", NEVER)),
     ),
     Bug("one desk holds up the other", "all desks share one line", ((sender.DeskLane, "_post", one_at_a_time),)),
     Bug("polite door", "a door says learnt and learns nothing", ((events_endpoint, "learn_batch", learnt_by_nobody),)),
     Bug(
         "no hold",
         "the machine goes on sending while a person phones",
-        ((services.responder_adapter.keeping, "decide", never_held),),
+        ((services.responder_adapter.service, "decide", never_held),),
     ),
     Bug("deaf auditor", "the auditor counts on intake", ((AuditorRing, "ring", lambda _: silent),)),
     Bug(

@@ -1,18 +1,29 @@
-"""One wire each. A gateway says once what it is given and tells what came of it; it never tries again."""
+"""The port to the desks: one module for each kind of wire. A wire says once what it is given; it never tries again."""
 
-from dataclasses import dataclass
+import ssl
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib import import_module
+from typing import Any, Protocol
 
+from services.responder_adapter.outgoing import Outgoing
+from shared.contract.city import WireEntry
 from shared.contract.terms import Rung
+from shared.kernel.process.platform import Transport
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A desk's definite word: delivered, accepted, rejected or cancelled."""
+    """A desk's definite word: delivered, accepted, rejected or cancelled; `then` is what it says in the same breath."""
 
     rung: Rung
     officer: str | None = None
     event_no: str | None = None
     code: str | None = None
+    # Not part of the representation, from which the id of each outcome is made.
+    then: "Answer | None" = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -20,3 +31,34 @@ class Silence:
     """Nothing definite. `reason` is of a closed list; the same key must be sent again."""
 
     reason: str
+
+
+class Wire(Protocol):
+    """The way to one desk."""
+
+    async def send(self, outgoing: Outgoing, now: datetime) -> Answer | Silence:
+        """Say it once, in 3.5 s at the most. Never raises for what a desk or a network does."""
+        ...
+
+
+@dataclass(frozen=True)
+class WireContext:
+    """What a wire may use of the process it runs in."""
+
+    environment: Mapping[str, str] = field(repr=False)
+    tls: ssl.SSLContext
+    transport: Transport
+
+
+class WireModule(Protocol):
+    """What every module in here has; `entry` is of the model in the city pack whose `kind` is the module's name."""
+
+    def connect(self, desk: str, entry: Any, context: WireContext) -> AbstractAsyncContextManager[Wire]:
+        """The wire to `desk`, for as long as the context lasts."""
+        ...
+
+
+def connect_wire(desk: str, entry: WireEntry, context: WireContext) -> AbstractAsyncContextManager[Wire]:
+    """The desk's wire, by the module that is named like its kind."""
+    module: WireModule = import_module(f"{__name__}.{entry.kind}")
+    return module.connect(desk, entry, context)

@@ -55,6 +55,16 @@ def verify(secret: str, headers: Mapping[str, str], body: bytes, now: datetime) 
     return webhook_id
 
 
+def read_secret(environment: Mapping[str, str], variable: str) -> str | None:
+    """The secret in that variable; None where it is missing or no secret."""
+    secret = environment.get(variable, "")
+    try:
+        _key(secret)
+    except BadSecret:
+        return None
+    return secret
+
+
 def _key(secret: str) -> bytes:
     try:
         key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -21,10 +22,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from deploy.local.ports import free
-from services.responder_adapter.retry_schedule import ENDS_WITHIN, NOT_SENT
-from services.responder_adapter.wires import Answer, Silence
+from services.responder_adapter.outgoing import Cancel, Order, Status
+from services.responder_adapter.retry_schedule import ENDS_WITHIN, NOT_RECEIVED, NOT_SENT
+from services.responder_adapter.wires import Answer, Silence, WireContext
 from services.responder_adapter.wires.signature import verify
-from services.responder_adapter.wires.webhook import Webhook, connect_webhook
+from services.responder_adapter.wires.webhook import Webhook, connect
 from shared.contract.city import WebhookWire
 from shared.contract.terms import Rung
 from shared.kernel import trace
@@ -32,12 +34,31 @@ from tests.services.desk_server import Desk, Reply, http, says, serving
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 NOW = datetime(2026, 3, 1, 22, tzinfo=UTC)
-ORDER: dict[str, Any] = {
-    "type": "call_out.order",
-    "key": "0197a000-0000-7000-8000-000000000001/140700-110/1",
+CASE = "0197a000-0000-7000-8000-000000000001"
+HEADING: dict[str, Any] = {
+    "key": f"{CASE}/140700-110/1",
+    "case": CASE,
+    "desk": "140700-110",
+    "n": 1,
     "attempt": 1,
-    "place": {"text": "迎宾街 1 号"},
+    "spoken_number": "0354-1",
+    "reports_to": "http://127.0.0.1:9/desks/140700-110/reports",
+    "drill": False,
 }
+ORDER = Order(
+    **HEADING,
+    tier="imminent",
+    reasons=("acute",),
+    accept_by=None,
+    place={"confidence": "read_back", "text": "迎宾街 1 号", "city": "140700"},
+    brief={"sex": "女"},
+)
+WRITTEN = (
+    '{"type":"call_out.order","key":"0197a000-0000-7000-8000-000000000001/140700-110/1",'
+    '"case":"0197a000-0000-7000-8000-000000000001","desk":"140700-110","n":1,"attempt":1,"spoken_number":"0354-1",'
+    '"reports_to":"http://127.0.0.1:9/desks/140700-110/reports","tier":"imminent","reasons":["acute"],"drill":false,'
+    '"accept_by":null,"place":{"confidence":"read_back","text":"迎宾街 1 号","city":"140700"},"brief":{"sex":"女"}}'
+)
 
 
 async def never(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -91,9 +112,10 @@ async def desk(reply: Reply, tls: ssl.SSLContext | None = None) -> AsyncIterator
 
 
 @contextlib.asynccontextmanager
-async def wired(url: str) -> AsyncIterator[Webhook]:
+async def wired(url: str, secret: str = SECRET) -> AsyncIterator[Webhook]:
     entry = WebhookWire.model_validate({"kind": "webhook", "url": url, "secret_env": "SECRET"})
-    async with connect_webhook("140700-110", entry, SECRET, ssl.create_default_context()) as wire:
+    context = WireContext({"SECRET": secret}, ssl.create_default_context(), httpx.AsyncHTTPTransport)
+    async with connect("140700-110", entry, context) as wire:
         yield wire
 
 
@@ -162,15 +184,31 @@ async def test_a_desk_nobody_can_vouch_for_is_told_nothing(tmp_path: Path) -> No
 async def test_what_arrives_is_signed_whole_and_named_by_the_call_out() -> None:
     async with desk(says(status="delivered")) as (made, wire):
         await wire.send(ORDER, NOW)
-    assert verify(SECRET, made.heads[0], made.bodies[0], NOW) == ORDER["key"]
-    assert json.loads(made.bodies[0]) == ORDER
+    assert verify(SECRET, made.heads[0], made.bodies[0], NOW) == ORDER.key
+    assert made.bodies[0].decode() == WRITTEN
     assert "cookie" not in made.heads[0]
 
 
 async def test_a_cancellation_is_another_message_than_its_order() -> None:
     async with desk(says(status="cancelled")) as (made, wire):
-        await wire.send(ORDER | {"type": "call_out.cancel"}, NOW)
-    assert made.heads[0]["webhook-id"] == f"{ORDER['key']}/cancel"
+        await wire.send(Cancel(**HEADING, reason="stood_down"), NOW)
+    assert made.heads[0]["webhook-id"] == f"{ORDER.key}/cancel"
+    assert list(json.loads(made.bodies[0]))[-2:] == ["reason", "drill"]
+
+
+async def test_each_question_is_a_message_of_its_own() -> None:
+    async with desk(says(status="unknown")) as (made, wire):
+        assert await wire.send(Status(**HEADING, question="7"), NOW) == Silence(NOT_RECEIVED)
+    assert made.heads[0]["webhook-id"] == f"{ORDER.key}/status/7"
+    assert list(json.loads(made.bodies[0]))[-2:] == ["question", "drill"]
+
+
+@pytest.mark.parametrize("secret", ["", "whsec_short", "whsec_*"])
+async def test_without_a_usable_secret_nothing_leaves(secret: str) -> None:
+    async with serving(says(status="delivered")) as made:
+        async with wired(f"http://127.0.0.1:{made.port}/callouts", secret) as wire:
+            assert await wire.send(ORDER, NOW) == Silence("no_secret")
+        assert made.connections == 0
 
 
 async def test_a_desk_is_never_followed_elsewhere_nor_given_its_cookies_back() -> None:
