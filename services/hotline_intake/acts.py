@@ -104,7 +104,7 @@ class SeatActRequest:
             "city": self.city,
             "case": str(self.case),
             "by": self.by,
-            "at": self.at.isoformat(),
+            "at": self.at.isoformat().replace("+00:00", "Z"),
             "id": str(self.key.id),
             "fingerprint": self.key.fingerprint,
             "drill": self.key.drill,
