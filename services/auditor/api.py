@@ -28,7 +28,7 @@ def routes(auditor: Auditor) -> APIRouter:
     async def accounts(_: Actor) -> AccountsView:
         """From memory: also while Kafka is away. An account that waits for nobody is kept for an hour."""
         now = auditor.now()
-        every = auditor.reading.accounts.values()
+        every = auditor.reader.accounts.values()
         lines = (escalation_line(account, auditor.cities, now) for account in every if not account.drill)
         return AccountsView(
             lines=tuple(sorted(filter(None, lines), key=_raised)),

@@ -34,6 +34,8 @@ long is dead, and the auditor rings; a busy one may take four to answer."""
 DEAD_LETTER_RINGS = timedelta(minutes=10)
 """A person's danger in a dead-letter topic rings as long as this; then people know, and replay it or not."""
 
+INTAKE_SILENT = "【警医】系统告警：热线受理不应答，请立即检查 system alarm: intake does not answer"
+
 log = structlog.get_logger()
 
 
@@ -44,9 +46,9 @@ class Auditor:
     `answered` has the moment of each source's last good answer, by the monotonic clock.
     """
 
-    doors: PeerClients
-    reading: KafkaReader
-    bell: AuditorRing
+    peers: PeerClients
+    reader: KafkaReader
+    ring: AuditorRing
     cities: Cities
     now: Callable[[], datetime]
     drills: dict[str, Drill]
@@ -62,7 +64,7 @@ class Auditor:
     async def run(self) -> None:
         """All of it, for ever."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.reading.run(self.now() - PAST))
+            tasks.create_task(self.reader.run(self.now() - PAST))
             tasks.create_task(self._mirror())
             tasks.create_task(self._compare())
             tasks.create_task(self._drill())
@@ -70,7 +72,7 @@ class Auditor:
     @property
     def dead_letters(self) -> list[DeadLetter]:
         """Those put aside, newest last."""
-        return self.reading.dead
+        return self.reader.dead
 
     @property
     def agrees(self) -> bool:
@@ -84,41 +86,43 @@ class Auditor:
         while True:
             begun = _clock()
             with suppress(Unavailable):
-                self.ledger = mirror.merge_ledgers(self.ledger, await self.doors.ledger())
+                self.ledger = mirror.merge_ledgers(self.ledger, await self.peers.ledger())
                 self.answered[INTAKE] = _clock()
                 if pulse.beat(_clock()):
                     log.info("intake_answers_again")
             if not self._fresh(INTAKE) and (pulse.good is not None or pulse.lost(begun)):
-                await self.bell.ring(
-                    mirror.overdue_desks(self.ledger, self.reading.accounts, self.cities, self.now()), begun
+                await self.ring.ring_desks(
+                    mirror.overdue_desks(self.ledger, self.reader.accounts, self.cities, self.now()), begun
                 )
             if pulse.tells(_clock()):
                 log.error("intake_silent", seconds=round(pulse.silent(_clock())), signal="alarm")
-                await self.bell.say("【警医】系统告警：热线受理不应答，请立即检查 system alarm: intake does not answer")
+                await self.ring.bell.tell_everybody(
+                    "【警医】系统告警：热线受理不应答，请立即检查 system alarm: intake does not answer"
+                )
             await asyncio.sleep(max(0.0, begun + MIRROR_EVERY - _clock()))
 
     async def _compare(self) -> None:
         while True:
             await asyncio.sleep(COMPARE_EVERY)
             with suppress(Unavailable):
-                self.callouts = await self.doors.callouts()
+                self.callouts = await self.peers.callouts()
                 self.answered[ADAPTER] = _clock()
             now = self.now()
-            self._noticed, findings = lasting_findings(compare_snapshots(self._pictures(now), now), self._noticed, now)
+            self._noticed, findings = lasting_findings(compare_snapshots(self._snapshots(now), now), self._noticed, now)
             self._say_what_changed(findings)
             self.findings, self.compared_at = findings, _clock()
-            self.reading.forget(now)
+            self.reader.forget(now)
             if self._fresh(INTAKE):  # while intake is dead the mirror rings
-                await self.bell.ring(self._alarms(now), _clock())
+                await self.ring.ring_desks(self._alarms(now), _clock())
 
-    def _pictures(self, now: datetime) -> Snapshots:
-        if self.reading.whole_at is not None:
-            self.answered[KAFKA] = self.reading.whole_at
+    def _snapshots(self, now: datetime) -> Snapshots:
+        if self.reader.whole_at is not None:
+            self.answered[KAFKA] = self.reader.whole_at
         fresh = {source for source in FRESH if self._fresh(source)}
         self.silent = {source: self.silent.get(source, now) for source in FRESH if source not in fresh}
         self._whole_since = (self._whole_since or now) if KAFKA in fresh else None
         return Snapshots(
-            accounts=self.reading.accounts if KAFKA in fresh else None,
+            accounts=self.reader.accounts if KAFKA in fresh else None,
             ledger=self.ledger if INTAKE in fresh else None,
             callouts=self.callouts if ADAPTER in fresh else None,
             whole_since=self._whole_since or now,
@@ -137,7 +141,7 @@ class Auditor:
                 yield UnansweredDesk(letter.case, letter.city, desk_id(letter.city, "110"))
 
     def _resolved(self, letter: DeadLetter) -> bool:
-        account = self.reading.accounts.get(letter.case) if letter.case else None
+        account = self.reader.accounts.get(letter.case) if letter.case else None
         return account is not None and letter.event_id in account.answered
 
     def _say_what_changed(self, findings: tuple[Finding, ...]) -> None:
@@ -163,21 +167,21 @@ class Auditor:
             if looked.failed and not drill.failed:
                 log.warning("drill_failed", city=drill.city, signal="warning")
             return looked
-        ready = self._fresh(INTAKE) and self.reading.whole_at is not None
+        ready = self._fresh(INTAKE) and self.reader.whole_at is not None
         if not drill.due(_clock()) or not (ready or drill.sent is not None):
             return drill
         now = self.now()
         case = drill_case(drill.city, now, drill.given_up)
         started = drill.start(case, self._account(case), _clock())
         try:
-            await self.doors.drill(drill.city, case, now)
+            await self.peers.drill(drill.city, case, now)
         except Unavailable:
             log.warning("drill_failed", city=drill.city, at="intake", signal="warning")
             return started.fail(None)
         return started
 
     def _account(self, case: UUID | None) -> Any:
-        return self.reading.accounts.get(case) if case else None
+        return self.reader.accounts.get(case) if case else None
 
 
 def _clock() -> float:

@@ -42,7 +42,7 @@ def overdue_desks(
     mirrored = {(row.case, one.desk) for row in ledger.rows for one in row.desks}
     rows = (due for row in ledger.rows if not row.drill for due in _of_row(row, accounts.get(row.case), now))
     standing = (one for one in accounts.values() if not one.drill and one.stands)
-    others = (due for one in standing for due in _of_account(one, _clocks(cities, one.city), now))
+    others = (due for one in standing for due in _of_account(one, cities.line_clocks(one.city), now))
     return tuple(dict.fromkeys((*rows, *(due for due in others if (due.case, due.desk) not in mirrored))))
 
 
@@ -68,7 +68,3 @@ def _of_account(account: Account, clocks: Clocks, now: datetime) -> Iterator[Una
             yield UnansweredDesk(account.case, account.city, one.desk)
     if any(cry.at + heard <= now for cry in account.unanswered):
         yield UnansweredDesk(account.case, account.city, desk_id(account.city, POLICE))
-
-
-def _clocks(cities: Cities, code: str) -> Clocks:
-    return cities[code].clocks if code in cities else Clocks()

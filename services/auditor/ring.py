@@ -1,16 +1,13 @@
 """The auditor's own bell: it tells people outside, past intake, Redis and Kafka."""
 
 import asyncio
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import structlog
 
 from services.auditor.mirror import UnansweredDesk
-from shared.contract.city import Cities
-from shared.contract.terms import desk_city, spoken_number
-from shared.notify.channels import SendMessage, channel_addresses, phone_now_message
+from shared.notify.bell import Bell
 
 AGAIN_EVERY = 30.0
 """Seconds after which a person in danger is rung for again."""
@@ -28,11 +25,10 @@ log = structlog.get_logger()
 class AuditorRing:
     """`rung` remembers for whom it rang and until when that counts, by the monotonic clock."""
 
-    cities: Cities
-    tell: SendMessage
+    bell: Bell
     rung: dict[UnansweredDesk, float] = field(default_factory=dict)
 
-    async def ring(self, silences: Iterable[UnansweredDesk], at: float) -> int:
+    async def ring_desks(self, silences: Iterable[UnansweredDesk], at: float) -> int:
         """Ring for each of these, at most every 30 s, the first of them first; how many rang now."""
         wanted = dict.fromkeys(silences)
         self.rung = {one: until for one, until in self.rung.items() if one in wanted}
@@ -42,24 +38,9 @@ class AuditorRing:
         return len(due)
 
     async def _ring(self, one: UnansweredDesk, at: float) -> None:
-        city = self.cities.get(one.city)  # its whole chain: whom the auditor rings for has waited long enough
-        taken = await self.tell(
-            channel_addresses(city.chain if city else (), os.environ), ring_message(self.cities, one)
-        )
+        words = self.bell.phone_now(one.city, one.case, [one.desk])
+        # The whole chain: whom the auditor rings for has waited long enough.
+        taken = await self.bell.tell(self.bell.cities.chain(one.city), words)
         log.error("rang", case=str(one.case), desk=one.desk, taken=taken, signal="alarm")
         if not taken:
             self.rung[one] = at + UNTAKEN_AGAIN
-
-    async def say(self, sentence: str) -> bool:
-        """Tell every city's people about the system itself, without a case."""
-        urls = {url for city in self.cities.values() for url in channel_addresses(city.chain, os.environ)}
-        return await self.tell(sorted(urls), sentence)
-
-
-def ring_message(cities: Cities, one: UnansweredDesk) -> str:
-    """Spoken number, desk, phone now, and nothing else."""
-    pack = cities.get(one.city)
-    spoken = spoken_number(pack.area_code, one.case) if pack else str(one.case)[-6:]
-    city = cities.get(desk_city(one.desk))
-    desk = city.entry(one.desk) if city else None
-    return phone_now_message(spoken, f"{desk.name} {desk.number}" if desk else one.desk)

@@ -5,6 +5,7 @@ Redis nor a master key, and outlives both.
 """
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -22,6 +23,7 @@ from shared.kernel.process import events_endpoint, web
 from shared.kernel.process.platform import Platform
 from shared.kernel.process.service import REAL, HttpServer, http_server, run_process
 from shared.kernel.process.settings import Settings
+from shared.notify.bell import Bell
 
 NAME = "auditor"
 
@@ -29,9 +31,9 @@ NAME = "auditor"
 def build(settings: Settings, platform: Platform = REAL, now: Callable[[], datetime] = clock.now) -> Auditor:
     """The auditor, wired and not yet running."""
     return Auditor(
-        doors=clients.connect_peers(settings, platform.transport),
-        reading=KafkaReader(platform.bus(settings.kafka, None)),
-        bell=AuditorRing(settings.packs, platform.tell),
+        peers=clients.connect_peers(settings, platform.transport),
+        reader=KafkaReader(platform.bus(settings.kafka, None)),
+        ring=AuditorRing(Bell(settings.packs, platform.tell, os.environ)),
         cities=settings.packs,
         now=now,
         drills={shard: Drill(city) for shard, city in drilled_cities(settings.packs).items()},
@@ -53,7 +55,7 @@ async def running(
             server.should_exit = True
             await asyncio.gather(serves, return_exceptions=True)
             audits.cancel()
-            await auditor.doors.http.aclose()
+            await auditor.peers.http.aclose()
 
 
 def run() -> None:

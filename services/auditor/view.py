@@ -6,20 +6,18 @@ from services.auditor.account import Account, fate_of
 from services.auditor.callout import AuditedCallOut, Ring
 from shared.contract.audit import DeskLine, EscalationLine, Turn
 from shared.contract.city import Cities
-from shared.contract.terms import spoken_number
 
 
 def escalation_line(account: Account, cities: Cities, now: datetime) -> EscalationLine | None:
     """The account as a line; None where nobody ever called for help."""
     if account.raised_at is None:
         return None
-    pack = cities.get(account.city)
     called = [_desk(one, account.rings.get(one.desk)) for one in account.callouts.values()]
     alone = {desk: ring for desk, ring in account.rings.items() if all(key[0] != desk for key in account.callouts)}
     return EscalationLine(
         case=account.case,
         city=account.city,
-        spoken_number=spoken_number(pack.area_code if pack else account.city, account.case),
+        spoken_number=cities.spoken_number(account.city, account.case),
         raised_at=account.raised_at,
         tier=account.tier,
         by=account.by,

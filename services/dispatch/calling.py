@@ -27,7 +27,7 @@ def order_to_act(cities: Cities, incident: Incident, callee: CalledDesk, now: da
 
 def order_to_warn(cities: Cities, incident: Incident, callee: CalledDesk, now: datetime) -> CallOutOrdered:
     """A warning by voice, which has a phone call's time whatever wire the desk has."""
-    within = playbook.desk_clocks(cities, callee.desk, incident.city).claim
+    within = cities.desk_clocks(callee.desk, incident.city).claim
     return _ordered(incident, callee, now, within).model_copy(update={"purpose": Purpose.WARN})
 
 

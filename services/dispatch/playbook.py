@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from shared.contract.city import Cities, Clocks
-from shared.contract.terms import ECHO, ENDED, Confidence, Place, Rung, Tier, desk_city, desk_id, desk_kind
+from shared.contract.city import Cities
+from shared.contract.terms import ECHO, ENDED, Confidence, Place, Rung, Tier, desk_id
 
 PLAYBOOK = "playbook"
 """Who signs a decision that no person took."""
@@ -111,26 +111,12 @@ def choose_city(cities: Cities, line: str, read_back: Place | None) -> TargetCit
 
 def choose_desk(cities: Cities, at: TargetCity, kind: str) -> CalledDesk:
     """The desk of that kind there. Without an entry in a pack it is a phone desk: area code and short number."""
-    pack = cities.get(at.city)
-    if pack is not None and pack.desk(kind) is not None:
-        return CalledDesk(desk_id(at.city, kind), None)
-    return CalledDesk(desk_id(at.city, kind), at.area_code + kind if at.area_code else None)
-
-
-def by_phone(cities: Cities, desk: str) -> bool:
-    """Whether people phone this desk, so that it reports only what a person takes down."""
-    pack = cities.get(desk_city(desk))
-    entry = pack.desk(desk_kind(desk)) if pack else None
-    return entry is None or entry.wire.kind == "phone"
-
-
-def desk_clocks(cities: Cities, desk: str, line: str) -> Clocks:
-    """The times the desk's city allows; the line's own city's where that one has no pack."""
-    pack = cities.get(desk_city(desk)) or cities.get(line)
-    return pack.clocks if pack else Clocks()
+    desk = desk_id(at.city, kind)
+    unlisted = cities.desk_entry(desk) is None and at.area_code is not None
+    return CalledDesk(desk, f"{at.area_code}{kind}" if unlisted else None)
 
 
 def accept_within(cities: Cities, desk: str, line: str) -> float:
     """Seconds a desk has to accept. Nobody dials, explains and takes down two numbers in the time a console needs."""
-    allowed = desk_clocks(cities, desk, line)
-    return allowed.claim if by_phone(cities, desk) else allowed.accept
+    allowed = cities.desk_clocks(desk, line)
+    return allowed.claim if cities.by_phone(desk) else allowed.accept

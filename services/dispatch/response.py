@@ -3,7 +3,7 @@
 from datetime import datetime
 from functools import reduce
 
-from services.dispatch import calling, playbook, supervision
+from services.dispatch import calling, supervision
 from services.dispatch.danger import on_escalation_requested, on_risk_assessed
 from services.dispatch.incident import Incident, IncidentStatus, evolve
 from services.dispatch.leg import Leg, moves_up, owed_rungs
@@ -149,8 +149,8 @@ def on_silence(cities: Cities, incident: Incident, message: Message, now: dateti
 
 
 def _owed(cities: Cities, incident: Incident, leg: Leg) -> list[tuple[Rung, datetime]]:
-    clocks = playbook.desk_clocks(cities, leg.desk, incident.city)
-    return list(owed_rungs(leg, clocks, by_phone=playbook.by_phone(cities, leg.desk)))
+    clocks = cities.desk_clocks(leg.desk, incident.city)
+    return list(owed_rungs(leg, clocks, by_phone=cities.by_phone(leg.desk)))
 
 
 def deadline(cities: Cities, incident: Incident) -> datetime | None:

@@ -10,7 +10,7 @@ from services.dispatch.incident import Incident, IncidentStatus
 from services.dispatch.leg import Leg
 from shared.contract.city import Cities
 from shared.contract.incidents import CounsellingState, Purpose
-from shared.contract.terms import ENDED, LADDER, Confidence, Rung, Tier, spoken_number
+from shared.contract.terms import ENDED, LADDER, Confidence, Rung, Tier
 
 
 class LegView(BaseModel):
@@ -76,10 +76,9 @@ class IncidentView(IncidentSummary):
 def incident_summary(cities: Cities, incident: Incident) -> IncidentSummary:
     """The incident in one line."""
     assert incident.case is not None
-    pack = cities[incident.city]
     return IncidentSummary(
         case=incident.case,
-        spoken_number=spoken_number(pack.area_code, incident.case),
+        spoken_number=cities.spoken_number(incident.city, incident.case),
         status=incident.status,
         tier=incident.tier,
         reasons=incident.reasons,
@@ -112,14 +111,12 @@ def _late(leg: Leg) -> bool:
 
 
 def _leg(cities: Cities, leg: Leg) -> LegView:
-    pack = cities.get(leg.city)
-    entry = pack.desk(leg.kind) if pack else None
     return LegView(
         desk=leg.desk,
         n=leg.n,
         purpose=leg.purpose,
-        name=entry.name if entry else None,
-        phone=leg.number or (entry.number if entry else None),
+        name=cities.desk_name(leg.desk),
+        phone=leg.number or cities.desk_number(leg.desk),
         rung=leg.rung,
         reached=leg.reached,
         accept_by=leg.accept_by,

@@ -1,7 +1,6 @@
 """Watches the watcher: people are told outside when the auditor's heartbeat has been missing for half a minute."""
 
 import asyncio
-import os
 from dataclasses import dataclass, field
 
 import httpx
@@ -11,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.kernel.process.service import Kit
 from shared.kernel.process.web import Actor
-from shared.notify.channels import channel_addresses
+from shared.notify.bell import Bell
 from shared.notify.heartbeat import HeartbeatMonitor
 
 AUDITOR = "auditor"
@@ -47,6 +46,7 @@ class AuditorWatch:
     """Asks the auditor every 5 s. Without a door of that name nobody is watched."""
 
     kit: Kit
+    bell: Bell
     findings: dict[str, int] = field(default_factory=dict)
     pulse: HeartbeatMonitor | None = None
 
@@ -82,12 +82,8 @@ class AuditorWatch:
         except (httpx.HTTPError, ValueError):
             self.findings = {}
         if pulse.tells(_clock()):
-            taken = await self.kit.platform.tell(self._everybody(), SILENT)
+            taken = await self.bell.tell_everybody(SILENT)
             log.error("auditor_silent", seconds=round(pulse.silent(_clock())), taken=taken, signal="alarm")
-
-    def _everybody(self) -> tuple[str, ...]:
-        chains = (city.chain for city in self.kit.cities.values())
-        return tuple(sorted({url for chain in chains for url in channel_addresses(chain, os.environ)}))
 
 
 def routes(watcher: AuditorWatch) -> APIRouter:

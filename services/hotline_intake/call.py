@@ -246,6 +246,4 @@ def is_alarming(call: Call) -> bool:
 
 def _policy(cities: Cities, code: str | None) -> tuple[Clocks, int]:
     """The city's clocks, and how many people it has told outside at the most."""
-    # A pack that is gone must not silence its alarms.
-    city = cities.get(code) if code else None
-    return (city.clocks, len(city.chain)) if city else (Clocks(), 0)
+    return cities.line_clocks(code), len(cities.chain(code))

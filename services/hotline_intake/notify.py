@@ -1,7 +1,7 @@
 """外呼: tells the people of a city's chain which desk to phone now, and when it is over; words and numbers, no more."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID, uuid5
@@ -10,14 +10,11 @@ import structlog
 
 from services.hotline_intake.alarm.decide import ConfirmRing
 from services.hotline_intake.call import Call
-from services.hotline_intake.views import desk_name, desk_number
 from shared.contract.calls import AlarmSettled, AlarmSounded, DeskConfirmed, WatchCleared
-from shared.contract.city import Cities, OnCall
-from shared.contract.terms import desk_kind, spoken_number
+from shared.contract.city import OnCall
 from shared.kernel.errors import Unavailable
 from shared.kernel.machine.keeper import NAMES, IdempotencyKey
-from shared.notify import channels
-from shared.notify.channels import SendMessage
+from shared.notify.bell import Bell
 
 log = structlog.get_logger()
 
@@ -38,13 +35,12 @@ class OutsideNotice:
 class NoticeQueue:
     """What was just committed to be told. Fed by the kernel after the commit."""
 
-    cities: Cities
+    bell: Bell
     queue: asyncio.Queue[OutsideNotice] = field(default_factory=asyncio.Queue)
 
     def ring(self, call: Call, event: AlarmSounded, drill: bool) -> None:
         """Phone these desks now."""
-        desks = "、".join(self._desk(call, desk) for desk in event.desks)
-        words = channels.phone_now_message(self._spoken(event), desks)
+        words = self.bell.phone_now(event.city, event.case, event.desks, call.place)
         self.queue.put_nowait(OutsideNotice(event.case, event.city, event.persons, words, drill, event.ring))
 
     def over(self, call: Call, event: DeskConfirmed | AlarmSettled | WatchCleared, drill: bool) -> None:
@@ -52,54 +48,33 @@ class NoticeQueue:
         told = call.alarm.sounding.persons
         rang = call.alarm.desks[event.desk].rung_at is not None if isinstance(event, AlarmSettled) else event.rang
         if rang and told:
-            words = f"{channels.message_heading(self._spoken(event))} {self._ending(event)}"
+            words = self.bell.case_words(event.city, event.case, self._ending(event))
             self.queue.put_nowait(OutsideNotice(event.case, event.city, told, words, drill))
 
     def _ending(self, event: DeskConfirmed | AlarmSettled | WatchCleared) -> str:
         if isinstance(event, WatchCleared):
             return "无需再打 no need to phone"
         if isinstance(event, DeskConfirmed) and event.because == "stood_down":
-            return f"{self._name(event.desk)} 已撤回，无需再打 stood down, no need to phone"
-        return f"{self._name(event.desk)} 已接警 has it"
-
-    def _spoken(self, event: AlarmSounded | DeskConfirmed | AlarmSettled | WatchCleared) -> str:
-        return spoken_number(self.cities[event.city].area_code, event.case)
-
-    def _name(self, desk: str) -> str:
-        return desk_name(self.cities, desk) or desk_kind(desk)
-
-    def _desk(self, call: Call, desk: str) -> str:
-        return f"{self._name(desk)} {desk_number(self.cities, call, desk) or desk_kind(desk)}"
+            return f"{self.bell.desk_name(event.desk)} 已撤回，无需再打 stood down, no need to phone"
+        return f"{self.bell.desk_name(event.desk)} 已接警 has it"
 
 
 @dataclass(frozen=True, eq=False)
 class OutsideNotifier:
-    """The one teller of this process. `environment` holds the channels' addresses, by the names in the city packs."""
+    """The one teller of this process."""
 
     learn: Callable[[ConfirmRing, IdempotencyKey], Awaitable[None]]
     notices: NoticeQueue
-    tell: SendMessage
-    environment: Mapping[str, str]
 
     async def run(self) -> None:
         """Tell what is due, for ever. Nobody waits for anybody else's channel."""
         async with asyncio.TaskGroup() as telling:
-            telling.create_task(self.look())
+            telling.create_task(self.notices.bell.check_channels())
             while True:
                 telling.create_task(self._told(await self.notices.queue.get()))
 
-    async def look(self) -> None:
-        """Say once which people could not be told outside, while there is time to mend it."""
-        for code, city in self.notices.cities.items():
-            if not city.chain:
-                log.warning("screens_alone_ring", city=code, signal="warning", do="name channels in the city pack")
-            for variable in (name for person in city.chain for name in person.channels):
-                address = self.environment.get(variable)
-                if not address or not await channels.is_usable(address):
-                    log.warning("no_channel", city=code, variable=variable, signal="warning", do="set it for apprise")
-
     async def _told(self, notice: OutsideNotice) -> None:
-        people = self.notices.cities[notice.city].chain[: notice.persons]
+        people = self.notices.bell.cities.chain(notice.city)[: notice.persons]
         # A drill rings nobody; what its ledger does next is tried all the same.
         taken = [True] if notice.drill else await asyncio.gather(*(self._tell(who, notice) for who in people))
         if notice.ring is not None and not notice.drill:
@@ -111,7 +86,7 @@ class OutsideNotifier:
                 await self.learn(command, IdempotencyKey(uuid5(NAMES, f"{notice.case}|ring|{notice.ring}")))
 
     async def _tell(self, person: OnCall, notice: OutsideNotice) -> bool:
-        taken = await self.tell(channels.channel_addresses([person], self.environment), notice.words)
+        taken = await self.notices.bell.tell([person], notice.words)
         if not taken:
             log.warning("nobody_told_outside", person=person.name, channels=person.channels, signal="warning")
         return taken

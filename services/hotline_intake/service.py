@@ -18,6 +18,7 @@ from shared.contract.terms import ACCEPTED, Rung
 from shared.kernel.machine.keeper import Effect, IdempotencyKey
 from shared.kernel.machine.machine import Machine, by_case
 from shared.kernel.process.service import Kit, Service
+from shared.notify.bell import Bell
 
 
 def machine(cities: Cities) -> Machine[Call]:
@@ -29,11 +30,12 @@ def machine(cities: Cities) -> Machine[Call]:
 
 def build(kit: Kit) -> Service:
     """Everything intake hears, says and serves."""
-    notices = NoticeQueue(kit.cities)
+    bell = Bell(kit.cities, kit.platform.tell, dict(os.environ))
+    notices = NoticeQueue(bell)
     over: dict[type[Event], Effect] = dict.fromkeys((DeskConfirmed, AlarmSettled, WatchCleared), notices.over)
     calls = kit.keep(machine(kit.cities), effects={AlarmSounded: notices.ring, **over})
-    watch, mirror = auditor_watch.AuditorWatch(kit), LedgerMirror(calls, kit.cities)
-    outside = OutsideNotifier(mirror.learn, notices, kit.platform.tell, dict(os.environ))
+    watch, mirror = auditor_watch.AuditorWatch(kit, bell), LedgerMirror(calls, kit.cities)
+    outside = OutsideNotifier(mirror.learn, notices)
     journal = kit.platform.journal(kit.settings.journal / (kit.settings.instance or kit.name), kit.settings.masters)
     acceptance = Acceptance(kit, calls, journal, mirror)
 

@@ -15,7 +15,7 @@ from services.hotline_intake.call import Call, CallStatus
 from shared.contract.calls import CallEnding, FollowUp
 from shared.contract.city import Cities, City
 from shared.contract.ledger import ALARMING, LedgerDesk, LedgerRow, Phase, WatchedDesk
-from shared.contract.terms import Brief, Confidence, desk_city, desk_kind, spoken_number
+from shared.contract.terms import Brief, Confidence, spoken_number
 from shared.kernel.machine.keeper import Learned
 from shared.kernel.machine.vault import Unreadable
 
@@ -231,7 +231,7 @@ def kept_view(cities: Cities, city: City, kept: KeptInJournal) -> KeptView:
     request, call = kept.request, kept.call
     desks = tuple(
         PhoneNow(
-            desk=name, desk_name=desk_name(cities, name), number=desk_number(cities, call, name), claimed_by=desk.by
+            desk=name, desk_name=cities.desk_name(name), number=cities.desk_number(name, call.place), claimed_by=desk.by
         )
         for name, desk in call.alarm.desks.items()
         if desk.phase in ALARMING
@@ -253,8 +253,8 @@ def alarm_views(cities: Cities, city: City, call: Call, *, from_memory: bool = F
             case=call.case,
             spoken_number=spoken_number(city.area_code, call.case),
             desk=name,
-            desk_name=desk_name(cities, name),
-            number=desk_number(cities, call, name),
+            desk_name=cities.desk_name(name),
+            number=cities.desk_number(name, call.place),
             because=desk.because,
             ringing_since=desk.rung_at,
             phase=desk.phase,
@@ -271,19 +271,3 @@ def alarm_views(cities: Cities, city: City, call: Call, *, from_memory: bool = F
 def _rung(city: City, alarm: AlarmRow) -> tuple[str, ...]:
     told = city.chain[: alarm.sounding.persons]
     return (*city.seats, "督导 supervisor", *(person.name for person in told))
-
-
-def desk_name(cities: Cities, desk: str) -> str | None:
-    """What the desk calls itself, where a pack says so."""
-    pack = cities.get(desk_city(desk))
-    return pack.desks[desk].name if pack and desk in pack.desks else None
-
-
-def desk_number(cities: Cities, call: Call, desk: str) -> str | None:
-    """What to dial: as the desk's pack says, else the area code of the call's place and the short number."""
-    pack = cities.get(desk_city(desk))
-    if pack and desk in pack.desks:
-        return pack.desks[desk].number
-    if call.place.city == desk_city(desk) and call.place.area_code:
-        return call.place.area_code + desk_kind(desk)
-    return None

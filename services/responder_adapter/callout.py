@@ -20,10 +20,10 @@ from shared.contract.callouts import (
     ReportDisputed,
 )
 from shared.contract.calls import AlarmClaimed, AlarmReleased, AlarmSettled
-from shared.contract.city import BY_PERSON, Cities, Clocks, DeskEntry, WireEntry
+from shared.contract.city import BY_PERSON, Cities, Clocks, WireEntry
 from shared.contract.event import Command, DeadlinePassed, Event, Message, Rejected
 from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered, Purpose
-from shared.contract.terms import ENDED, ActorId, Code, DeskId, RefNo, Rung, desk_city
+from shared.contract.terms import ENDED, ActorId, Code, DeskId, RefNo, Rung
 
 HOLD_GRACE = timedelta(seconds=30)
 """How much longer than the ledger's claim we hold, should its release never reach us."""
@@ -94,7 +94,7 @@ def decide(cities: Cities, callout: CallOut, message: Message, now: datetime) ->
         case CallOutOrdered():
             return _order(cities, callout, message, now)
         case RecoverCallOut():
-            return recover_callout(callout, message, desk_entry(cities, callout.desk), now)
+            return recover_callout(callout, message, cities.desk_entry(callout.desk), now)
         case CallOutCancelRequested():
             return _cancel(callout, message, now)
         case AlarmClaimed():
@@ -105,7 +105,7 @@ def decide(cities: Cities, callout: CallOut, message: Message, now: datetime) ->
             settled = RungReport(Rung.ACCEPTED, message.by, message.officer, message.event_no)
             return take_report(callout, settled, now)
         case DeadlinePassed():
-            return _overdue(desk_clocks(cities, callout), callout, now)
+            return _overdue(cities.desk_clocks(callout.desk, callout.city), callout, now)
     return ()
 
 
@@ -131,7 +131,7 @@ def _asked(callout: CallOut, command: CallOutCommand, now: datetime) -> tuple[Ev
 
 def deadline(cities: Cities, callout: CallOut) -> datetime | None:
     """The next moment at which something is due: a retry, a presumed death, a hold's end, 送达失败."""
-    policy = desk_clocks(cities, callout)
+    policy = cities.desk_clocks(callout.desk, callout.city)
     moments = (_lapses_at(policy, callout), _attempt_due(callout), _unreachable_at(policy, callout))
     return min((moment for moment in moments if moment is not None), default=None)
 
@@ -146,19 +146,6 @@ def call_task(callout: CallOut) -> bool:
     if callout.status is CallOutStatus.STANDING_DOWN:
         return not callout.cancel_delivered and callout.started_at is None and callout.next_at is None
     return callout.by_person and callout.status in {CallOutStatus.OPEN, CallOutStatus.HELD}
-
-
-def desk_entry(cities: Cities, desk: str) -> DeskEntry | None:
-    """The desk's entry in its city's pack, if there is one."""
-    pack = cities.get(desk_city(desk))
-    return pack.entry(desk) if pack else None
-
-
-def desk_clocks(cities: Cities, callout: CallOut) -> Clocks:
-    """The desk's city's clocks; the line's city's where the desk has no pack."""
-    pack = cities.get(desk_city(callout.desk)) if callout.desk else None
-    pack = pack or cities.get(callout.city)
-    return pack.clocks if pack else Clocks()
 
 
 def named_callout(callout: CallOut, message: Message) -> CallOut:
@@ -197,7 +184,7 @@ def _order(cities: Cities, callout: CallOut, order: CallOutOrdered, now: datetim
 
 
 def _wire(cities: Cities, order: CallOutOrdered) -> WireEntry:
-    known = desk_entry(cities, order.desk)
+    known = cities.desk_entry(order.desk)
     return BY_PERSON if known is None or order.purpose is Purpose.WARN else known.wire
 
 

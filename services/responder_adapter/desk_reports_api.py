@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from services.responder_adapter.callout import ReportRung, desk_entry
+from services.responder_adapter.callout import ReportRung
 from services.responder_adapter.state import CallOut
 from services.responder_adapter.wires.signature import Unsigned, read_secret, verify
 from shared.contract.city import Cities
@@ -61,7 +61,7 @@ def routes(kit: Kit, callouts: Keeper[CallOut], environment: Mapping[str, str]) 
     @router.post("/desks/{desk}/reports")
     async def report(desk: str, request: Request) -> ReportReceipt:
         """Take down one report. The same webhook-id again changes nothing; a late report never moves a ladder back."""
-        if desk_entry(kit.cities, desk) is None:
+        if kit.cities.desk_entry(desk) is None:
             raise NotFound("unknown_desk", "There is no such desk.")
         body = await request.body()
         webhook_id = check_signature(secrets.get(desk), request.headers, body, kit.now())

@@ -12,7 +12,7 @@ import structlog
 from opentelemetry import trace as otel
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
-from services.responder_adapter.callout import AttemptFailed, desk_entry
+from services.responder_adapter.callout import AttemptFailed
 from services.responder_adapter.disclosure import open_disclosure
 from services.responder_adapter.outgoing import Outgoing, compose_outgoing, outgoing_type
 from services.responder_adapter.retry_schedule import LATE, LEAVES_WITHIN
@@ -22,7 +22,7 @@ from services.responder_adapter.status import CallOutStatus
 from services.responder_adapter.wires import Answer, Silence, Wire, WireContext, connect_wire
 from shared.contract.city import Cities, DeskEntry
 from shared.contract.event import Command, Event, Message
-from shared.contract.terms import Rung, callout_key, desk_city, spoken_number
+from shared.contract.terms import Rung, callout_key, desk_city
 from shared.kernel.errors import Unavailable
 from shared.kernel.machine.keeper import NAMES, IdempotencyKey, Keeper
 from shared.kernel.machine.machine import Address
@@ -185,7 +185,7 @@ async def refuse_drills(sender: Sender, due: DueAttempts) -> None:
     """Take back, for ever, the call tasks of drills for desks that have not agreed to a marked exercise."""
     while True:
         attempt = await due.drill_tasks.get()
-        known = desk_entry(sender.cities, attempt.callout.desk)
+        known = sender.cities.desk_entry(attempt.callout.desk)
         if known is None or not known.marked_exercise:
             await sender.learn(attempt, DRILL_REFUSED)
 
@@ -201,8 +201,7 @@ def address_of(cities: Cities, about: CallOut | Message) -> Address:
 def spoken_number_of(cities: Cities, callout: CallOut) -> str:
     """The number people say to each other: that of the line which took the call."""
     assert callout.case is not None
-    pack = cities.get(callout.city) or cities[desk_city(callout.desk)]
-    return spoken_number(pack.area_code, callout.case)
+    return cities.spoken_number(callout.city, callout.case)
 
 
 def _outcome(callout: CallOut, said: Answer | Silence) -> Command:

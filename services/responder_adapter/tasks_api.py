@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, ConfigDict
 
 from services.responder_adapter.call_script import ScriptLine, call_script
-from services.responder_adapter.callout import ClaimTask, ReportRung, call_task, desk_entry
+from services.responder_adapter.callout import ClaimTask, ReportRung, call_task
 from services.responder_adapter.disclosure import open_disclosure
 from services.responder_adapter.sender import address_of, spoken_number_of
 from services.responder_adapter.state import CallOut, LadderStep
@@ -129,7 +129,7 @@ def _since(callout: CallOut) -> float:
 
 
 def _task(kit: Kit, callout: CallOut) -> dict[str, Any]:
-    known = desk_entry(kit.cities, callout.desk)
+    known = kit.cities.desk_entry(callout.desk)
     return {
         "key": callout.key,
         **_which(callout),
@@ -169,7 +169,7 @@ async def _view(kit: Kit, callout: CallOut) -> CallOutView:
 async def _script(kit: Kit, callout: CallOut) -> tuple[ScriptLine, ...]:
     if callout.status is CallOutStatus.ENDED or callout.wire is None:
         return ()
-    known = desk_entry(kit.cities, callout.desk)
+    known = kit.cities.desk_entry(callout.desk)
     told = await open_disclosure(kit.vault, callout, medical=known.medical if known else False)
     line = web.city_pack(kit.cities, callout.city)
     return call_script(callout, line, spoken_number_of(kit.cities, callout), brief=told.brief, place=told.place)

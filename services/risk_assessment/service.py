@@ -11,22 +11,8 @@ from shared.kernel.machine.machine import Machine
 from shared.kernel.process.service import Kit, Service
 
 
-def never(assessment: Assessment) -> None:
-    """An assessment waits for nobody: the ledger at intake notices if none comes."""
-
-
-MACHINE = Machine(
-    name="assessment",
-    blank=Assessment(),
-    decide=decide,
-    evolve=evolve,
-    deadline=never,
-    listed=lambda assessment: False,
-)
-
-
 def build(kit: Kit) -> Service:
-    assessments = kit.keep(MACHINE)
+    assessments = kit.keep(machine())
     return Service(
         name="risk_assessment",
         consumes={
@@ -36,3 +22,8 @@ def build(kit: Kit) -> Service:
         speaks=RiskEvent,
         routes=(api.routes(kit, assessments),),
     )
+
+
+def machine() -> Machine[Assessment]:
+    """The machine of assessments. It waits for nobody: the ledger at intake notices if none comes."""
+    return Machine("assessment", Assessment(), decide, evolve, deadline=lambda _: None, listed=lambda _: False)

@@ -1,11 +1,12 @@
 """城市包: what one city's hotline is: its line, hours, desks, wires and clocks. Policy is data here, never code."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Literal, Self
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, model_validator
 
-from shared.contract.terms import ECHO, AreaCode, CityCode, DeskId, desk_id, desk_kind
+from shared.contract.terms import ECHO, AreaCode, CityCode, DeskId, Place, desk_city, desk_id, desk_kind, spoken_number
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -191,5 +192,63 @@ class City(BaseModel):
         return ECHO_DESK if desk == desk_id(self.code, ECHO) else self.desks.get(desk)
 
 
-Cities = Mapping[str, City]
-"""City packs by division code."""
+class Cities(Mapping[str, City]):
+    """City packs by division code, and what each look-up falls back to where there is no pack.
+
+    A pack that is gone must not silence an alarm or a desk: no look-up here raises but `cities[code]`.
+    """
+
+    def __init__(self, packs: Iterable[City]) -> None:
+        self._packs = {pack.code: pack for pack in packs}
+
+    def __getitem__(self, code: str) -> City:
+        return self._packs[code]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._packs)
+
+    def __len__(self) -> int:
+        return len(self._packs)
+
+    def desk_entry(self, desk: str) -> DeskEntry | None:
+        """The desk in its city's pack; a desk without one is reached by phone."""
+        pack = self.get(desk_city(desk))
+        return pack.entry(desk) if pack else None
+
+    def desk_clocks(self, desk: str, line: str) -> Clocks:
+        """The times the desk's city allows; those of the line's city where it has no pack."""
+        pack = self.get(desk_city(desk)) or self.get(line)
+        return pack.clocks if pack else Clocks()
+
+    def line_clocks(self, line: str | None) -> Clocks:
+        """The times the line's own city allows."""
+        pack = self.get(line or "")
+        return pack.clocks if pack else Clocks()
+
+    def chain(self, line: str | None) -> tuple[OnCall, ...]:
+        """Who of the line's city is told outside, in this order."""
+        pack = self.get(line or "")
+        return pack.chain if pack else ()
+
+    def desk_name(self, desk: str) -> str | None:
+        """What the desk calls itself."""
+        entry = self.desk_entry(desk)
+        return entry.name if entry else None
+
+    def desk_number(self, desk: str, place: Place | None = None) -> str | None:
+        """What to dial: as the desk's pack says, else the area code of that place, if it is the desk's city."""
+        if entry := self.desk_entry(desk):
+            return entry.number
+        if place and place.area_code and place.city == desk_city(desk):
+            return place.area_code + desk_kind(desk)
+        return None
+
+    def by_phone(self, desk: str) -> bool:
+        """Whether people phone this desk, so that it reports only what a person takes down."""
+        entry = self.desk_entry(desk)
+        return entry is None or not entry.wire.abilities.sends
+
+    def spoken_number(self, line: str, case: UUID) -> str:
+        """The number people say to each other; with the line's division code where its area code is not known."""
+        pack = self.get(line)
+        return spoken_number(pack.area_code if pack else line, case)

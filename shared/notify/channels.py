@@ -4,12 +4,10 @@ import asyncio
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING
-
-from shared.contract.city import OnCall
 
 if TYPE_CHECKING:
     from apprise import Apprise
@@ -31,22 +29,6 @@ SendMessage = Callable[[Sequence[str], str], Awaitable[bool]]
 _free: defaultdict[tuple[asyncio.AbstractEventLoop, str], asyncio.Semaphore] = defaultdict(
     partial(asyncio.Semaphore, AT_ONCE)
 )
-
-
-def message_heading(spoken: str) -> str:
-    """What every message about a case begins with: who says it, and the spoken number."""
-    return f"【警医】{spoken}"
-
-
-def phone_now_message(spoken: str, desks: str) -> str:
-    """The message that rings: spoken number, desk, phone now, and nothing else."""
-    return f"{message_heading(spoken)} 请立即拨打 {desks} phone now"
-
-
-def channel_addresses(people: Iterable[OnCall], environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Where these people are told: the channels that a city pack names, as far as the environment has them."""
-    named = (name for person in people for name in person.channels)
-    return tuple(environment[name] for name in named if environment.get(name))
 
 
 async def send_message(urls: Sequence[str], words: str) -> bool:

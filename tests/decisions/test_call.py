@@ -37,6 +37,7 @@ from shared.contract.calls import (
     PlaceReported,
     ScreeningRecorded,
 )
+from shared.contract.city import Cities
 from shared.contract.event import Command, DeadlinePassed, Event, Message, Rejected
 from shared.contract.incidents import (
     CallOutCancelRequested,
@@ -72,22 +73,25 @@ FACTS = [
 ]
 
 
+NO_CITIES = Cities(())
+
+
 def after(*messages: Message) -> Call:
     call = Call()
     for message in messages:
-        call = reduce(evolve, decide({}, call, message, NIGHT), call)
+        call = reduce(evolve, decide(NO_CITIES, call, message, NIGHT), call)
     return call
 
 
 def refusal(call: Call, command: Command) -> Rejected:
     with pytest.raises(Rejected) as refused:
-        decide({}, call, command, NIGHT)
+        decide(NO_CITIES, call, command, NIGHT)
     return refused.value
 
 
 def test_a_call_is_received_once() -> None:
-    assert decide({}, Call(), OPENED, NIGHT) == (CallReceived(**SAID, counsellor="1001", caller=SEALED),)
-    assert decide({}, after(OPENED), OPENED, NIGHT) == ()
+    assert decide(NO_CITIES, Call(), OPENED, NIGHT) == (CallReceived(**SAID, counsellor="1001", caller=SEALED),)
+    assert decide(NO_CITIES, after(OPENED), OPENED, NIGHT) == ()
 
 
 @pytest.mark.parametrize("other", [{"counsellor": "1002"}, {"caller": OTHER}])
@@ -108,17 +112,17 @@ def test_a_call_of_another_citys_line_is_unknown_here() -> None:
 @pytest.mark.parametrize("ending", [COMPLETED, LOST])
 @pytest.mark.parametrize("fact", FACTS, ids=lambda fact: type(fact).__name__)
 def test_facts_still_come_in_after_the_call(fact: Command, ending: EndCall) -> None:
-    assert len(decide({}, after(OPENED, ending), fact, NIGHT)) == 1
+    assert len(decide(NO_CITIES, after(OPENED, ending), fact, NIGHT)) == 1
 
 
 def test_a_screening_carries_what_the_call_knows() -> None:
-    [recorded] = decide({}, after(OPENED, *FACTS[:2]), SCREENED, NIGHT)
+    [recorded] = decide(NO_CITIES, after(OPENED, *FACTS[:2]), SCREENED, NIGHT)
     assert isinstance(recorded, ScreeningRecorded)
     assert recorded.situation == Situation(place=PLACE, brief=SEALED, counsellor="1001")
 
 
 def test_an_escalation_opens_a_call_that_nobody_opened() -> None:
-    received, asked = decide({}, Call(), Escalate(**BY, desks=("110",)), NIGHT)
+    received, asked = decide(NO_CITIES, Call(), Escalate(**BY, desks=("110",)), NIGHT)
     assert received == CallReceived(**SAID, counsellor="1001")
     assert asked == EscalationRequested(**SAID, by="1001", desks=("110",), situation=Situation(counsellor="1001"))
 
@@ -129,25 +133,25 @@ def test_a_call_opened_by_an_escalation_learns_its_number_later() -> None:
 
 
 def test_every_escalation_is_passed_on() -> None:
-    assert len(decide({}, after(OPENED, Escalate(**BY)), Escalate(**BY), NIGHT)) == 1
+    assert len(decide(NO_CITIES, after(OPENED, Escalate(**BY)), Escalate(**BY), NIGHT)) == 1
 
 
 def test_a_place_heard_twice_is_news_once() -> None:
     heard = RecordPlace(**HEADING, place=PLACE)
-    assert decide({}, after(OPENED), heard, NIGHT) == (PlaceReported(**SAID, place=PLACE),)
-    assert decide({}, after(OPENED, heard), heard, NIGHT) == ()
+    assert decide(NO_CITIES, after(OPENED), heard, NIGHT) == (PlaceReported(**SAID, place=PLACE),)
+    assert decide(NO_CITIES, after(OPENED, heard), heard, NIGHT) == ()
 
 
 def test_a_call_ends_one_way() -> None:
-    assert decide({}, after(OPENED), LOST, NIGHT) == (CallEnded(**SAID, how=CallEnding.LOST, by="1001"),)
-    assert decide({}, after(OPENED, LOST), LOST, NIGHT) == ()
+    assert decide(NO_CITIES, after(OPENED), LOST, NIGHT) == (CallEnded(**SAID, how=CallEnding.LOST, by="1001"),)
+    assert decide(NO_CITIES, after(OPENED, LOST), LOST, NIGHT) == ()
     assert refusal(after(OPENED, LOST), COMPLETED).code == "call_ended"
 
 
 def test_a_later_plan_replaces_an_earlier_one() -> None:
     later = PLANNED.model_copy(update={"follow_ups": (FollowUp(due=date(2026, 3, 9), agreed=False),)})
-    assert decide({}, after(OPENED, PLANNED), PLANNED, NIGHT) == ()
-    assert decide({}, after(OPENED, PLANNED), later, NIGHT) == (
+    assert decide(NO_CITIES, after(OPENED, PLANNED), PLANNED, NIGHT) == ()
+    assert decide(NO_CITIES, after(OPENED, PLANNED), later, NIGHT) == (
         FollowUpPlanned(**SAID, follow_ups=later.follow_ups, by="1001"),
     )
 
@@ -220,7 +224,7 @@ def live(history: list[tuple[float, Message]]) -> tuple[Call, list[Event], datet
     for seconds, message in history:
         now += timedelta(seconds=seconds)
         try:
-            events = decide({}, call, message, now)
+            events = decide(NO_CITIES, call, message, now)
         except Rejected:
             assert isinstance(message, Command)
             continue
@@ -247,7 +251,7 @@ def test_nobody_in_danger_is_forgotten(history: list[tuple[float, Message]]) -> 
     call, said, _ = live(history)
     row = call.alarm
     if row.standing:
-        assert row.alarming or deadline({}, call) is not None
+        assert row.alarming or deadline(NO_CITIES, call) is not None
     elif any(getattr(event, "danger", isinstance(event, EscalationRequested)) for event in said):
         assert row.unheard_since is None
         assert not [desk for desk in row.desks.values() if desk.phase in OPEN]
@@ -259,15 +263,15 @@ def test_left_alone_a_standing_row_rings_and_then_waits_for_a_person(history: li
     call, _, now = live(history)
     standing = call.alarm.standing
     for _ in range(20):
-        due = deadline({}, call)
+        due = deadline(NO_CITIES, call)
         if due is None:
             break
         now = max(now, due)
         passed = DeadlinePassed(**HEADING, instance=str(CASE), home=CITY, due=due)
-        call = reduce(evolve, decide({}, call, passed, now), call)
-        later = deadline({}, call)
+        call = reduce(evolve, decide(NO_CITIES, call, passed, now), call)
+        later = deadline(NO_CITIES, call)
         assert later is None or later > due
-    assert deadline({}, call) is None
+    assert deadline(NO_CITIES, call) is None
     assert call.alarm.alarming == standing
 
 
@@ -275,7 +279,7 @@ def test_left_alone_a_standing_row_rings_and_then_waits_for_a_person(history: li
 @given(histories, st.sampled_from([(), ("110",), ("120",)]))
 def test_an_escalation_is_never_refused(history: list[tuple[float, Message]], asked: tuple[str, ...]) -> None:
     call, _, now = live(history)
-    events = decide({}, call, Escalate(**BY, desks=asked), now)
+    events = decide(NO_CITIES, call, Escalate(**BY, desks=asked), now)
     assert isinstance(events[-1], EscalationRequested)
     assert reduce(evolve, events, call).alarm.standing
 
@@ -285,5 +289,5 @@ def test_an_escalation_is_never_refused(history: list[tuple[float, Message]], as
 def test_no_refusal_by_a_desk_ends_an_alarm(history: list[tuple[float, Message]], kind: type[Report]) -> None:
     call, _, now = live(history)
     refused = kind(**SAID, desk="140700-110", n=1, **({"code": "c"} if kind is CallOutRejected else {}))
-    afterwards = reduce(evolve, decide({}, call, refused, now), call)
+    afterwards = reduce(evolve, decide(NO_CITIES, call, refused, now), call)
     assert afterwards.alarm.standing >= call.alarm.standing

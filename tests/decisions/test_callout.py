@@ -52,23 +52,25 @@ LINE = "140700"
 TEN = datetime(2026, 3, 1, 22, tzinfo=UTC)
 WIRED, PHONED, ELSEWHERE = "140700-110", "140700-120", "510100-110"
 WIRE = WebhookWire.model_validate({"kind": "webhook", "url": "http://127.0.0.1:9/callouts", "secret_env": "SECRET"})
-CITIES = {
-    LINE: City(
-        code=LINE,
-        name="晋中市",
-        name_en="Jinzhong",
-        area_code="0354",
-        line="12356",
-        seats=("seat-1", "seat-2"),
-        opens="08:00",
-        closes="02:00",
-        on_call=OnCall(name="值班", number="0354-1"),
-        desks={
-            WIRED: DeskEntry(name="110", name_en="110", number="110", wire=WIRE),
-            PHONED: DeskEntry(name="120", name_en="120", number="120", medical=True),
-        },
-    )
-}
+CITIES = Cities(
+    [
+        City(
+            code=LINE,
+            name="晋中市",
+            name_en="Jinzhong",
+            area_code="0354",
+            line="12356",
+            seats=("seat-1", "seat-2"),
+            opens="08:00",
+            closes="02:00",
+            on_call=OnCall(name="值班", number="0354-1"),
+            desks={
+                WIRED: DeskEntry(name="110", name_en="110", number="110", wire=WIRE),
+                PHONED: DeskEntry(name="120", name_en="120", number="120", medical=True),
+            },
+        )
+    ]
+)
 
 
 @dataclass

@@ -13,28 +13,31 @@ from services.auditor.callout import AuditedCallOut, Ring
 from services.auditor.compare import Finding, compare_snapshots, lasting_findings
 from services.auditor.drill import Drill, drill_case
 from services.auditor.mirror import UnansweredDesk
-from services.auditor.ring import ring_message
 from services.auditor.snapshots import Snapshots
 from shared.contract.callouts import OpenCallOut
 from shared.contract.city import Cities, City, DeskEntry, OnCall
 from shared.contract.ledger import LedgerDesk, LedgerRow, LedgerSnapshot
+from shared.notify.bell import Bell
+from shared.notify.channels import send_message
 
 CASE, CITY, POLICE, ECHO = UUID("0197a000-0000-7000-8000-000000000001"), "140700", "140700-110", "140700-000"
 BEGAN = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
-CITIES: Cities = {
-    CITY: City(
-        code=CITY,
-        name="晋中",
-        name_en="Jinzhong",
-        area_code="0354",
-        line="0354-12356",
-        seats=("seat-1", "seat-2"),
-        opens="08:00",
-        closes="02:00",
-        on_call=OnCall(name="督导", number="1"),
-        desks={POLICE: DeskEntry(name="110", name_en="110", number="0354110")},
-    )
-}
+CITIES = Cities(
+    [
+        City(
+            code=CITY,
+            name="晋中",
+            name_en="Jinzhong",
+            area_code="0354",
+            line="0354-12356",
+            seats=("seat-1", "seat-2"),
+            opens="08:00",
+            closes="02:00",
+            on_call=OnCall(name="督导", number="1"),
+            desks={POLICE: DeskEntry(name="110", name_en="110", number="0354110")},
+        )
+    ]
+)
 
 
 def moment(seconds: float) -> datetime:
@@ -168,7 +171,7 @@ def test_a_ledger_from_memory_drops_no_row() -> None:
 
 def test_what_is_said_outside_is_the_spoken_number_the_desk_and_nothing_else() -> None:
     assert (
-        ring_message(CITIES, UnansweredDesk(CASE, CITY, POLICE))
+        Bell(CITIES, send_message, {}).phone_now(CITY, CASE, [POLICE])
         == "【警医】0354-051393-6 请立即拨打 110 0354110 phone now"
     )
 

@@ -26,10 +26,7 @@ def city(code: str, area_code: str, kinds: tuple[str, ...]) -> City:
     )
 
 
-CITIES: Cities = {
-    "140700": city("140700", "0354", ("110", "120", "119")),
-    "140100": city("140100", "0351", ("110", "120")),
-}
+CITIES = Cities([city("140700", "0354", ("110", "120", "119")), city("140100", "0351", ("110", "120"))])
 
 
 @pytest.mark.parametrize("tier", [None, *Tier])
@@ -44,7 +41,7 @@ def test_kinds_asked_for_by_hand_come_in_addition_and_each_once() -> None:
 def test_a_drill_of_the_machine_calls_out_the_echo_desk_and_nobody_else() -> None:
     assert playbook.kinds_to_call(None, (ECHO,)) == (ECHO,)
     assert playbook.choose_desk(CITIES, TargetCity("140700", "0354"), ECHO) == CalledDesk("140700-000", None)
-    assert not playbook.by_phone(CITIES, "140700-000")
+    assert not CITIES.by_phone("140700-000")
 
 
 def test_a_place_read_back_chooses_its_city() -> None:
@@ -79,7 +76,7 @@ def test_a_city_that_nobody_could_phone_leaves_the_lines_own_desk_in_charge() ->
 def test_a_kind_that_the_pack_does_not_name_is_phoned() -> None:
     where = playbook.choose_city(CITIES, "140100", None)
     assert playbook.choose_desk(CITIES, where, "119") == CalledDesk("140100-119", "0351119")
-    assert playbook.by_phone(CITIES, "140100-119")
+    assert CITIES.by_phone("140100-119")
 
 
 def test_a_wired_desk_accepts_within_the_consoles_time_and_a_phoned_one_within_a_phone_calls() -> None:

@@ -21,7 +21,7 @@ from shared.contract.callouts import (
     CallOutTaken,
     CallOutUncertain,
 )
-from shared.contract.city import City
+from shared.contract.city import Cities, City
 from shared.contract.event import Event, Message
 from shared.contract.terms import Rung
 from tests.decisions.test_callout import CITIES, LINE, PHONED, WIRE, WIRED, History
@@ -34,7 +34,7 @@ def asked() -> History:
     pack: City = CITIES[LINE]
     wire = WIRE.model_copy(update={"says_status": True})
     desks = {**pack.desks, WIRED: pack.desks[WIRED].model_copy(update={"wire": wire})}
-    history = History(cities={LINE: pack.model_copy(update={"desks": desks})})
+    history = History(cities=Cities([pack.model_copy(update={"desks": desks})]))
     history.learns(history.order())
     history.later(60).learns(recovery(history))
     return history

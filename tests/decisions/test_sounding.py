@@ -16,7 +16,7 @@ from services.hotline_intake.alarm.decide import ClaimAlarm, ConfirmRing, Releas
 from services.hotline_intake.call import Call, Escalate, OpenCall
 from shared.contract.callouts import CallOutAccepted
 from shared.contract.calls import AlarmPassedOn, AlarmRaised, AlarmReleased, AlarmSounded, DeskConfirmed
-from shared.contract.city import City, Clocks, OnCall
+from shared.contract.city import Cities, City, Clocks, OnCall
 from shared.contract.event import DeadlinePassed, Event, Message, Rejected
 from shared.contract.incidents import CallOutOrdered, IncidentOpened, Purpose
 from shared.contract.terms import Situation, Tier
@@ -76,11 +76,11 @@ class Night:
         return self.rings
 
     def due(self) -> datetime | None:
-        return calls.deadline({CITY: self.city}, self.call)
+        return calls.deadline(Cities([self.city]), self.call)
 
     def learn(self, message: Message, now: datetime) -> None:
         self.now = now
-        events = calls.decide({CITY: self.city}, self.call, message, now)
+        events = calls.decide(Cities([self.city]), self.call, message, now)
         self.call = reduce(calls.evolve, events, self.call)
         self.said.extend(events)
         for event in events:

@@ -23,7 +23,7 @@ POLICE, AMBULANCE = "140700-110", "140700-120"
 NIGHT = datetime(2026, 3, 1, 14, tzinfo=UTC)
 LINE = {"name": "晋中", "name_en": "Jinzhong", "area_code": "0354", "line": "12356", "seats": ("1", "2")}
 JINZHONG = City(code=CITY, opens="08:00", closes="02:00", on_call=OnCall(name="-", number="-"), desks={}, **LINE)
-CITIES: Cities = {CITY: JINZHONG}
+CITIES = Cities([JINZHONG])
 HEADING = {"case": CASE, "city": CITY}
 SAID = {**HEADING, "at": NIGHT}
 

@@ -19,7 +19,7 @@ from services.responder_adapter.outgoing import Cancel, Order, Status
 from services.responder_adapter.state import CallOut, evolve
 from services.responder_adapter.wires import Answer, Silence, WireContext, connect_wire
 from shared.contract.callouts import CallOutEvent, CallOutTaken, past_abilities
-from shared.contract.city import BY_PERSON, City, DeskEntry, EchoWire, WebhookWire, WireAbilities, WireEntry
+from shared.contract.city import BY_PERSON, Cities, City, DeskEntry, EchoWire, WebhookWire, WireAbilities, WireEntry
 from shared.contract.event import Message
 from shared.contract.terms import Rung
 from tests.decisions.test_callout import CASE, CITIES, LINE, PHONED, TEN, WIRE, WIRED, History
@@ -53,7 +53,7 @@ def webhook(**abilities: bool) -> History:
     """A call-out whose desk's webhook is said to be like that."""
     pack: City = CITIES[LINE]
     wired = pack.desks[WIRED].model_copy(update={"wire": WIRE.model_copy(update=abilities)})
-    return History(cities={LINE: pack.model_copy(update={"desks": {**pack.desks, WIRED: wired}})})
+    return History(cities=Cities([pack.model_copy(update={"desks": {**pack.desks, WIRED: wired}})]))
 
 
 @pytest.mark.parametrize("model", wire_models())

@@ -30,7 +30,7 @@ from shared.kernel.process.file_journal import FileJournal
 
 
 def machines(cities: Cities) -> tuple[Machine[Any], ...]:
-    return intake.machine(cities), dispatch.machine(cities), adapter.machine(cities), risk.MACHINE
+    return intake.machine(cities), dispatch.machine(cities), adapter.machine(cities), risk.machine()
 
 
 def open_journal(folder: Path, masters: dict[int, bytes]) -> dict[UUID, Any]:
@@ -75,7 +75,7 @@ BEFORE: dict[str, Any] = json.loads((FOLDER / "acts.json").read_text())
 LIVES: list[dict[str, Any]] = [json.loads(line) for line in (FOLDER / "lives.jsonl").read_text().splitlines()]
 EVENTS: list[dict[str, Any]] = [json.loads(line) for line in (FOLDER / "events.jsonl").read_text().splitlines()]
 MASTERS = {int(version): bytes.fromhex(key) for version, key in BEFORE["masters"].items()}
-CITIES: Cities = {code: City.model_validate(pack) for code, pack in BEFORE["cities"].items()}
+CITIES = Cities(map(City.model_validate, BEFORE["cities"].values()))
 MACHINES = {machine.name: machine for machine in machines(CITIES)}
 CLASSES = {
     each.type_name(): each

@@ -263,7 +263,7 @@ async def test_it_has_the_accounts_again_after_a_restart(scene: Scene, near: tup
     await scene.near.cries(case)
     neighbours, settings = near
     async with auditing(neighbours, settings.model_copy(update={"port": free(1)[0]})) as second:
-        await until(lambda: asyncio.sleep(0, case in second.auditor.reading.accounts))
+        await until(lambda: asyncio.sleep(0, case in second.auditor.reader.accounts))
         await until(second.beats)
         lines = (await second.http.get("/accounts")).json()["lines"]
         assert [line["fate"] for line in lines if line["case"] == str(case)] == ["under_way"]

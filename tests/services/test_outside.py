@@ -19,13 +19,13 @@ from deploy.local import topics
 from deploy.local.kafka import Cluster
 from deploy.local.ports import free
 from deploy.local.valkey import Valkey
-from services.hotline_intake.notify import NoticeQueue, OutsideNotifier
 from services.hotline_intake.service import build
-from shared.contract.city import City
+from shared.contract.city import Cities, City
 from shared.contract.terms import spoken_number
 from shared.kernel.process.platform import Platform
 from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
+from shared.notify.bell import Bell
 from tests.local.gateway import Gateway, gateway
 
 CITY = "140200"
@@ -211,11 +211,9 @@ async def test_a_line_that_can_tell_nobody_says_so_once_and_names_the_variable()
     nobody: Any = None
     mute = City.model_validate(PACK | {"code": OTHER, "desks": {}, "on_call": {"name": "x", "number": "-"}})
     mute = mute.model_copy(update={"next_on_call": ()})
-    cities = {CITY: City.model_validate(PACK | {"desks": {}}), OTHER: mute}
+    cities = Cities([City.model_validate(PACK | {"desks": {}}), mute])
     with capture_logs() as said:
-        await OutsideNotifier(
-            nobody, NoticeQueue(cities), nobody, {"CHANNEL_FIRST": "json://127.0.0.1:1/secret"}
-        ).look()
+        await Bell(cities, nobody, {"CHANNEL_FIRST": "json://127.0.0.1:1/secret"}).check_channels()
     assert {(line["event"], line["city"], line.get("variable")) for line in said} == {
         ("screens_alone_ring", OTHER, None),
         ("no_channel", CITY, "CHANNEL_NEXT"),

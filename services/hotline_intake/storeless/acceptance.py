@@ -14,7 +14,6 @@ from services.hotline_intake.alarm.row import POLICE
 from services.hotline_intake.call import Call, CallUnknown, Escalate, RecordScreening
 from services.hotline_intake.seat_call import SeatCall
 from services.hotline_intake.storeless.mirror import LedgerMirror, MirroredCall
-from shared.contract.city import Clocks
 from shared.contract.event import Event, Rejected
 from shared.contract.terms import spoken_number
 from shared.kernel.errors import Unavailable
@@ -279,8 +278,7 @@ class Acceptance:
         return [(request, answer) for request, answer in commands if isinstance(answer, AlarmAnswer)]
 
     def _lapsed(self, request: SeatActRequest) -> bool:
-        city = self._kit.cities.get(request.city)
-        lasts = timedelta(seconds=(city.clocks if city else Clocks()).claim)
+        lasts = timedelta(seconds=self._kit.cities.line_clocks(request.city).claim)
         return isinstance(request.act, AlarmClaim) and self._kit.now() - request.at >= lasts
 
 

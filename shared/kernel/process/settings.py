@@ -62,7 +62,7 @@ class Settings(BaseSettings):
         packs = [_pack(path) for path in sorted(self.cities.glob("*.yaml"))]
         if not packs:
             raise ValueError(f"No city pack in {self.cities}. Set JINGYI_CITIES to a folder with <division code>.yaml.")
-        return {pack.code: pack for pack in packs}
+        return Cities(packs)
 
     @cached_property
     def masters(self) -> dict[int, bytes]:

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.contract.city import City
+from shared.contract.city import Cities, City
 from shared.contract.event import Rejected
 from shared.contract.terms import ActorId
 from shared.kernel import trace
@@ -59,9 +59,9 @@ class BadRequest(Rejected):
     status = 400
 
 
-def city_pack(cities: Any, code: str) -> City:
+def city_pack(cities: Cities, code: str) -> City:
     """The pack of a city. Raises UnknownCity."""
-    pack: City | None = cities.get(code)
+    pack = cities.get(code)
     if pack is None:
         raise UnknownCity(code)
     return pack
