@@ -8,7 +8,8 @@ import structlog
 
 from shared.contract.city import Cities, OnCall
 from shared.contract.terms import Place, desk_kind
-from shared.notify.channels import SendMessage, is_usable
+from shared.notify import channels
+from shared.notify.channels import SendMessage
 
 log = structlog.get_logger()
 
@@ -38,7 +39,7 @@ class Bell:
                 log.warning("screens_alone_ring", city=code, signal="warning", do="name channels in the city pack")
             for variable in (name for person in pack.chain for name in person.channels):
                 address = self.environment.get(variable)
-                if not address or not await is_usable(address):
+                if not address or not await channels.is_usable(address):
                     log.warning("no_channel", city=code, variable=variable, signal="warning", do="set it for apprise")
 
     def case_words(self, line: str, case: UUID, words: str) -> str:

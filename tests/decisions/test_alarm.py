@@ -27,7 +27,7 @@ from shared.contract.calls import (
     RescueAwaited,
     WatchCleared,
 )
-from shared.contract.city import Cities, City, OnCall
+from shared.contract.city import Cities
 from shared.contract.event import DeadlinePassed, Event, Message, Rejected
 from shared.contract.incidents import (
     CallOutCancelRequested,
@@ -39,14 +39,13 @@ from shared.contract.incidents import (
 from shared.contract.ledger import Phase
 from shared.contract.risk import RiskAssessed
 from shared.contract.terms import Situation, Tier
+from tests.support.a_city import a_city
 
 CASE = UUID("0197a000-0000-7000-8000-000000000001")
 CITY = "140700"
 POLICE, AMBULANCE = "140700-110", "140700-120"
 NIGHT = datetime(2026, 3, 1, 14, tzinfo=UTC)
-LINE = {"name": "晋中", "name_en": "Jinzhong", "area_code": "0354", "line": "12356", "seats": ("1", "2")}
-JINZHONG = City(code=CITY, opens="08:00", closes="02:00", on_call=OnCall(name="-", number="-"), desks={}, **LINE)
-CITIES = Cities([JINZHONG])
+CITIES = Cities([a_city(desks={})])
 HEADING = {"case": CASE, "city": CITY}
 SAID = {**HEADING, "at": NIGHT}
 

@@ -41,11 +41,12 @@ from shared.contract.callouts import (
     ReportDisputed,
 )
 from shared.contract.calls import AlarmClaimed, AlarmReleased, AlarmSettled
-from shared.contract.city import Cities, City, DeskEntry, OnCall, WebhookWire
+from shared.contract.city import Cities, DeskEntry, WebhookWire
 from shared.contract.event import DeadlinePassed, Event, Message, Rejected
 from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered, Purpose
 from shared.contract.terms import ENDED, LADDER, Brief, Rung, Situation, Tier, callout_key
 from shared.kernel.machine.machine import Address
+from tests.support.a_city import a_city
 
 CASE = UUID("0197a000-0000-7000-8000-000000000001")
 LINE = "140700"
@@ -54,20 +55,11 @@ WIRED, PHONED, ELSEWHERE = "140700-110", "140700-120", "510100-110"
 WIRE = WebhookWire.model_validate({"kind": "webhook", "url": "http://127.0.0.1:9/callouts", "secret_env": "SECRET"})
 CITIES = Cities(
     [
-        City(
-            code=LINE,
-            name="晋中市",
-            name_en="Jinzhong",
-            area_code="0354",
-            line="12356",
-            seats=("seat-1", "seat-2"),
-            opens="08:00",
-            closes="02:00",
-            on_call=OnCall(name="值班", number="0354-1"),
+        a_city(
             desks={
                 WIRED: DeskEntry(name="110", name_en="110", number="110", wire=WIRE),
                 PHONED: DeskEntry(name="120", name_en="120", number="120", medical=True),
-            },
+            }
         )
     ]
 )

@@ -15,29 +15,15 @@ from services.auditor.drill import Drill, drill_case
 from services.auditor.mirror import UnansweredDesk
 from services.auditor.snapshots import Snapshots
 from shared.contract.callouts import OpenCallOut
-from shared.contract.city import Cities, City, DeskEntry, OnCall
+from shared.contract.city import Cities
 from shared.contract.ledger import LedgerDesk, LedgerRow, LedgerSnapshot
 from shared.notify.bell import Bell
 from shared.notify.channels import send_message
+from tests.support.a_city import a_city
 
 CASE, CITY, POLICE, ECHO = UUID("0197a000-0000-7000-8000-000000000001"), "140700", "140700-110", "140700-000"
 BEGAN = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
-CITIES = Cities(
-    [
-        City(
-            code=CITY,
-            name="晋中",
-            name_en="Jinzhong",
-            area_code="0354",
-            line="0354-12356",
-            seats=("seat-1", "seat-2"),
-            opens="08:00",
-            closes="02:00",
-            on_call=OnCall(name="督导", number="1"),
-            desks={POLICE: DeskEntry(name="110", name_en="110", number="0354110")},
-        )
-    ]
-)
+CITIES = Cities([a_city()])
 
 
 def moment(seconds: float) -> datetime:

@@ -4,26 +4,16 @@ import pytest
 
 from services.dispatch import playbook
 from services.dispatch.playbook import CalledDesk, Correction, TargetCity
-from shared.contract.city import Cities, City, DeskEntry, OnCall, WebhookWire
+from shared.contract.city import Cities, City, DeskEntry, WebhookWire
 from shared.contract.terms import ECHO, Confidence, Place, Tier
+from tests.support.a_city import a_city
 
 WIRE = WebhookWire.model_validate({"kind": "webhook", "url": "http://127.0.0.1:9/callouts", "secret_env": "S"})
 
 
 def city(code: str, area_code: str, kinds: tuple[str, ...]) -> City:
     desks = {f"{code}-{kind}": DeskEntry(name=kind, name_en=kind, number=area_code + kind, wire=WIRE) for kind in kinds}
-    return City(
-        code=code,
-        name="城",
-        name_en="City",
-        area_code=area_code,
-        line=f"{area_code}-12356",
-        seats=("seat-1", "seat-2"),
-        opens="08:00",
-        closes="02:00",
-        on_call=OnCall(name="督导", number="1"),
-        desks=desks,
-    )
+    return a_city(code, area_code=area_code, desks=desks)
 
 
 CITIES = Cities([city("140700", "0354", ("110", "120", "119")), city("140100", "0351", ("110", "120"))])

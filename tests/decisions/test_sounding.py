@@ -4,6 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import reduce
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -21,6 +22,7 @@ from shared.contract.event import DeadlinePassed, Event, Message, Rejected
 from shared.contract.incidents import CallOutOrdered, IncidentOpened, Purpose
 from shared.contract.terms import Situation, Tier
 from shared.kernel.clock import unix_milliseconds
+from tests.support.a_city import a_city
 
 CASE = UUID("0197a000-0000-7000-8000-000000000001")
 CITY = "140700"
@@ -28,8 +30,6 @@ POLICE, AMBULANCE = "140700-110", "140700-120"
 NIGHT = datetime(2026, 3, 1, 14, tzinfo=UTC)
 HEADING = {"case": CASE, "city": CITY}
 WHY = {"tier": Tier.HIGH, "reasons": ("r",), "situation": Situation()}
-LINE = {"name": "晋中", "name_en": "Jinzhong", "area_code": "0354", "line": "12356", "seats": ("1", "2")}
-HOURS = {"opens": "08:00", "closes": "02:00", "desks": {}}
 
 
 def person(name: str) -> OnCall:
@@ -38,8 +38,8 @@ def person(name: str) -> OnCall:
 
 def jinzhong(people: int, clocks: Clocks | None = None) -> City:
     first, *others = [person("a"), person("b"), person("c")][:people] or [OnCall(name="a", number="-")]
-    chain = {"on_call": first, "next_on_call": tuple(others)}
-    return City(code=CITY, clocks=clocks or Clocks(), **LINE, **HOURS, **chain)
+    chain: dict[str, Any] = {"on_call": first, "next_on_call": tuple(others)}
+    return a_city(desks={}, clocks=clocks or Clocks(), **chain)
 
 
 @dataclass

@@ -10,20 +10,19 @@ from services.hotline_intake import call as calls
 from services.hotline_intake.alarm.decide import ClaimAlarm, ReleaseAlarm, RingNow, SettleAlarm
 from services.hotline_intake.call import Call, Escalate, OpenCall, RecordScreening
 from shared.contract.calls import AlarmClaimed, AlarmRaised, AlarmSettled, EscalationRequested
-from shared.contract.city import Cities, City, OnCall
+from shared.contract.city import Cities
 from shared.contract.event import DeadlinePassed, Event, Message, Rejected
 from shared.contract.incidents import IncidentOpened
 from shared.contract.ledger import Phase
 from shared.contract.risk import RiskAssessed
 from shared.contract.terms import Situation, Tier
+from tests.support.a_city import a_city
 
 CASE = UUID("0197a000-0000-7000-8000-000000000001")
 CITY = "140700"
 POLICE, AMBULANCE = "140700-110", "140700-120"
 NIGHT = datetime(2026, 3, 1, 14, tzinfo=UTC)
-LINE = {"name": "晋中", "name_en": "Jinzhong", "area_code": "0354", "line": "12356", "seats": ("1", "2")}
-JINZHONG = City(code=CITY, opens="08:00", closes="02:00", on_call=OnCall(name="-", number="-"), desks={}, **LINE)
-CITIES = Cities([JINZHONG])
+CITIES = Cities([a_city(desks={})])
 HEADING = {"case": CASE, "city": CITY}
 SAID = {**HEADING, "at": NIGHT}
 
@@ -113,7 +112,7 @@ def test_nothing_rings_for_a_call_that_nobody_waits_for() -> None:
 
 def test_a_claim_from_the_silence_lapses_like_any_other() -> None:
     call, _ = learnt(late(CLAIMED))
-    due = NIGHT + timedelta(seconds=JINZHONG.clocks.claim)
+    due = NIGHT + timedelta(seconds=CITIES[CITY].clocks.claim)
     assert calls.deadline(CITIES, call) == due
     passed = DeadlinePassed(**HEADING, instance=str(CASE), home=CITY, due=due)
     assert "AlarmReleased" in [type(event).__name__ for event in calls.decide(CITIES, call, passed, due)]

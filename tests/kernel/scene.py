@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,10 @@ from shared.kernel.clock import now
 from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.process.settings import Settings
 from tests.kernel.tally.service import Counted, Given
+from tests.support.eventually import eventually
 
 CITY = "140700"
 Header = tuple[str, bytes | None]
-
-
-async def until(so: Callable[[], Awaitable[bool]], within: float = 20) -> None:
-    """Return once it is so."""
-    async with asyncio.timeout(within):
-        while not await so():
-            await asyncio.sleep(0.03)
 
 
 async def ready(client: httpx.AsyncClient, *statuses: str) -> None:
@@ -36,7 +30,7 @@ async def ready(client: httpx.AsyncClient, *statuses: str) -> None:
         except httpx.TransportError:
             return False
 
-    await until(so)
+    await eventually(so)
 
 
 async def alive(client: httpx.AsyncClient) -> None:
@@ -48,7 +42,7 @@ async def alive(client: httpx.AsyncClient) -> None:
         except httpx.TransportError:
             return False
 
-    await until(so)
+    await eventually(so)
 
 
 async def add(client: httpx.AsyncClient, case: UUID, amount: int, key: str, **more: Any) -> httpx.Response:

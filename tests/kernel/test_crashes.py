@@ -26,11 +26,11 @@ from tests.kernel.scene import (
     said,
     total,
     totals,
-    until,
     whole,
 )
 from tests.kernel.tally.__main__ import KILLS, RAISES, WAITS
 from tests.kernel.tally.service import build
+from tests.support.eventually import eventually
 
 
 async def ends_until_quiet(settings: Settings, log: Path, client: httpx.AsyncClient, case: UUID, want: int) -> int:
@@ -100,7 +100,7 @@ async def test_under_kill_9_again_and_again_five_hundred_records_are_each_counte
         await ready(client)
         assert totals(await counted(settings.kafka, waiting, WAITS)) == [WAITS]
         for case in cases:
-            await until(lambda case=case: is_total(client, case, 20))  # type: ignore[misc]
+            await eventually(lambda case=case: is_total(client, case, 20))  # type: ignore[misc]
     dead = {record.key for record in await whole(settings.kafka, "tally.given.dlq")}
     assert dead & {str(case).encode() for case in (waiting, *cases)} == set()
 
@@ -164,5 +164,5 @@ async def test_a_process_that_stops_properly_leaves_no_suspicion(settings: Setti
     async def unmarked() -> bool:
         return not await redis.exists("tally:heard", "tally:suspects")
 
-    await until(unmarked, 2)
+    await eventually(unmarked, 2)
     await redis.aclose()

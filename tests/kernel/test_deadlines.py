@@ -14,9 +14,10 @@ from deploy.local.valkey import Valkey
 from shared.kernel import clock
 from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
-from tests.kernel.scene import CITY, about, add, alive, header, ready, said, until
+from tests.kernel.scene import CITY, about, add, alive, header, ready, said
 from tests.kernel.tally import service
 from tests.kernel.tally.service import Waited, build
+from tests.support.eventually import eventually
 
 
 async def waited(client: httpx.AsyncClient, case: UUID) -> int:
@@ -27,7 +28,7 @@ async def fired_once(client: httpx.AsyncClient, case: UUID, within: float = 5) -
     async def so() -> bool:
         return await waited(client, case) == 1
 
-    await until(so, within)
+    await eventually(so, within)
     await asyncio.sleep(1.2)
     assert await waited(client, case) == 1
 
@@ -148,4 +149,4 @@ async def test_a_moment_that_comes_again_because_the_clock_went_back_fires_again
         async def again() -> bool:
             return await waited(client, case) == 2
 
-        await until(again, 2)
+        await eventually(again, 2)

@@ -25,8 +25,9 @@ from shared.kernel.machine.store import OutboxRow, Store
 from shared.kernel.process.service import Kit, Service, ServiceProcess, running_service
 from shared.kernel.process.settings import Settings
 from tests.kernel.conftest import speaking
-from tests.kernel.scene import add, alive, counted, ready, stopped, total, totals, until
+from tests.kernel.scene import add, alive, counted, ready, stopped, total, totals
 from tests.kernel.tally.service import Counted, build
+from tests.support.eventually import eventually
 
 LOADED = 2.0
 """Seconds a busy machine may add."""
@@ -59,7 +60,7 @@ class Hearer:
         async def so() -> bool:
             return last in self.totals(case)
 
-        await until(so, within)
+        await eventually(so, within)
         return next(at for about, total, at in self.told.values() if (about, total) == (case, last))
 
     @asynccontextmanager
@@ -172,7 +173,7 @@ async def test_whoever_is_told_doubts_kafka_too_and_the_doubt_ends_when_kafka_is
             async def over() -> bool:
                 return not tally.fallback.doubts_kafka and not peer.fallback.doubts_kafka
 
-            await until(over, 40)
+            await eventually(over, 40)
             await asyncio.sleep(1)
     signals = [line["event"] for line in logs if line.get("signal") == "warning"]
     assert {"hedging", "hedging_ended"} <= set(signals)
@@ -359,6 +360,6 @@ async def test_a_cry_waits_at_every_door_until_the_phone_call_that_answers_it_is
     async def all_told() -> bool:
         return ("dispatch", "Escalated") in doors.told
 
-    await until(all_told, 5)
+    await eventually(all_told, 5)
     working.cancel()
     assert doors.told.index(("adapter", "Phoned")) < doors.told.index(("dispatch", "Escalated"))

@@ -24,11 +24,11 @@ from tests.kernel.scene import (
     ready,
     said,
     totals,
-    until,
     whole,
 )
 from tests.kernel.scene import total as total_of
 from tests.kernel.tally.service import Given, build
+from tests.support.eventually import eventually
 
 TYPE: Header = ("ce_type", Given.type_name().encode())
 CASE = uuid4()
@@ -149,5 +149,5 @@ async def test_what_a_handler_cannot_have_now_is_tried_again_while_other_cases_f
         async def both() -> bool:
             return await total_of(client, waiting) == 4 and await total_of(client, other) == 6
 
-        await until(both)
+        await eventually(both)
     assert len(tries) == 3

@@ -41,10 +41,10 @@ from tests.kernel.scene import (
     said,
     total,
     totals,
-    until,
     whole,
 )
 from tests.kernel.tally.service import MACHINE, Add, Counted, Tally, Waited, build
+from tests.support.eventually import eventually
 
 
 @asynccontextmanager
@@ -161,7 +161,7 @@ async def test_a_rebuilt_deadline_still_fires_and_a_rebuilt_list_has_its_order(s
         async def fired() -> bool:
             return int((await shown(client, case))["waited"]) == 1
 
-        await until(fired)
+        await eventually(fired)
 
 
 async def test_an_instance_that_lives_in_the_store_is_left_as_it_is(settings: Settings) -> None:
@@ -289,13 +289,13 @@ async def test_what_was_learnt_and_not_yet_said_when_the_store_was_lost_is_heard
             async def learnt() -> bool:
                 return bool((await client.get(f"/cities/{CITY}/tallies/{case}")).json().get("total") == 5)
 
-            await until(learnt)
+            await eventually(learnt)
             await asyncio.sleep(0.6)
             await redis.flushdb()
             await ready(client, "degraded")
             await rebuilt(settings)
             await redis.set(GENERATION, round(clock.now().timestamp()) + 1)
-            await until(learnt)
+            await eventually(learnt)
             await give(producer, case, 5, event)
             await give(producer, case, 1)
             assert totals(once(await counted(settings.kafka, case, 6))) == [5, 6]

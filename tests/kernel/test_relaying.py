@@ -27,9 +27,9 @@ from tests.kernel.scene import (
     ready,
     stopped,
     totals,
-    until,
 )
 from tests.kernel.tally.service import build
+from tests.support.eventually import eventually
 
 
 async def test_what_was_learnt_with_kafka_dead_arrives_in_order_once_it_is_back(
@@ -72,7 +72,7 @@ async def rung(client: httpx.AsyncClient, case: UUID) -> None:
     async def so() -> bool:
         return bool((await client.get(f"/cities/{CITY}/tallies/{case}")).json().get("waited"))
 
-    await until(so, 8)
+    await eventually(so, 8)
 
 
 async def test_what_a_killed_process_had_sent_and_not_deleted_comes_again_under_the_same_ids(
@@ -124,7 +124,7 @@ async def leased(settings: Settings) -> None:
         async def so() -> bool:
             return bool(await redis.keys("*:lease"))
 
-        await until(so)
+        await eventually(so)
 
 
 async def test_a_case_that_two_processes_move_at_once_is_told_in_its_order(
@@ -164,7 +164,7 @@ async def until_heard(client: httpx.AsyncClient, case: UUID) -> None:
     async def so() -> bool:
         return (await add(client, case, 1, "three")).is_success
 
-    await until(so)
+    await eventually(so)
 
 
 async def test_nothing_stays_behind_in_the_outbox(settings: Settings, client: httpx.AsyncClient) -> None:
@@ -177,7 +177,7 @@ async def test_nothing_stays_behind_in_the_outbox(settings: Settings, client: ht
             names = [name async for name in redis.scan_iter("*:outbox")]
             return bool(names) and not any([await redis.xlen(name) for name in names])
 
-        await until(empty)
+        await eventually(empty)
     await redis.aclose()
 
 

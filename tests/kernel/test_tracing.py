@@ -10,8 +10,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from deploy.local.kafka import Cluster
 from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
-from tests.kernel.scene import CITY, about, add, alive, counted, give, header, mouth, ready, said, until
+from tests.kernel.scene import CITY, about, add, alive, counted, give, header, mouth, ready, said
 from tests.kernel.tally.service import Waited, build
+from tests.support.eventually import eventually
 
 
 def of(spans: InMemorySpanExporter, case: UUID) -> dict[str, ReadableSpan]:
@@ -75,7 +76,7 @@ async def test_a_send_ends_when_the_broker_has_acknowledged_and_not_before(
         async def ended() -> bool:
             return "send tally.counted" in of(spans, case)
 
-        await until(ended)
+        await eventually(ended)
 
 
 async def test_a_request_that_failed_is_marked_and_one_without_a_case_has_a_trace_of_its_own(

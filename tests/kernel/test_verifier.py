@@ -18,8 +18,9 @@ from shared.kernel.process import verifier
 from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
 from shared.kernel.process.verifier import SettingsVerifier, weak_topic
-from tests.kernel.scene import add, alive, counted, ready, until
+from tests.kernel.scene import add, alive, counted, ready
 from tests.kernel.tally.service import build
+from tests.support.eventually import eventually
 
 SAFE = {"flush.messages": "1", "retention.ms": "-1", "cleanup.policy": "delete"}
 
@@ -33,7 +34,7 @@ async def look(settings: Settings, *names: str) -> SettingsVerifier:
     async def seen() -> bool:
         return looking._gate.is_set() or bool(looking.weak)
 
-    await until(seen, 5)
+    await eventually(seen, 5)
     for task in work:
         task.cancel()
     await asyncio.wait(work)
@@ -48,7 +49,7 @@ async def topic(settings: Settings, **changed: str) -> str:
         async def known() -> bool:
             return bool((await admin.describe_topics([name]))[0]["partitions"])
 
-        await until(known)
+        await eventually(known)
     return name
 
 

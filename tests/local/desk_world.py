@@ -1,10 +1,9 @@
 """What tests of a simulated desk are written in: the desk as a real process, and the hotline that it reports to."""
 
-import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from deploy.local.desk_door import Door
 from deploy.local.desk_signature import sign, verify
 from deploy.local.ports import HOST, answers, free
 from deploy.local.process import Process
+from tests.support.eventually import eventually
 
 SECRET = "whsec_" + "c2ltdWxhdGVkLWRlc2stc2VjcmV0LTEyMzU2"
 TRACE = "00-0197a000000070008000000000000001-8000000000000001-01"
@@ -55,7 +55,7 @@ class Hotline:
         return [told["rung"] for told in self.of(key)]
 
     async def hears(self, key: str, rung: str, within: float = 10) -> None:
-        await until(lambda: rung in self.rungs(key), within)
+        await eventually(lambda: rung in self.rungs(key), within)
 
 
 @dataclass
@@ -141,9 +141,3 @@ async def desk(desk_id: str, state: Path, reports_to: str) -> AsyncIterator[Desk
         if desk.process is not None:
             await desk.process.stop()
         await desk.client.aclose()
-
-
-async def until(so: Callable[[], bool], within: float) -> None:
-    async with asyncio.timeout(within):
-        while not so():
-            await asyncio.sleep(0.01)

@@ -12,7 +12,8 @@ import pytest_asyncio
 from deploy.local.desk_behaviour import Behaviour, reply
 from deploy.local.process import Process
 from shared.contract.terms import Rung
-from tests.local.desk_world import SECRET, TRACE, Desk, Hotline, desk, hotline, until
+from tests.local.desk_world import SECRET, TRACE, Desk, Hotline, desk, hotline
+from tests.support.eventually import eventually
 
 POLICE, AMBULANCE = "140700-110", "140700-120"
 POLICE_LADDER = ["accepted", "assigned", "en_route", "arrived", "contact", "cleared"]
@@ -78,7 +79,7 @@ async def test_a_report_nobody_takes_is_repeated_under_the_same_id(police: Desk,
     seat.deaf = 2
     await police.gets(police.order(case))
     await seat.hears(key := f"{case}/{POLICE}/1", "accepted")
-    await until(lambda: len(seat.of(key)) == 3, within=5)
+    await eventually(lambda: len(seat.of(key)) == 3, within=5)
     assert len({told["id"] for told in seat.of(key)}) == 1
 
 

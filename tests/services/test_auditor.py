@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -33,6 +33,7 @@ from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.process.platform import Platform
 from shared.kernel.process.service import http_server
 from shared.kernel.process.settings import Settings
+from tests.support.eventually import eventually
 
 CITY, POLICE = "140700", "140700-110"
 
@@ -140,14 +141,6 @@ class Scene:
         return any((one.what, one.case) == (what, case) for one in self.auditor.findings)
 
 
-async def until(true: Callable[[], Awaitable[bool]], within: float = 30) -> float:
-    begun = time.monotonic()
-    async with asyncio.timeout(within):
-        while not await true():
-            await asyncio.sleep(0.1)
-    return time.monotonic() - begun
-
-
 @asynccontextmanager
 async def auditing(near: Neighbours, settings: Settings) -> AsyncIterator[Scene]:
     headers = {"authorization": f"Bearer {settings.api_token.get_secret_value()}", "x-actor": "supervisor-1"}
@@ -191,7 +184,7 @@ async def near(kafka: Cluster) -> AsyncIterator[tuple[Neighbours, Settings]]:
 @pytest_asyncio.fixture(scope="module")
 async def scene(near: tuple[Neighbours, Settings]) -> AsyncIterator[Scene]:
     async with auditing(*near) as scene:
-        await until(scene.beats)
+        await eventually(scene.beats)
         yield scene
 
 
@@ -215,22 +208,22 @@ async def test_an_order_that_nobody_delivers_is_found_and_stops_the_beat_until_i
     cry = await scene.near.cries(case)
     await scene.near.opened(case, cry)
     await scene.near.ordered(case)
-    took = await until(lambda: scene.finds("untaken", case))
+    took = await eventually(lambda: scene.finds("untaken", case))
     assert 9 < took < 25
     assert not await scene.beats()
     assert scene.near.rung_for(case) == []
     await scene.near.say(CallOutDelivered(**at(case), desk=POLICE, n=1))
-    await until(scene.beats)
+    await eventually(scene.beats)
 
 
 async def test_a_cry_that_only_kafka_knows_is_rung_for(scene: Scene) -> None:
     case = UUID(str(uuid7()))
     cry = await scene.near.cries(case)
-    took = await until(lambda: asyncio.sleep(0, bool(scene.near.rung_for(case))))
+    took = await eventually(lambda: asyncio.sleep(0, bool(scene.near.rung_for(case))))
     assert 9 < took < 25
     await scene.near.opened(case, cry)
     await scene.near.say(CallOutAccepted(**at(case), desk=POLICE, n=1, event_no="E-1"))
-    await until(scene.beats)
+    await eventually(scene.beats)
 
 
 async def test_a_persons_danger_in_a_dead_letter_topic_rings_at_once(scene: Scene) -> None:
@@ -238,7 +231,7 @@ async def test_a_persons_danger_in_a_dead_letter_topic_rings_at_once(scene: Scen
     told = {"by": "seat-1", "situation": Situation()}
     await scene.near.say(EscalationRequested(**at(case), **told), topic="hotline.calls.dlq")
     await scene.near.say(EscalationRequested(**at(drill), **told), topic="hotline.calls.dlq", drill=True)
-    assert await until(lambda: asyncio.sleep(0, bool(scene.near.rung_for(case)))) < 15
+    assert await eventually(lambda: asyncio.sleep(0, bool(scene.near.rung_for(case)))) < 15
     assert scene.near.rung_for(drill) == []
     assert (await scene.http.get("/heartbeat")).json()["warnings"]["dead_letters"] == 2
 
@@ -250,7 +243,7 @@ async def test_with_intake_dead_it_rings_from_its_mirror_at_the_rows_moment(scen
     await asyncio.sleep(1.5)
     scene.near.dead = True
     try:
-        took = await until(lambda: asyncio.sleep(0, bool(scene.near.rung_for(waits))), within=20)
+        took = await eventually(lambda: asyncio.sleep(0, bool(scene.near.rung_for(waits))), within=20)
         assert 5 < took < 12
         assert scene.near.rung_for(taken) == []
     finally:
@@ -263,8 +256,8 @@ async def test_it_has_the_accounts_again_after_a_restart(scene: Scene, near: tup
     await scene.near.cries(case)
     neighbours, settings = near
     async with auditing(neighbours, settings.model_copy(update={"port": free(1)[0]})) as second:
-        await until(lambda: asyncio.sleep(0, case in second.auditor.reader.accounts))
-        await until(second.beats)
+        await eventually(lambda: asyncio.sleep(0, case in second.auditor.reader.accounts))
+        await eventually(second.beats)
         lines = (await second.http.get("/accounts")).json()["lines"]
         assert [line["fate"] for line in lines if line["case"] == str(case)] == ["under_way"]
 
@@ -272,7 +265,9 @@ async def test_it_has_the_accounts_again_after_a_restart(scene: Scene, near: tup
 async def test_an_adapter_that_does_not_answer_stops_the_beat(scene: Scene) -> None:
     scene.near.adapter_dead = True
     try:
-        await until(lambda: asyncio.sleep(0, any(one.what == "silent" for one in scene.auditor.findings)), within=45)
+        await eventually(
+            lambda: asyncio.sleep(0, any(one.what == "silent" for one in scene.auditor.findings)), within=45
+        )
         assert not await scene.beats()
     finally:
         scene.near.adapter_dead = False

@@ -13,7 +13,7 @@ from services.auditor.kafka_reader import KafkaReader
 from shared.kernel.clock import now
 from shared.kernel.log import kafka
 from shared.kernel.log.bus import Bus
-from tests.kernel.scene import until
+from tests.support.eventually import eventually
 
 
 @dataclass
@@ -85,7 +85,7 @@ async def test_a_reader_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch, 
     async def whole() -> bool:
         return found.whole_at is not None
 
-    await until(whole, 10)
+    await eventually(whole, 10)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert len(readers.made) == 2

@@ -27,27 +27,13 @@ from shared.kernel.clock import now
 from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
+from tests.support.a_city import pack
 
 CITY = "140700"
 POLICE = "140700-110"
 DANGER = {"acute-criteria/1": {"plan_72_hours": True}}
 CALM = {"cssrs-screener/1": {"1": False, "2": False}}
-PACK = {
-    "code": CITY,
-    "name": "晋中",
-    "name_en": "Jinzhong",
-    "area_code": "0354",
-    "line": "12356",
-    "seats": ["seat-1", "seat-2"],
-    "opens": "08:00",
-    "closes": "02:00",
-    "on_call": {"name": "On call", "number": "0354-0000000"},
-    "desks": {
-        POLICE: {"name": "晋中110", "name_en": "Jinzhong 110", "number": "0354-110"},
-        "140700-120": {"name": "晋中120", "name_en": "Jinzhong 120", "number": "0354-120", "medical": True},
-    },
-    "clocks": {"assess_by": 1, "ring_at": 2, "claim": 1},
-}
+PACK = pack(clocks={"assess_by": 1, "ring_at": 2, "claim": 1})
 
 Body = dict[str, Any]
 Send = Callable[..., Any]
@@ -179,7 +165,7 @@ async def test_saved_danger_rings_for_110_when_nobody_assesses_it(client: httpx.
     assert (saved.status_code, saved.json()["danger"]) == (201, True)
     assert saved.json()["call"]["ledger"]["state"] == "watching"
     [alarm] = await ringing(client, case)
-    assert (alarm["desk"], alarm["number"], alarm["because"]) == (POLICE, "0354-110", "unassessed")
+    assert (alarm["desk"], alarm["number"], alarm["because"]) == (POLICE, "0354110", "unassessed")
     assert alarm["spoken_number"] == spoken_number("0354", case)
 
 

@@ -27,18 +27,21 @@ from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
 from shared.notify.bell import Bell
 from tests.local.gateway import Gateway, gateway
+from tests.support.a_city import pack
 
 CITY = "140200"
 OTHER = "140300"
 """A line of its own for the test whose intake dies."""
 
 CLOCKS = {"assess_by": 1, "ring_at": 1, "outside_at": 1.5, "ring_again": 2, "ring_untaken": 1, "next_person": 60}
-PACK = {
-    **{"code": CITY, "name": "大同", "name_en": "Datong", "area_code": "0352", "line": "12356"},
-    **{"seats": ["seat-1", "seat-2"], "opens": "08:00", "closes": "02:00", "clocks": CLOCKS},
-    "on_call": {"name": "值班督导", "number": "1", "channels": ["CHANNEL_FIRST"]},
-    "next_on_call": [{"name": "热线负责人", "number": "2", "channels": ["CHANNEL_NEXT", "CHANNEL_UNSET"]}],
-}
+PACK = pack(
+    CITY,
+    area_code="0352",
+    clocks=CLOCKS,
+    desks={},
+    on_call={"name": "值班督导", "number": "1", "channels": ["CHANNEL_FIRST"]},
+    next_on_call=[{"name": "热线负责人", "number": "2", "channels": ["CHANNEL_NEXT", "CHANNEL_UNSET"]}],
+)
 DESKS = {
     "110": {"name": "大同110", "name_en": "Datong 110", "number": "0352110"},
     "120": {"name": "大同120", "name_en": "Datong 120", "number": "0352120"},

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +34,7 @@ from shared.kernel.machine.vault import Vault, key_name
 from shared.kernel.process.service import ServiceProcess, running_service
 from shared.kernel.process.settings import Settings
 from tests.services.desk_server import Desk, http, says, serving
+from tests.support.eventually import eventually
 
 CITY = "140700"
 POLICE, MEDICAL, FIRE, ECHO_DESK = "140700-110", "140700-120", "140700-119", "140700-000"
@@ -86,7 +87,7 @@ class Line:
             found = answered.json()
             return answered.status_code == 200 and all(found[name] == value for name, value in wanted.items())
 
-        await until(looks, within)
+        await eventually(looks, within)
         return found
 
     async def asks(self, case: UUID, desk: str, what: str, **body: str) -> httpx.Response:
@@ -99,12 +100,6 @@ class Line:
         signature = sign(secret or SECRETS[desk], webhook_id, at, body)
         headers = {"webhook-id": webhook_id, "webhook-timestamp": str(at), "webhook-signature": signature}
         return await self.seat.post(f"/desks/{desk}/reports", content=body, headers=headers)
-
-
-async def until(true: Callable[[], Awaitable[bool]], within: float = 15) -> None:
-    async with asyncio.timeout(within):
-        while not await true():
-            await asyncio.sleep(0.05)
 
 
 def came(desk: Desk, case: UUID) -> list[dict[str, Any]]:

@@ -1,58 +1,70 @@
-"""An adapter that stood still, or whose store did, hears what it missed before it sends."""
+"""An adapter that stood still, or whose store did, hears what it missed before it sends. Time is virtual."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from services.responder_adapter.standstill import BEAT, BEGINS_WITH, CATCHES_UP, SILENT, STOOD, TOLD_AGAIN, Standstill
+from tests.simulation.loop import VirtualLoop
 
 
-class Silence:
-    """How long the store has said nothing."""
+class Adapter:
+    """One that has just started; `store_silent` is how long its store has said nothing, in seconds."""
 
-    seconds = 0.0
+    def __init__(self) -> None:
+        self.store_silent = 0.0
+        self.standstill = Standstill(lambda: self.moment() - self.store_silent)
 
-    def answered(self) -> float:
-        return asyncio.get_running_loop().time() - self.seconds
+    def moment(self) -> float:
+        return asyncio.get_running_loop().time()
 
-
-@pytest.fixture
-async def silence() -> Silence:
-    return Silence()
-
-
-@pytest.fixture
-async def standstill(silence: Silence) -> AsyncIterator[Standstill]:
-    made = Standstill(silence.answered)
-    beating = asyncio.create_task(made.run())
-    await asyncio.sleep(0)
-    assert BEGINS_WITH - 0.1 < await waits(made) < BEGINS_WITH + 0.3
-    yield made
-    beating.cancel()
+    async def waits(self) -> float:
+        """Seconds until it would send now."""
+        began = self.moment()
+        await self.standstill.over()
+        return self.moment() - began
 
 
-async def waits(standstill: Standstill) -> float:
-    began = asyncio.get_running_loop().time()
-    await standstill.over()
-    return asyncio.get_running_loop().time() - began
+def play(story: Callable[[Adapter, VirtualLoop], Awaitable[None]]) -> None:
+    """The story of one that has run for a while, when the wait of its start is over."""
+    loop = VirtualLoop()
+
+    async def played() -> None:
+        adapter = Adapter()
+        await asyncio.sleep(100)
+        beating = asyncio.create_task(adapter.standstill.run())
+        await asyncio.sleep(0)
+        assert await adapter.waits() == pytest.approx(BEGINS_WITH)
+        await story(adapter, loop)
+        beating.cancel()
+
+    try:
+        loop.run_until_complete(played())
+    finally:
+        loop.close()
 
 
-async def test_after_a_standstill_nothing_leaves_before_there_was_time_to_hear(standstill: Standstill) -> None:
+def test_after_a_standstill_nothing_leaves_before_there_was_time_to_hear() -> None:
     """Else an order overtakes the phone call that a person made while this process was stopped."""
-    assert await waits(standstill) < 0.1
-    time.sleep(STOOD + 0.2)  # noqa: ASYNC251 the whole loop stands still, as under SIGSTOP
-    assert await waits(standstill) > CATCHES_UP - 0.1
-    assert await waits(standstill) < 0.1
+
+    async def story(adapter: Adapter, loop: VirtualLoop) -> None:
+        assert await adapter.waits() == 0
+        loop.stand_still(STOOD + 0.2)
+        assert await adapter.waits() == pytest.approx(CATCHES_UP)
+        assert await adapter.waits() == 0
+
+    play(story)
 
 
-async def test_when_the_store_is_back_what_intake_kept_on_paper_comes_first(
-    standstill: Standstill, silence: Silence
-) -> None:
+def test_when_the_store_is_back_what_intake_kept_on_paper_comes_first() -> None:
     """Else an order that waited for the store overtakes the claim that waited for it beside it."""
-    silence.seconds = SILENT + 1
-    await asyncio.sleep(2 * BEAT)
-    silence.seconds = 0.0
-    assert await waits(standstill) > TOLD_AGAIN - 0.5
-    assert await waits(standstill) < 0.1
+
+    async def story(adapter: Adapter, _: VirtualLoop) -> None:
+        adapter.store_silent = SILENT + 1
+        await asyncio.sleep(2 * BEAT)
+        adapter.store_silent = 0.0
+        assert await adapter.waits() == pytest.approx(TOLD_AGAIN)
+        assert await adapter.waits() == 0
+
+    play(story)

@@ -79,6 +79,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Virtual seconds since the beginning."""
         return self._moment
 
+    def stand_still(self, seconds: float) -> None:
+        """A callback blocks the loop, or the machine is stopped: time passes and nothing is run."""
+        self._moment += seconds
+
     def thaw(self, life: Life) -> None:
         """SIGCONT: everything that came to it meanwhile happens now."""
         life.frozen = False
