@@ -91,7 +91,6 @@ class Account:
 
     @property
     def latest(self) -> tuple[AuditedCallOut, ...]:
-        """The newest call-out of each desk."""
         newest: dict[str, AuditedCallOut] = {}
         for (desk, n), one in sorted(self.callouts.items()):
             newest[desk] = one if n or desk not in newest else newest[desk]
@@ -198,7 +197,6 @@ def owed_rungs(account: Account) -> tuple[OwedRung, ...]:
 
 
 def fate_of(account: Account, now: datetime) -> Fate:
-    """What became of the escalation."""
     owed = owed_rungs(account)
     if any(gap.since + MACHINE_WITHIN <= now for gap in owed):
         return Fate.UNACCOUNTED

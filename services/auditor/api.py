@@ -16,7 +16,6 @@ DRILL_FAILED = "drill_failed"
 
 
 def routes(auditor: Auditor) -> APIRouter:
-    """The doors of the auditor; all of them only tell."""
     router = APIRouter(tags=["auditor 核对"])
 
     @router.get("/heartbeat", summary="核对心跳 · 200 while everything agrees")

@@ -62,7 +62,6 @@ class Auditor:
     _whole_since: datetime | None = None
 
     async def run(self) -> None:
-        """All of it, for ever."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.reader.run(self.now() - PAST))
             tasks.create_task(self._mirror())
@@ -71,7 +70,6 @@ class Auditor:
 
     @property
     def dead_letters(self) -> list[DeadLetter]:
-        """Those put aside, newest last."""
         return self.reader.dead
 
     @property

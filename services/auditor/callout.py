@@ -61,7 +61,6 @@ class AuditedCallOut:
     code: str | None = None
 
     def turn(self, ring: Ring | None) -> Turn:
-        """Whose turn it is, given what rings for this desk."""
         if self.ended is Rung.REJECTED:
             return Turn.REJECTED
         if self.ended is not None:

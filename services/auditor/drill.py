@@ -18,7 +18,6 @@ HOUR = 3600
 
 
 def drilled_cities(cities: Cities) -> dict[str, str]:
-    """One city for each shard that has one."""
     return {shard_of(code): code for code in sorted(cities, reverse=True)}
 
 
@@ -46,7 +45,6 @@ class Drill:
     given_up: int = 0
 
     def due(self, at: float) -> bool:
-        """Whether to start one now."""
         if self.sent is None:
             return True
         return at - self.sent >= (AGAIN if self.failed else EVERY)
@@ -57,11 +55,9 @@ class Drill:
         return self.case is not None
 
     def start(self, case: UUID, account: Account | None, at: float) -> "Drill":
-        """One goes out."""
         return replace(self, case=case, accepted=_accepted(account), sent=at)
 
     def look(self, account: Account | None, at: float) -> "Drill":
-        """Whether it has come back by now."""
         if not self.under_way or self.sent is None:
             return self
         if _accepted(account) > self.accepted:

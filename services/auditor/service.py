@@ -29,7 +29,6 @@ NAME = "auditor"
 
 
 def build(settings: Settings, platform: Platform = REAL, now: Callable[[], datetime] = clock.now) -> Auditor:
-    """The auditor, wired and not yet running."""
     return Auditor(
         peers=clients.connect_peers(settings, platform.transport),
         reader=KafkaReader(platform.bus(settings.kafka, None)),
@@ -59,7 +58,6 @@ async def running(
 
 
 def run() -> None:
-    """The auditor as this process. Exits as every service does."""
     run_process(NAME, lambda settings: settings.packs, _until_signalled)
 
 

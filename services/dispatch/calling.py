@@ -14,7 +14,6 @@ from shared.contract.terms import ACCEPTED, ENDED, Rung, desk_kind
 
 
 def target_city(cities: Cities, incident: Incident) -> playbook.TargetCity:
-    """The city whose desks this incident calls out now."""
     return playbook.choose_city(cities, incident.city, incident.read_back)
 
 
@@ -120,7 +119,6 @@ def call_back(cities: Cities, incident: Incident, leg: Leg, now: datetime) -> tu
 
 
 def cancel_request(incident: Incident, leg: Leg, now: datetime, *, reason: str, by: str) -> CallOutCancelRequested:
-    """The request to stand down; the desk decides whether it still can."""
     assert incident.case is not None
     return CallOutCancelRequested(
         case=incident.case, city=incident.city, at=now, desk=leg.desk, n=leg.n, reason=reason, by=by

@@ -41,7 +41,6 @@ def _gaps(incident: Incident) -> Iterator[ClosingGap]:
 
 
 def unknown_outcome(outcome: str) -> ClosingGap:
-    """An outcome that is not in the list."""
     known = ", ".join(OUTCOMES)
     return ClosingGap(
         "unknown_outcome", f"没有“{outcome}”这一结果，可选：{known}", f"{outcome!r} is no outcome; known: {known}"

@@ -110,7 +110,6 @@ class Incident:
         return playbook.is_known(self.situation.place) or self.read_back is not None
 
     def leg(self, desk: str, n: int) -> Leg | None:
-        """The leg of that call-out."""
         return next((leg for leg in self.legs if (leg.desk, leg.n) == (desk, n)), None)
 
     def said_early(self, desk: str, n: int) -> tuple[LegChanged, ...]:
@@ -118,7 +117,6 @@ class Incident:
         return tuple(said for said in self.early if (said.desk, said.n) == (desk, n))
 
     def last(self, desk: str) -> Leg | None:
-        """The latest call-out of that desk to act."""
         return max((leg for leg in self.legs if leg.desk == desk and leg.acts), key=lambda leg: leg.n, default=None)
 
     def of_kind(self, kind: str) -> tuple[Leg, ...]:

@@ -43,12 +43,10 @@ class Leg:
 
     @property
     def kind(self) -> str:
-        """The short number of the desk."""
         return desk_kind(self.desk)
 
     @property
     def city(self) -> str:
-        """The city of the desk."""
         return desk_city(self.desk)
 
     @property
@@ -63,7 +61,6 @@ class Leg:
 
 
 def leg_of_order(event: CallOutOrdered) -> Leg:
-    """The leg that begins with this order."""
     return Leg(
         desk=event.desk,
         n=event.n,
@@ -81,7 +78,6 @@ def moves_up(leg: Leg, rung: Rung) -> bool:
 
 
 def evolve_leg(leg: Leg, event: Event) -> Leg:
-    """The leg after an event about it."""
     match event:
         case LegChanged():
             return replace(

@@ -73,7 +73,6 @@ def kinds_to_call(tier: Tier | None, asked: tuple[str, ...] = ()) -> tuple[str, 
 
 
 def is_known(place: Place) -> bool:
-    """Whether somebody can be sent there."""
     return place.confidence in A_PLACE
 
 

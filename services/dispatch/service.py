@@ -15,7 +15,6 @@ from shared.kernel.process.service import Kit, Service
 
 
 def machine(cities: Cities) -> Machine[Incident]:
-    """An incident under these cities' policies."""
     return Machine(
         name="incident",
         blank=Incident(),
@@ -27,7 +26,6 @@ def machine(cities: Cities) -> Machine[Incident]:
 
 
 def build(kit: Kit) -> Service:
-    """The service, wired."""
     incidents = kit.keep(machine(kit.cities))
     return Service(
         name="dispatch",

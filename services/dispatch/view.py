@@ -74,7 +74,6 @@ class IncidentView(IncidentSummary):
 
 
 def incident_summary(cities: Cities, incident: Incident) -> IncidentSummary:
-    """The incident in one line."""
     assert incident.case is not None
     return IncidentSummary(
         case=incident.case,
@@ -88,7 +87,6 @@ def incident_summary(cities: Cities, incident: Incident) -> IncidentSummary:
 
 
 def incident_view(cities: Cities, incident: Incident) -> IncidentView:
-    """The whole incident."""
     place = incident.situation.place
     gaps = closing.closing_gaps(incident) if incident.status is IncidentStatus.OPEN else ()
     return IncidentView(

@@ -113,17 +113,14 @@ class SeatActRequest:
 
     @property
     def address(self) -> Address:
-        """The call that it is about."""
         return Address(str(self.case), self.city)
 
     @property
     def about(self) -> dict[str, Any]:
-        """What every command begins with."""
         return {"case": self.case, "city": self.city}
 
     @property
     def screening(self) -> UUID:
-        """The id of the screening that it saves."""
         return uuid5(self.key.id, "screening")
 
     @property

@@ -42,10 +42,10 @@ class DrillRequest(BaseModel):
 
 
 def routes(cities: Cities, acceptance: Acceptance, mirror: LedgerMirror) -> APIRouter:
-    """Reading the alarms, and answering them."""
     router = APIRouter(prefix="/cities/{city}/alarms", tags=["alarms 人工告警"], responses=PROBLEMS | KEPT)
 
     async def take(request: SeatActRequest, response: Response) -> CallView | KeptView:
+        web.city_pack(cities, request.city)
         return seat_answer(cities, request, await acceptance.take(request), response)
 
     @router.get("", summary="Who must be phoned now 现在要打给谁")

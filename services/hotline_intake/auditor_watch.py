@@ -51,7 +51,6 @@ class AuditorWatch:
     pulse: HeartbeatMonitor | None = None
 
     async def run(self) -> None:
-        """Watch for ever."""
         url = self.kit.settings.doors.get(AUDITOR)
         if url is None:
             return
@@ -64,7 +63,6 @@ class AuditorWatch:
                 await asyncio.sleep(LOOK_EVERY)
 
     def view(self) -> AuditorStanding:
-        """How it stands now."""
         if self.pulse is None:
             return AuditorStanding(agrees=False, lost=False, silent_s=0, findings={})
         silent = self.pulse.silent(_clock())
@@ -87,7 +85,6 @@ class AuditorWatch:
 
 
 def routes(watcher: AuditorWatch) -> APIRouter:
-    """One look at the watch."""
     router = APIRouter(tags=["alarms 人工告警"])
 
     @router.get("/watch", summary="Whether the auditor beats 核对程序是否在岗")

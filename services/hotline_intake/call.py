@@ -149,7 +149,6 @@ class Call:
 
 
 def decide(cities: Cities, call: Call, message: Message, now: datetime) -> tuple[Event, ...]:
-    """What intake says on learning `message`."""
     heading = EventHeading(case=message.case, city=message.city, at=now)
     match message:
         case RecordScreening(answered=tuple() as answers) | Escalate(answered=tuple() as answers):
@@ -240,7 +239,6 @@ def deadline(cities: Cities, call: Call) -> datetime | None:
 
 
 def is_alarming(call: Call) -> bool:
-    """Whether the call belongs among the city's alarms."""
     return call.alarm.alarming
 
 

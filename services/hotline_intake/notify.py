@@ -39,7 +39,6 @@ class NoticeQueue:
     queue: asyncio.Queue[OutsideNotice] = field(default_factory=asyncio.Queue)
 
     def ring(self, call: Call, event: AlarmSounded, drill: bool) -> None:
-        """Phone these desks now."""
         words = self.bell.phone_now(event.city, event.case, event.desks, call.place)
         self.queue.put_nowait(OutsideNotice(event.case, event.city, event.persons, words, drill, event.ring))
 

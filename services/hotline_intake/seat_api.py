@@ -43,6 +43,7 @@ def routes(kit: Kit, calls: Keeper[Call], acceptance: Acceptance) -> APIRouter:
     router = APIRouter(prefix="/cities/{city}/calls/{case}", tags=["calls 来电"], responses=PROBLEMS)
 
     async def take(request: SeatActRequest, response: Response) -> CallView | KeptView:
+        web.city_pack(kit.cities, request.city)
         return seat_answer(kit.cities, request, await acceptance.take(request), response)
 
     def seat_call(city: str, case: UUID) -> SeatCall:

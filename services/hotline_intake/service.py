@@ -22,14 +22,12 @@ from shared.notify.bell import Bell
 
 
 def machine(cities: Cities) -> Machine[Call]:
-    """The machine of calls, with the clocks of these cities."""
     return Machine(
         "call", Call(), partial(call.decide, cities), call.evolve, partial(call.deadline, cities), call.is_alarming
     )
 
 
 def build(kit: Kit) -> Service:
-    """Everything intake hears, says and serves."""
     bell = Bell(kit.cities, kit.platform.tell, dict(os.environ))
     notices = NoticeQueue(bell)
     over: dict[type[Event], Effect] = dict.fromkeys((DeskConfirmed, AlarmSettled, WatchCleared), notices.over)

@@ -169,7 +169,6 @@ async def call_file(
 
 
 def call_view(city: City, case: UUID, call: Call) -> CallView:
-    """The call as it stands."""
     return CallView(
         case=case,
         city=city.code,
@@ -185,7 +184,6 @@ def call_view(city: City, case: UUID, call: Call) -> CallView:
 
 
 def row_view(city: City, case: UUID, call: Call, *, drill: bool) -> LedgerRow:
-    """A standing row as the auditor reads it."""
     due = {name: desk_due_at(call.alarm, desk, city.clocks) for name, desk in call.alarm.desks.items()}
     desks = (LedgerDesk(**desk.model_dump(), due_at=due[desk.desk]) for desk in ledger_view(call.alarm).desks)
     return LedgerRow(
@@ -200,7 +198,6 @@ def row_view(city: City, case: UUID, call: Call, *, drill: bool) -> LedgerRow:
 
 
 def ledger_view(alarm: AlarmRow) -> LedgerView:
-    """The row as it stands."""
     desks = tuple(
         WatchedDesk(
             desk=name,
@@ -227,7 +224,6 @@ def _state(alarm: AlarmRow) -> LedgerState:
 
 
 def kept_view(cities: Cities, city: City, kept: KeptInJournal) -> KeptView:
-    """What the seat is told while the store is silent."""
     request, call = kept.request, kept.call
     desks = tuple(
         PhoneNow(

@@ -132,7 +132,7 @@ def _asked(callout: CallOut, command: CallOutCommand, now: datetime) -> tuple[Ev
 def deadline(cities: Cities, callout: CallOut) -> datetime | None:
     """The next moment at which something is due: a retry, a presumed death, a hold's end, 送达失败."""
     policy = cities.desk_clocks(callout.desk, callout.city)
-    moments = (_lapses_at(policy, callout), _attempt_due(callout), _unreachable_at(policy, callout))
+    moments = (hold_lapses_at(policy, callout), attempt_due_at(callout), _unreachable_at(policy, callout))
     return min((moment for moment in moments if moment is not None), default=None)
 
 
@@ -240,8 +240,8 @@ def _cancel_answered(callout: CallOut, answer: CancelAnswered, now: datetime) ->
 
 def _overdue(policy: Clocks, callout: CallOut, now: datetime) -> tuple[Event, ...]:
     lapses, due, unreachable = (
-        _lapses_at(policy, callout),
-        _attempt_due(callout),
+        hold_lapses_at(policy, callout),
+        attempt_due_at(callout),
         _unreachable_at(policy, callout),
     )
     events: list[Event] = []
@@ -263,13 +263,13 @@ def _failed(callout: CallOut, reason: str, now: datetime) -> Event:
     return failed
 
 
-def _attempt_due(callout: CallOut) -> datetime | None:
+def attempt_due_at(callout: CallOut) -> datetime | None:
     if callout.status not in {CallOutStatus.OPEN, CallOutStatus.STANDING_DOWN}:
         return None
     return callout.started_at + PRESUMED_DEAD if callout.started_at else callout.next_at
 
 
-def _lapses_at(policy: Clocks, callout: CallOut) -> datetime | None:
+def hold_lapses_at(policy: Clocks, callout: CallOut) -> datetime | None:
     if callout.held_at is None:
         return None
     grace = timedelta() if callout.by_person else HOLD_GRACE

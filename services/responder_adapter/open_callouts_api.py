@@ -14,7 +14,6 @@ from shared.kernel.process.service import Kit
 
 
 def routes(kit: Kit, callouts: Keeper[CallOut]) -> APIRouter:
-    """One door, for the peer token; drills are not shown."""
     router = APIRouter(
         dependencies=[web.requires_peer_token(kit.settings.peer_token.get_secret_value())], include_in_schema=False
     )

@@ -118,7 +118,6 @@ def _event(callout: CallOut, said: RungReport, now: datetime) -> Report:
 
 
 def event_about(callout: CallOut, now: datetime, kind: type[Event]) -> Callable[..., Any]:
-    """Makes an event of that kind about this call-out."""
 
     def made(**fields: Any) -> Event:
         return kind(case=callout.case, city=callout.city, at=now, desk=callout.desk, n=callout.n, **fields)

@@ -146,33 +146,34 @@ class DeskLane:
         except Unavailable:
             return Silence("no_key")
         await self.sender.standstill.over()
-        if self._fenced_off(attempt):
+        if self.is_fenced_off(attempt):
             return None
         if attempt.callout.key in self._busy:  # a wish to cancel never overtakes the order it speaks of
             return Silence("busy")
         if asyncio.get_running_loop().time() - attempt.committed > LEAVES_WITHIN:
             return Silence(LATE)
-        return await self._post(attempt, outgoing, wire)
+        return await self.post_once(attempt, outgoing, wire)
 
-    async def _post(self, attempt: Attempt, outgoing: Outgoing, wire: Wire) -> Answer | Silence:
+    async def post_once(self, attempt: Attempt, outgoing: Outgoing, wire: Wire) -> Answer | Silence:
         self._busy.add(attempt.callout.key)
         try:
             return await wire.send(outgoing, self.sender.now())
         finally:
             self._busy.discard(attempt.callout.key)
 
-    def _fenced_off(self, attempt: Attempt) -> bool:
+    def is_fenced_off(self, attempt: Attempt) -> bool:
         """The last look before the POST, at what this process knows; the desk's key guards the rest."""
         callout = attempt.callout
         newest = self.sender.callouts.latest_state(address_of(self.sender.cities, callout))
         if newest is None or not newest.forbids(callout.token):
             return False
-        log.info("attempt_fenced_off", key=callout.key, token=callout.token, newest=newest.token, status=newest.status)
+        log.info(
+            "attemptis_fenced_off", key=callout.key, token=callout.token, newest=newest.token, status=newest.status
+        )
         return True
 
 
 def desk_lanes(sender: Sender, due: DueAttempts, context: WireContext) -> tuple[DeskLane, ...]:
-    """A sender for each desk whose wire sends."""
     return tuple(
         DeskLane(desk, known, context, due.queues[desk], sender)
         for pack in sender.cities.values()
@@ -199,7 +200,6 @@ def address_of(cities: Cities, about: CallOut | Message) -> Address:
 
 
 def spoken_number_of(cities: Cities, callout: CallOut) -> str:
-    """The number people say to each other: that of the line which took the call."""
     assert callout.case is not None
     return cities.spoken_number(callout.city, callout.case)
 

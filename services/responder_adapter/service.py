@@ -55,7 +55,6 @@ def build(kit: Kit) -> Service:
 
 
 def machine(cities: Cities) -> Machine[CallOut]:
-    """The machine of call-outs under these city packs."""
     return Machine(
         name="callout",
         blank=CallOut(),

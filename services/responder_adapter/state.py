@@ -140,7 +140,7 @@ def evolve(callout: CallOut, event: Event) -> CallOut:
         case CallOutRetried():
             return _started(callout, event.attempt, event.token, event.at)
         case CallOutFailed():
-            return _failed(callout, event)
+            return evolve_failure(callout, event)
         case CallOutRecovered() | CallOutInquired() | CallOutUncertain():
             return _in_doubt(callout, event)
         case CallOutUnreachable():
@@ -205,7 +205,7 @@ def _recovered(callout: CallOut, event: CallOutRecovered) -> CallOut:
     return replace(callout, asking=asking, perhaps=True, started_at=None, next_at=event.at)
 
 
-def _failed(callout: CallOut, event: CallOutFailed) -> CallOut:
+def evolve_failure(callout: CallOut, event: CallOutFailed) -> CallOut:
     waiting = wait_before((callout.asked if callout.asking else event.attempt) + 1, callout.key)
     return replace(
         callout,

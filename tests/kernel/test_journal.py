@@ -32,14 +32,14 @@ def opened(folder: Path, masters: dict[int, bytes] | None = None) -> Iterator[Fi
 def kept(folder: Path, *entries: UUID) -> None:
     with opened(folder) as journal:
         for entry in entries:
-            journal.keep(entry, WHAT)
+            journal.write_entry(entry, WHAT)
 
 
 def test_what_was_kept_is_there_for_the_next_life_in_its_order_and_what_was_struck_is_not(tmp_path: Path) -> None:
     first, second, third = uuid4(), uuid4(), uuid4()
     with opened(tmp_path) as journal:
         for entry in (first, second, third):
-            journal.keep(entry, WHAT)
+            journal.write_entry(entry, WHAT)
         journal.mark_done(second)
     with opened(tmp_path) as journal:
         assert journal.open_entries == {first: WHAT, third: WHAT}
@@ -78,7 +78,7 @@ def test_a_strike_that_the_disk_took_back_leaves_the_entry_waiting(tmp_path: Pat
     with (tmp_path / "journal").open("ab") as file:
         file.write(b"\0" * 80)
     with opened(tmp_path) as journal:
-        journal.keep(second, WHAT)
+        journal.write_entry(second, WHAT)
     with opened(tmp_path) as journal:
         assert list(journal.open_entries) == [first, second]
 
@@ -86,17 +86,17 @@ def test_a_strike_that_the_disk_took_back_leaves_the_entry_waiting(tmp_path: Pat
 def test_a_disk_that_is_full_is_said_and_half_a_line_is_no_entry(tmp_path: Path) -> None:
     before, refused, after = uuid4(), uuid4(), uuid4()
     with opened(tmp_path) as journal:
-        journal.keep(before, WHAT)
+        journal.write_entry(before, WHAT)
         size = (tmp_path / "journal").stat().st_size
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, hard))
         try:
             with pytest.raises(Unwritable, match="Make room"):
-                journal.keep(refused, WHAT)
+                journal.write_entry(refused, WHAT)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert refused not in journal.open_entries
-        journal.keep(after, WHAT)
+        journal.write_entry(after, WHAT)
     with opened(tmp_path) as journal:
         assert list(journal.open_entries) == [before, after]
         assert journal.unreadable == 0
@@ -106,9 +106,9 @@ def test_a_folder_that_cannot_be_is_said_and_tried_again(tmp_path: Path) -> None
     (tmp_path / "place").write_text("a file where the folder should be")
     journal = FileJournal(tmp_path / "place", MASTERS)
     with pytest.raises(Unwritable, match="let the service write"):
-        journal.keep(uuid4(), WHAT)
+        journal.write_entry(uuid4(), WHAT)
     (tmp_path / "place").unlink()
-    journal.keep(entry := uuid4(), WHAT)
+    journal.write_entry(entry := uuid4(), WHAT)
     assert list(journal.open_entries) == [entry]
     journal.close()
 
@@ -118,7 +118,7 @@ def test_two_processes_cannot_share_one_folder_and_one_that_was_killed_holds_not
         "import sys; from pathlib import Path; from uuid import uuid4\n"
         "from shared.kernel.process.file_journal import FileJournal\n"
         f"j = FileJournal(Path({str(tmp_path)!r}), {{1: {MASTERS[1]!r}}})\n"
-        "j.keep(uuid4(), 'words'); print(1, flush=True)\n"
+        "j.write_entry(uuid4(), 'words'); print(1, flush=True)\n"
         "sys.stdin.read()"
     )
     other = subprocess.Popen([sys.executable, "-c", line], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -145,7 +145,7 @@ def test_what_another_master_key_sealed_stays_in_the_file_until_that_key_is_back
     kept(tmp_path, sealed)
     with opened(tmp_path, {2: os.urandom(32)}) as journal:
         assert (journal.open_entries, journal.unreadable) == ({}, 1)
-        journal.keep(ours, WHAT)
+        journal.write_entry(ours, WHAT)
         journal.mark_done(ours)
     with opened(tmp_path) as journal:
         assert list(journal.open_entries) == [sealed]
@@ -163,9 +163,9 @@ def test_the_file_begins_anew_once_all_in_it_is_done(tmp_path: Path, monkeypatch
     monkeypatch.setattr(journals, "ANEW_AFTER", 1_000)
     with opened(tmp_path) as journal:
         for _ in range(20):
-            journal.keep(entry := uuid4(), WHAT)
+            journal.write_entry(entry := uuid4(), WHAT)
             journal.mark_done(entry)
-        journal.keep(last := uuid4(), WHAT)
+        journal.write_entry(last := uuid4(), WHAT)
     assert (tmp_path / "journal").stat().st_size < 2_000
     with opened(tmp_path) as journal:
         assert list(journal.open_entries) == [last]

@@ -19,7 +19,7 @@ class Paper:
     def open(self) -> None:
         self.is_open = True
 
-    def keep(self, entry: UUID, what: Any) -> None:
+    def write_entry(self, entry: UUID, what: Any) -> None:
         self.open()
         self.written.setdefault(entry, what)
 

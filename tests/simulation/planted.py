@@ -194,22 +194,22 @@ BUGS = (
         "an offset is committed when a record comes",
         ((Consumer, "take_records", committed_before_the_effect),),
     ),
-    Bug("forgotten dedupe", "the ids applied are forgotten", ((Valkey, "_learn", forgetful),)),
-    Bug("no version check", "a commit overwrites what is newer", ((Valkey, "_learn", overwriting),)),
+    Bug("forgotten dedupe", "the ids applied are forgotten", ((Valkey, "learn_function", forgetful),)),
+    Bug("no version check", "a commit overwrites what is newer", ((Valkey, "learn_function", overwriting),)),
     Bug(
         "no fence",
         "a late attempt leaves whatever came before it",
         (
-            (sender.DeskLane, "_fenced_off", lambda _: lambda self, attempt: False),
+            (sender.DeskLane, "is_fenced_off", lambda _: lambda self, attempt: False),
             (sender, "LEAVES_WITHIN", lambda _: 60.0),
         ),
     ),
-    Bug("key per attempt", "each attempt has a key of its own", ((Webhook, "_request", one_key_an_attempt),)),
+    Bug("key per attempt", "each attempt has a key of its own", ((Webhook, "build_request", one_key_an_attempt),)),
     Bug("lost timer", "a deadline lives in memory only", ((Timers, "find_deadlines", lambda _: blind),)),
     Bug(
         "hold on ringing",
         "the machine stops when people are asked",
-        ((callout, "_attempt_due", given_up_once_people_are_asked),),
+        ((callout, "attempt_due_at", given_up_once_people_are_asked),),
     ),
     Bug(
         "id without instance",
@@ -221,7 +221,7 @@ BUGS = (
         "an unreachable desk is ordered anew",
         ((services.dispatch.service, "decide", ordered_anew_when_unreachable),),
     ),
-    Bug("stops after a failure", "a failed attempt has no successor", ((state, "_failed", never_again),)),
+    Bug("stops after a failure", "a failed attempt has no successor", ((state, "evolve_failure", never_again),)),
     Bug(
         "delivered is enough",
         "a machine's receipt ends the alarm",
@@ -233,16 +233,16 @@ BUGS = (
     Bug(
         "held for ever",
         "a hold does not end with its claim",
-        ((services.responder_adapter.service, "decide", held_for_ever), (callout, "_lapses_at", NEVER)),
+        ((services.responder_adapter.service, "decide", held_for_ever), (callout, "hold_lapses_at", NEVER)),
     ),
-    Bug("one desk holds up the other", "all desks share one line", ((sender.DeskLane, "_post", one_at_a_time),)),
+    Bug("one desk holds up the other", "all desks share one line", ((sender.DeskLane, "post_once", one_at_a_time),)),
     Bug("polite door", "a door says learnt and learns nothing", ((events_endpoint, "learn_batch", learnt_by_nobody),)),
     Bug(
         "no hold",
         "the machine goes on sending while a person phones",
         ((services.responder_adapter.service, "decide", never_held),),
     ),
-    Bug("deaf auditor", "the auditor counts on intake", ((AuditorRing, "ring", lambda _: silent),)),
+    Bug("deaf auditor", "the auditor counts on intake", ((AuditorRing, "ring_desks", lambda _: silent),)),
     Bug(
         "a new cause each time", "a repeated request is a new one", ((web, "request_id", lambda _: lambda *_: uuid4()),)
     ),

@@ -199,10 +199,10 @@ class Valkey:
         if not self._functions:
             raise ResponseError("ERR Function not found")
         keys, args = words[: int(count)], words[int(count) :]
-        called = {b"learn": self._learn, b"lease": self._lease, b"restore": self._restore}[name]
+        called = {b"learn": self.learn_function, b"lease": self._lease, b"restore": self._restore}[name]
         return called(keys, args)
 
-    def _learn(self, keys: tuple[bytes, ...], args: tuple[bytes, ...]) -> list[bytes]:
+    def learn_function(self, keys: tuple[bytes, ...], args: tuple[bytes, ...]) -> list[bytes]:
         """As functions.lua has it."""
         cause = b"i:" + args[1]
         version, state, drill, known = self._hmget(keys[0], b"v", b"s", b"d", cause)

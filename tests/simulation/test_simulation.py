@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.simulation.planted import BUGS
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -33,3 +35,8 @@ def test_one_seed_is_one_schedule() -> None:
 def test_a_planted_bug_is_noticed(bug: str) -> None:
     """Else the seeds hold because nobody looks."""
     assert played(*range(40), bug=bug)[-1]["findings"]
+
+
+def test_a_bug_is_planted_on_a_step_that_the_product_names() -> None:
+    """Else a private line that moves takes the bug with it, and nobody sees that nothing is planted any more."""
+    assert [what for bug in BUGS for _, what, _ in bug.patches if what.startswith("_")] == []

@@ -93,7 +93,6 @@ def evolve_desk(watch: AwaitedDesk | None, event: Event) -> AwaitedDesk:
 
 
 def desk_no_later_than(at: datetime, watch: AwaitedDesk) -> AwaitedDesk:
-    """The desk with no moment later than `at`."""
     return replace(watch, since=min(watch.since, at), rung_at=watch.rung_at and min(watch.rung_at, at))
 
 

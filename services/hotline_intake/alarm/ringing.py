@@ -76,7 +76,6 @@ def evolve_ringing(sounding: RingingSchedule, event: Event, *, quiet: bool) -> R
 
 
 def ringing_no_later_than(at: datetime, sounding: RingingSchedule) -> RingingSchedule:
-    """What was told, with no moment later than `at`."""
     return replace(sounding, at=sounding.at and min(sounding.at, at))
 
 

@@ -51,12 +51,10 @@ class AlarmRow:
 
     @property
     def alarming(self) -> bool:
-        """Whether a desk rings, or somebody is phoning it."""
         return any(desk.phase in ALARMING for desk in self.desks.values())
 
     @property
     def ringing(self) -> dict[str, AwaitedDesk]:
-        """The desks that ring and that nobody phones."""
         return {name: desk for name, desk in self.desks.items() if desk.phase is Phase.RINGING}
 
 
@@ -76,7 +74,6 @@ def desk_due_at(alarm: AlarmRow, desk: AwaitedDesk, clocks: Clocks) -> datetime 
 
 
 def silent_at(alarm: AlarmRow, clocks: Clocks) -> datetime | None:
-    """The next moment at which silence means something."""
     moments = [unheard_due_at(alarm, clocks), *(desk_due_at(alarm, desk, clocks) for desk in alarm.desks.values())]
     return min((moment for moment in moments if moment is not None), default=None)
 

@@ -18,7 +18,6 @@ from shared.contract.event import Event, Rejected
 from shared.contract.terms import spoken_number
 from shared.kernel.errors import Unavailable
 from shared.kernel.machine.keeper import IdempotencyKey, Keeper, KeyReused, Learned
-from shared.kernel.process import web
 from shared.kernel.process.journal import Journal, Unwritable
 from shared.kernel.process.service import Kit
 
@@ -59,10 +58,10 @@ class Acceptance:
     async def take(self, request: SeatActRequest) -> Learned[Call] | KeptInJournal:
         """The call after the act, or as it is kept.
 
-        Raises Rejected (UnknownCity where no such line is kept here), NothingTookIt or Unavailable: it was not taken.
+        Raises Rejected, NothingTookIt or Unavailable: then it was not taken. KeyError on a line without a pack.
         """
         act = request.act
-        act.check(self._kit.cities, web.city_pack(self._kit.cities, request.city))
+        act.check(self._kit.cities, self._kit.cities[request.city])
         if request.key.id in self._kept:
             return self._keep_again(request)
         written = act.urgent and self._write(request)
@@ -142,7 +141,7 @@ class Acceptance:
 
     def _write(self, request: SeatActRequest) -> bool:
         try:
-            self._journal.keep(request.key.id, request.to_journal())
+            self._journal.write_entry(request.key.id, request.to_journal())
         except Unwritable as refusal:
             log.warning("journal_unwritable", signal="warning", why=str(refusal))
             return False
@@ -186,7 +185,7 @@ class Acceptance:
         return row, (*opening, *self._mirror.decide_now(opened, command))
 
     def _nothing_took(self, request: SeatActRequest) -> NothingTookIt:
-        city = web.city_pack(self._kit.cities, request.city)
+        city = self._kit.cities[request.city]
         police = city.desk(POLICE[0])
         return NothingTookIt(
             "Neither the store nor the journal takes it. 立即拨打"
@@ -283,7 +282,6 @@ class Acceptance:
 
 
 async def _unseen(_field: str, _value: object) -> str:
-    """Seals nothing, for memory."""
     return UNSEEN
 
 

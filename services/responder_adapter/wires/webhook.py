@@ -106,7 +106,7 @@ class Webhook:
         }
         within = otel.get_current_span().get_span_context()
         with trace.span("POST", within, SpanKind.CLIENT, span_attributes) as span:
-            said = await self._post(self._request(outgoing, now))
+            said = await self._post(self.build_request(outgoing, now))
             if isinstance(said, Silence):
                 span.set_status(StatusCode.ERROR, said.reason)
                 span.set_attribute("error.type", said.reason)
@@ -114,7 +114,7 @@ class Webhook:
                 span.set_attribute("jingyi.answer", said.rung)
             return said
 
-    def _request(self, outgoing: Outgoing, now: datetime) -> httpx.Request:
+    def build_request(self, outgoing: Outgoing, now: datetime) -> httpx.Request:
         assert self.secret is not None
         body = json.dumps(outgoing.body, ensure_ascii=False, separators=(",", ":")).encode()
         webhook_id = outgoing.message_id

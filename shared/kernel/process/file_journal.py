@@ -60,7 +60,7 @@ class FileJournal:
             self.close()
             raise self._refused(refusal.strerror) from refusal
 
-    def keep(self, entry: UUID, what: Any) -> None:
+    def write_entry(self, entry: UUID, what: Any) -> None:
         if entry in self._kept:
             return
         self.open()

@@ -26,7 +26,7 @@ class Journal(Protocol):
     def open(self) -> None:
         """Hold it for this process alone and read what is in it. Raises Unwritable; open already, it does nothing."""
 
-    def keep(self, entry: UUID, what: Any) -> None:
+    def write_entry(self, entry: UUID, what: Any) -> None:
         """Keep `what` (anything JSON holds) under this id, opening the journal if need be; on disk when this returns.
 
         The same id again is no news. Raises Unwritable.
