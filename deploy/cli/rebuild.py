@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 from rich.live import Live
 from rich.table import Table
 
@@ -106,6 +104,8 @@ async def rebuilt(environment: Mapping[str, str], *, check: bool, beside: bool, 
 
 async def whole_again(url: str, epoch: int) -> None:
     """Services that run learn that nothing is missing any more."""
+    from redis.asyncio import Redis  # late, as below: a quarter of what the command costs to its first line
+
     async with Redis.from_url(url, socket_timeout=10) as redis:
         await redis.set(GENERATION, epoch)
 
@@ -113,6 +113,9 @@ async def whole_again(url: str, epoch: int) -> None:
 async def lives_in(url: str) -> Counter[str]:
     """What a store has that is not of the moment: service and machine, and how many. Trouble if it does not answer."""
     found: Counter[str] = Counter()
+    from redis.asyncio import Redis
+    from redis.exceptions import RedisError
+
     try:
         async with Redis.from_url(url, socket_timeout=10) as redis:
             async for name in redis.scan_iter(count=5000):

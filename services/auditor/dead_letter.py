@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from services.auditor.followed_events import HEARD
+from services.auditor.followed_events import FOLLOWED_EVENTS
 from shared.contract.calls import EscalationRequested, ScreeningRecorded
 from shared.contract.event import Event
 from shared.contract.incidents import CallOutOrdered
@@ -42,7 +42,7 @@ def read_dead_letter(record: Any, headers: Mapping[str, str]) -> DeadLetter:
         kind=kind.rpartition(".")[2] or "?",
         reason=headers.get("dead_letter_reason", "?"),
         service=headers.get("dead_letter_service", "?"),
-        danger=may_be_danger(HEARD.get(kind), record.value) and headers.get("ce_drill") != "true",
+        danger=may_be_danger(FOLLOWED_EVENTS.get(kind), record.value) and headers.get("ce_drill") != "true",
         city=headers.get("ce_city", ""),
         case=_uuid((record.key or b"").decode(errors="replace")),
         event_id=_uuid(headers.get("ce_id", "")),

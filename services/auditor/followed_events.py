@@ -55,7 +55,7 @@ KINDS: tuple[type[Event], ...] = (
     *REPORTS.values(),
 )
 
-HEARD: Mapping[str, type[Event]] = {kind.type_name(): kind for kind in KINDS}
+FOLLOWED_EVENTS: Mapping[str, type[Event]] = {kind.type_name(): kind for kind in KINDS}
 """By the CloudEvents type. Everything else is passed over unread."""
 
-TOPICS = tuple(sorted({kind.topic for kind in HEARD.values()}))
+TOPICS = tuple(sorted({kind.topic for kind in FOLLOWED_EVENTS.values()}))

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from services.auditor.account import Account, evolve
 from services.auditor.dead_letter import DeadLetter, read_dead_letter
-from services.auditor.followed_events import HEARD, TOPICS
+from services.auditor.followed_events import FOLLOWED_EVENTS, TOPICS
 from services.auditor.view import escalation_line
 from shared.contract.audit import EscalationLine
 from shared.contract.city import Cities
@@ -144,7 +144,7 @@ class KafkaReader:
         if record.topic.endswith(".dlq"):
             self.dead = [*self.dead, read_dead_letter(record, named)][-DEAD_LETTERS:]
             return
-        kind = HEARD.get(named.get("ce_type", ""))
+        kind = FOLLOWED_EVENTS.get(named.get("ce_type", ""))
         if kind is None:
             return
         with suppress(ValidationError, ValueError):  # what nobody can read is the dead letters' matter
