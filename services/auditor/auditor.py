@@ -94,9 +94,7 @@ class Auditor:
                 )
             if pulse.tells(_clock()):
                 log.error("intake_silent", seconds=round(pulse.silent(_clock())), signal="alarm")
-                await self.ring.bell.tell_everybody(
-                    "【警医】系统告警：热线受理不应答，请立即检查 system alarm: intake does not answer"
-                )
+                await self.ring.bell.tell_everybody(INTAKE_SILENT)
             await asyncio.sleep(max(0.0, begun + MIRROR_EVERY - _clock()))
 
     async def _compare(self) -> None:

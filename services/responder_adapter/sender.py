@@ -19,7 +19,7 @@ from services.responder_adapter.retry_schedule import LATE, LEAVES_WITHIN
 from services.responder_adapter.standstill import Standstill
 from services.responder_adapter.state import CallOut
 from services.responder_adapter.status import CallOutStatus
-from services.responder_adapter.wires import Answer, Silence, Wire, WireContext, connect_wire
+from services.responder_adapter.wires import MOST_AT_ONCE, Answer, Silence, Wire, WireContext, connect_wire
 from shared.contract.city import Cities, DeskEntry
 from shared.contract.event import Command, Event, Message
 from shared.contract.terms import Rung, callout_key, desk_city
@@ -27,9 +27,6 @@ from shared.kernel.errors import Unavailable
 from shared.kernel.machine.keeper import NAMES, IdempotencyKey, Keeper
 from shared.kernel.machine.machine import Address
 from shared.kernel.machine.vault import Vault
-
-MOST_AT_ONCE = 20
-"""Attempts under way to one desk."""
 
 LEARN_AGAIN, LEARN_AGAIN_AT_MOST = 0.1, 2.0
 

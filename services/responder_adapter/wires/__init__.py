@@ -13,6 +13,9 @@ from shared.contract.city import WireEntry
 from shared.contract.terms import Rung
 from shared.kernel.process.platform import Transport
 
+MOST_AT_ONCE = 20
+"""Attempts under way to one desk; a wire that pools connections has one for each."""
+
 
 @dataclass(frozen=True)
 class Answer:

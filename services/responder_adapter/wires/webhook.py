@@ -24,14 +24,13 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from services.responder_adapter.outgoing import Outgoing
 from services.responder_adapter.retry_schedule import ENDS_WITHIN, NOT_RECEIVED
-from services.responder_adapter.wires import Answer, Silence, WireContext
+from services.responder_adapter.wires import MOST_AT_ONCE, Answer, Silence, WireContext
 from services.responder_adapter.wires.signature import read_secret, sign
 from shared.contract.city import WebhookWire
 from shared.contract.terms import Code, RefNo, Rung
 from shared.kernel import trace
 
 TIMEOUTS = {"connect": 1.0, "read": 3.0, "write": 3.0, "pool": 0.5}
-MOST_AT_ONCE = 20
 MOST_BYTES = 65_536
 
 log = structlog.get_logger()
