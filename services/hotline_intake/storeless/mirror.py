@@ -163,7 +163,11 @@ class LedgerMirror:
         except Unavailable:
             self._answered_at = asked_at if self._answered_at is None else self._answered_at
             return self.note_silence()
-        self._answered_at, self._wall, self.silent = asked_at, self._calls.now(), False
+        if self._calls.store.refuses:  # it can be read, but no deadline passes in it
+            self._answered_at = asked_at if self._answered_at is None else self._answered_at
+            self.note_silence()
+        else:
+            self._answered_at, self._wall, self.silent = asked_at, self._calls.now(), False
         for address, found in seen.items():
             self._take_over(address, found, asked_at)
         for address, row in self.rows.items():

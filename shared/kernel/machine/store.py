@@ -59,11 +59,13 @@ Committed = Callable[[str, tuple[bytes, ...], tuple[OutboxRow, ...], bool], None
 class Store(Protocol):
     """Reads, leases and commits. Every method that waits raises Unavailable when the store does not answer in time.
 
-    `answered_at`: the loop's time of its last answer. `lost_at`, in Unix milliseconds, while it lacks what was known;
-    `epoch`, in Unix seconds, when it was rebuilt last.
+    `answered_at`: the loop's time when it last took a write; `refuses`: it answered the last one with a no (full,
+    read-only, forbidden). `lost_at`, in Unix milliseconds, while it lacks what was known; `epoch`, in Unix seconds,
+    when it was rebuilt last.
     """
 
     answered_at: float
+    refuses: bool
     lost_at: int | None
     epoch: int
 
@@ -72,6 +74,9 @@ class Store(Protocol):
 
     async def ask_all(self, commands: list[Command]) -> list[Any]:
         """The replies to several independent commands in one round trip, outside the commit order."""
+
+    async def write_all(self, commands: list[Command]) -> list[Any]:
+        """The same for writes that must be renewed: they go in the commit order, and tell whether it takes any."""
 
     async def commit(self, commit: Commit) -> list[bytes]:
         """Apply it, all or nothing, after every commit handed over before it; returns after its fsync.

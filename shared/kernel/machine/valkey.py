@@ -1,6 +1,7 @@
 """The store on Valkey: one queued, pipelined connection, so that replies come in commit order and fsyncs group."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -10,13 +11,21 @@ from uuid import UUID
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ClusterCrossSlotError, MasterDownError, ReadOnlyError, RedisError, ResponseError
 
 from shared.kernel.errors import Unavailable
 from shared.kernel.machine.store import GENERATION, LOST, Command, Commit, Committed, FunctionsLost
 
 ANSWER_WITHIN = 3.0
 """Seconds after which a silent store counts as unavailable."""
+
+OUR_BUGS = re.compile(
+    r"^WRONGTYPE|^@?user_function:|wrong number of arg|syntax error|not an integer|not a valid float", re.IGNORECASE
+)
+"""What the store says when we asked it nonsense; whatever else it refuses, it may take later."""
+
+NoteBatch = Callable[[bool], None]
+"""Told after each batch that was answered whether the store refused any of it."""
 
 
 class ConnectionSource(Protocol):
@@ -49,8 +58,8 @@ class _Pipeline:
         self._queue.put_nowait(pending)
         return await pending.replies
 
-    async def run(self, on_answer: Callable[[], None]) -> None:
-        """Send what is queued, for ever; `on_answer` is called for each batch that was answered."""
+    async def run(self, on_answer: NoteBatch = lambda _: None) -> None:
+        """Send what is queued, for ever."""
         try:
             while True:
                 batch = [await self._queue.get()]
@@ -60,15 +69,18 @@ class _Pipeline:
         finally:
             await self._hang_up()
 
-    async def _serve(self, batch: list[_PendingCommands], on_answer: Callable[[], None]) -> None:
+    async def _serve(self, batch: list[_PendingCommands], on_answer: NoteBatch) -> None:
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
-                replies = iter(await self._exchange([command for pending in batch for command in pending.commands]))
+                answered = await self._exchange([command for pending in batch for command in pending.commands])
         except (RedisError, TimeoutError, OSError) as silence:
             await self._hang_up()  # else a late reply would be taken for that of the next command
             _fail(batch, Unavailable(f"The store does not answer: {type(silence).__name__}."))
         else:
-            on_answer()
+            if any(isinstance(reply, ReadOnlyError | MasterDownError) for reply in answered):
+                await self._hang_up()  # at that address another may be the primary by now
+            on_answer(any(isinstance(reply, RedisError) and not _is_ours(reply) for reply in answered))
+            replies = iter(answered)
             for pending in batch:
                 _settle(pending, [next(replies) for _ in pending.commands])
 
@@ -84,7 +96,7 @@ class _Pipeline:
         try:
             return await connection.read_response()
         except ResponseError as refusal:
-            return refusal
+            return refusal  # one command's, not the connection's
 
     async def _hang_up(self) -> None:
         lost, self._connection = self._connection, None
@@ -105,6 +117,7 @@ class ValkeyStore:
         self._reads = _Pipeline(source)
         self._functions = files("shared.kernel.machine").joinpath("functions.lua").read_text()
         self.answered_at = 0.0
+        self.refuses = False
         self.lost_at: int | None = None
         self.epoch = 0
 
@@ -114,6 +127,9 @@ class ValkeyStore:
 
     async def ask_all(self, commands: list[Command]) -> list[Any]:
         return await self._reads.ask(commands)
+
+    async def write_all(self, commands: list[Command]) -> list[Any]:
+        return await self._commits.ask(commands)
 
     async def commit(self, commit: Commit) -> list[bytes]:
         # While replies are read, not after the await: two commits must reach the relay in the store's order.
@@ -133,11 +149,13 @@ class ValkeyStore:
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as lanes:
-            lanes.create_task(self._commits.run(self._note_answer))
-            lanes.create_task(self._reads.run(self._note_answer))
+            lanes.create_task(self._commits.run(self._note_writes))
+            lanes.create_task(self._reads.run())
 
-    def _note_answer(self) -> None:
-        self.answered_at = asyncio.get_running_loop().time()
+    def _note_writes(self, refused: bool) -> None:
+        self.refuses = refused
+        if not refused:
+            self.answered_at = asyncio.get_running_loop().time()
 
     async def load(self) -> None:
         await self.ask_all([("FUNCTION", "LOAD", "REPLACE", self._functions), ("SET", GENERATION, 0, "NX")])
@@ -166,10 +184,18 @@ def _fail(batch: list[_PendingCommands], failure: Exception) -> None:
 
 
 def _error_for(refusal: RedisError) -> Exception:
-    """What a refused command means: functions to load again, a store that cannot write now, or a bug of ours."""
+    """What a refused command means: functions to load again, a bug of ours, or a store that takes nothing now."""
     text = str(refusal)
-    if isinstance(refusal, ResponseError) and "Function not found" in text:
+    if "Function not found" in text:
         return FunctionsLost("The store had lost its functions; they are loaded again.")
-    if isinstance(refusal, ResponseError) and not text.startswith(("MISCONF", "OOM", "LOADING", "READONLY", "BUSY")):
+    if _is_ours(refusal):
         return refusal
-    return Unavailable(f"The store refuses: {text.split(' ', 1)[0]}.")
+    code = getattr(refusal, "status_code", None) or text.split(" ", 1)[0]
+    return Unavailable(f"The store refuses: {code}.")
+
+
+def _is_ours(refusal: RedisError) -> bool:
+    """Whether the command itself was wrong, so that no time mends it."""
+    if isinstance(refusal, ClusterCrossSlotError):
+        return True
+    return type(refusal) is ResponseError and OUR_BUGS.search(str(refusal)) is not None
