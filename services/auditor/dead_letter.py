@@ -36,13 +36,15 @@ class DeadLetter:
 def read_dead_letter(record: Any, headers: Mapping[str, str]) -> DeadLetter:
     """A record of a dead-letter topic, read as far as it can be."""
     kind = headers.get("ce_type", "")
+    # At a deadline that failed, nobody noticed that somebody stayed silent.
+    danger = headers.get("dead_letter_reason") == "deadline" or may_be_danger(FOLLOWED_EVENTS.get(kind), record.value)
     return DeadLetter(
         where=f"{record.topic}/{record.partition}/{record.offset}",
         at=datetime.fromtimestamp(record.timestamp / 1000, UTC),
         kind=kind.rpartition(".")[2] or "?",
         reason=headers.get("dead_letter_reason", "?"),
         service=headers.get("dead_letter_service", "?"),
-        danger=may_be_danger(FOLLOWED_EVENTS.get(kind), record.value) and headers.get("ce_drill") != "true",
+        danger=danger and headers.get("ce_drill") != "true",
         city=headers.get("ce_city", ""),
         case=_uuid((record.key or b"").decode(errors="replace")),
         event_id=_uuid(headers.get("ce_id", "")),

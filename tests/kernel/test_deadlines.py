@@ -16,7 +16,7 @@ from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
 from tests.kernel.scene import CITY, about, add, alive, header, ready, said
 from tests.kernel.tally import service
-from tests.kernel.tally.service import Waited, build
+from tests.kernel.tally.service import UNLUCKY, Waited, build
 from tests.support.eventually import eventually
 
 
@@ -150,3 +150,23 @@ async def test_a_moment_that_comes_again_because_the_clock_went_back_fires_again
             return await waited(client, case) == 2
 
         await eventually(again, 2)
+
+
+async def test_d2_an_instance_that_fails_at_its_deadline_is_set_aside_and_every_other_lives(
+    settings: Settings, client: httpx.AsyncClient
+) -> None:
+    unlucky, other = uuid4(), uuid4()
+
+    def put_aside(found: list[Any]) -> list[Any]:
+        return about(found, unlucky)
+
+    async with running_service(build, settings):
+        await alive(client)
+        await add(client, unlucky, UNLUCKY, "one")
+        await add(client, other, 1, "two")
+        letter = put_aside(await said(settings.kafka, "tally.counted.dlq", lambda found: bool(put_aside(found))))[0]
+        assert (header(letter, "dead_letter_reason"), header(letter, "dead_letter_service")) == ("deadline", "tally")
+        assert header(letter, "dead_letter_origin") == f"tally/{unlucky}"
+        await fired_once(client, other)
+        await add(client, unlucky, 1, "three")
+        await fired_once(client, unlucky)  # what moves it on wakes it again

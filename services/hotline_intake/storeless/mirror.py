@@ -12,7 +12,7 @@ import structlog
 from services.hotline_intake.alarm.decide import RingNow
 from services.hotline_intake.call import Call
 from shared.contract.event import Command, DeadlinePassed, Event, Message
-from shared.kernel.errors import Unavailable
+from shared.kernel.errors import Unavailable, crash_places
 from shared.kernel.machine.keeper import IdempotencyKey, Keeper, Learned
 from shared.kernel.machine.machine import Address, by_case
 from shared.kernel.machine.open_instances import InstanceSnapshot, OpenInstances
@@ -197,7 +197,11 @@ class LedgerMirror:
         while True:
             await self._restless.wait()
             for address, row in list(self.rows.items()):
-                self._ring(address, row)
+                try:
+                    self._ring(address, row)
+                except Exception as crash:  # noqa: BLE001 a row must not silence the others
+                    log.error("row_failed", case=address.instance, at=crash_places(crash), signal="alarm")  # noqa: TRY400 its message may be personal
+                    row.rung, row.due = row.call, None
             if not (self.silent or any(row.ahead_of_store for row in self.rows.values())):
                 self._restless.clear()
             await asyncio.sleep(TICK)

@@ -1,8 +1,13 @@
 """One shard of a service's outbox as its relay has it: what waits in the store, and what is on its way to Kafka."""
 
+import json
 from dataclasses import dataclass, field
+from uuid import uuid5
 
-from shared.kernel.machine.store import OutboxRow
+from shared.kernel import trace
+from shared.kernel.machine.keeper import NAMES
+from shared.kernel.machine.store import OutboxRow, Store
+from shared.kernel.machine.timers import FailedDeadline
 
 
 @dataclass(eq=False)
@@ -38,3 +43,20 @@ def stream_position(row_id: bytes) -> tuple[int, int]:
     """Where a row stands in its outbox: milliseconds of the store's clock, and a count within them."""
     milliseconds, _, sequence = row_id.partition(b"-")
     return int(milliseconds), int(sequence)
+
+
+async def add_failed_deadline(store: Store, shard: OutboxShard, topic: str, failed: FailedDeadline) -> None:
+    """Put a deadline at which its machine failed among the dead letters, where it rings. Raises Unavailable."""
+    named = f"{failed.machine}/{failed.address.instance}"
+    headers = {
+        "ce_id": str(uuid5(NAMES, f"{named}|{failed.due.isoformat()}")),
+        "ce_type": "cn.jingyi.DeadlinePassed",
+        "ce_city": failed.city,
+        "dead_letter_reason": "deadline",
+        "dead_letter_service": shard.service,
+        "dead_letter_origin": named,
+        "traceparent": trace.current_traceparent(),
+    }
+    value = json.dumps({"instance": named, "due": failed.due.isoformat()})
+    row = ("t", topic, "k", str(failed.case), "h", json.dumps(headers), "v", value)
+    await store.ask("XADD", shard.outbox, "*", *row)

@@ -1,12 +1,15 @@
 """Deadlines: what this process has set passes by its own monotonic clock; what it finds in the store, by wall time.
 
-A wall clock that is wrong, or is put right, in the middle of a claim must not end it while a person phones.
+A wall clock that is wrong, or is put right, in the middle of a claim must not end it while a person phones. An instance
+whose machine fails at its deadline is tried three times and then set aside, for a person to look at: every other one of
+the service, in every city, waits for its own deadline.
 """
 
 import asyncio
 import heapq
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
@@ -16,7 +19,7 @@ import structlog
 
 from shared.contract.event import DeadlinePassed
 from shared.kernel.clock import unix_milliseconds
-from shared.kernel.errors import Unavailable
+from shared.kernel.errors import Unavailable, crash_places
 from shared.kernel.machine.keeper import NAMES, IdempotencyKey, Keeper, Learned
 from shared.kernel.machine.machine import Address
 from shared.kernel.machine.shards import shard_of
@@ -31,14 +34,46 @@ AGAIN = 0.1
 AT_ONCE = 200
 """Deadlines found in one shard at a time."""
 
+STRIKES = 3
+"""Times that a machine may fail at one deadline."""
+
+SetAside = Callable[["FailedDeadline"], Awaitable[None]]
+"""Tells people of an instance that nobody wakes any more. Raises Unavailable: then it is tried again."""
+
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class FailedDeadline:
+    """A deadline at which the machine `machine` failed, of an instance of `case`, on the line of `city`."""
+
+    machine: str
+    address: Address
+    city: str
+    due: datetime
+
+    @property
+    def case(self) -> UUID:
+        return UUID(self.address.instance.split("/", 1)[0])
+
+
+async def _logged_only(_: FailedDeadline) -> None:
+    """For timers that never run."""
 
 
 class Timers:
     """Wakes every machine of one service when its deadline has passed."""
 
-    def __init__(self, store: Store, now: Callable[[], datetime], held_tags: Callable[[], list[str]]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        now: Callable[[], datetime],
+        held_tags: Callable[[], list[str]],
+        set_aside: SetAside = _logged_only,
+    ) -> None:
         self._store = store
+        self._set_aside = set_aside
+        self._failures: dict[FailedDeadline, int] = {}
         self._now = now
         self._held_tags = held_tags
         self._keepers: dict[str, Keeper[Any]] = {}
@@ -153,10 +188,30 @@ class Timers:
             elif self._due.get((keeper.machine.name, address)) == due:  # another process had woken it before us
                 del self._due[keeper.machine.name, address]
         except Unavailable:
-            again = asyncio.get_running_loop().time() + POLL
-            self._push(again, keeper.machine.name, address, city, due)
+            self._pass_again(keeper, address, city, due)
+        except Exception as crash:  # noqa: BLE001 one instance's bug must not end the service for all others
+            await self._strike(keeper, FailedDeadline(keeper.machine.name, address, city, due), crash)
         finally:
             self._passing.discard((keeper.machine.name, address))
+
+    def _pass_again(self, keeper: Keeper[Any], address: Address, city: str, due: datetime) -> None:
+        again = asyncio.get_running_loop().time() + POLL
+        self._push(again, keeper.machine.name, address, city, due)
+
+    async def _strike(self, keeper: Keeper[Any], failed: FailedDeadline, crash: Exception) -> None:
+        """Let it try again, or set it aside: it stays due, but this process wakes it no more at that moment."""
+        self._due[failed.machine, failed.address] = failed.due
+        self._failures[failed] = strikes = self._failures.get(failed, 0) + 1
+        told = {"machine": failed.machine, "instance": failed.address.instance, "strikes": strikes}
+        log.error("deadline_failed", **told, at=crash_places(crash), signal="warning")
+        try:
+            if strikes >= STRIKES:
+                await self._set_aside(failed)
+                del self._failures[failed]
+                return
+        except Unavailable:
+            log.warning("waiting", at="deadline_failed", instance=failed.address.instance)
+        self._pass_again(keeper, failed.address, failed.city, failed.due)
 
     async def _log_ignored(self, keeper: Keeper[Any], address: Address, city: str) -> None:
         """A machine that does not move at its own deadline is a bug: say so, and do not spin on it."""

@@ -27,6 +27,7 @@ from shared.kernel.log.consumer import FOLLOWS, Consumer
 from shared.kernel.log.fallback.client import EventsClient
 from shared.kernel.log.fallback.delivery import FallbackDelivery
 from shared.kernel.log.leases import LEASE, OutboxLeases
+from shared.kernel.log.outbox import add_failed_deadline
 from shared.kernel.log.relay import Relay
 from shared.kernel.log.router import EventRouter, Handler
 from shared.kernel.machine.generation import StoreGeneration
@@ -34,7 +35,7 @@ from shared.kernel.machine.keeper import Effect, Keeper
 from shared.kernel.machine.machine import Machine
 from shared.kernel.machine.shards import shard_of
 from shared.kernel.machine.store import OutboxRow, Store
-from shared.kernel.machine.timers import Timers
+from shared.kernel.machine.timers import FailedDeadline, Timers
 from shared.kernel.machine.vault import KEYS_TOPIC, Vault
 from shared.kernel.process import events_endpoint, logs, web
 from shared.kernel.process.platform import Platform
@@ -203,7 +204,12 @@ def assemble_process(
         fallback.take_rows(rows)
 
     store = platform.store(settings.redis_url, committed)
-    timers = Timers(store, now, leases.held_tags)
+
+    async def set_aside(failed: FailedDeadline) -> None:
+        shard = leases.shard(shard_of(failed.address.home))
+        await add_failed_deadline(store, shard, f"{service.speaks.topic}.dlq", failed)
+
+    timers = Timers(store, now, leases.held_tags, set_aside)
     service = build(Kit(name, settings, store, Vault(settings.masters, store), timers, now, platform))
     consumers = tuple(
         Consumer(group, bus, handlers, store, relay)
@@ -211,7 +217,8 @@ def assemble_process(
         if handlers
     )
     heard = {event.topic for event in (*service.consumes, *service.follows)}
-    topics = {*heard, *(f"{topic}.dlq" for topic in heard), service.speaks.topic, KEYS_TOPIC}
+    spoken = service.speaks.topic
+    topics = {*heard, *(f"{topic}.dlq" for topic in {*heard, spoken}), spoken, KEYS_TOPIC}
     verifier = SettingsVerifier(bus, topics, relay.gate)
 
     def rewind_consumers(since: int) -> None:

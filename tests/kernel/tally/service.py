@@ -18,6 +18,9 @@ from shared.kernel.process.web import ActKey, Actor
 
 PATIENCE = timedelta(seconds=0.4)
 
+UNLUCKY = 666
+"""A total at whose deadline the machine fails."""
+
 
 class Given(Event):
     topic: ClassVar[str] = "tally.given"
@@ -78,6 +81,8 @@ def decide(tally: Tally, message: Message, now: datetime) -> tuple[Event, ...]:
             return (Counted(case=message.case, city=message.city, at=now, total=total),) if message.amount else ()
         case KeepNote(note=note):
             return (Noted(case=message.case, city=message.city, at=now, note=note),)
+        case DeadlinePassed() if tally.total == UNLUCKY:
+            raise ZeroDivisionError
         case DeadlinePassed() if tally.due and now >= tally.due:
             return (Waited(case=message.case, city=message.city, at=now),)
     return ()
