@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from shared.contract.city import WireAbilities
 from shared.contract.event import Event
 from shared.contract.incidents import Purpose
-from shared.contract.terms import ActorId, Code, DeskId, RefNo, Rung, Situation, Tier, callout_key
+from shared.contract.terms import ActorId, Code, DeskId, Rung, Situation, Tier, WrittenRefNo, callout_key
 
 
 class OpenCallOut(BaseModel):
@@ -138,7 +138,7 @@ class Report(CallOutEvent):
     rung: ClassVar[Rung]
 
     by: ActorId | None = None
-    officer: RefNo | None = None
+    officer: WrittenRefNo | None = None
 
 
 class CallOutDelivered(Report):
@@ -158,7 +158,7 @@ class CallOutAccepted(Report):
 
     rung: ClassVar[Rung] = Rung.ACCEPTED
 
-    event_no: RefNo
+    event_no: WrittenRefNo
 
 
 class CallOutRejected(Report):
@@ -174,7 +174,7 @@ class CallOutAssigned(Report):
 
     rung: ClassVar[Rung] = Rung.ASSIGNED
 
-    unit: RefNo | None = None
+    unit: WrittenRefNo | None = None
 
 
 class CallOutEnRoute(Report):
@@ -231,7 +231,7 @@ class ReportDisputed(CallOutEvent):
     """A report that cannot stand beside what is known, kept and shown: a second acceptance, a late rejection."""
 
     rung_said: Rung
-    event_no: RefNo | None = None
+    event_no: WrittenRefNo | None = None
     code: Code | None = None
     by: ActorId | None = None
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 
 from shared.contract.event import Event
-from shared.contract.terms import ActorId, Code, DeskId, DeskKind, Place, RefNo, Sealed, Situation
+from shared.contract.terms import ActorId, Code, DeskId, DeskKind, Place, Sealed, Situation, WrittenRefNo
 
 
 class CallEvent(Event):
@@ -170,5 +170,5 @@ class AlarmSettled(CallEvent):
     desk: DeskId
     n: int = 1
     by: ActorId
-    officer: RefNo
-    event_no: RefNo
+    officer: WrittenRefNo
+    event_no: WrittenRefNo

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from shared.contract.event import Event
-from shared.contract.terms import ActorId, Code, DeskId, Place, RefNo, Rung, Situation, Tier, callout_key
+from shared.contract.terms import ActorId, Code, DeskId, Place, Rung, Situation, Tier, WrittenRefNo, callout_key
 
 
 class IncidentEvent(Event):
@@ -86,8 +86,8 @@ class LegChanged(DeskEvent):
     """处置线变化: dispatch has taken note of a desk's rung."""
 
     rung: Rung
-    officer: RefNo | None = None
-    event_no: RefNo | None = None
+    officer: WrittenRefNo | None = None
+    event_no: WrittenRefNo | None = None
     code: Code | None = None
 
 

@@ -4,7 +4,10 @@ from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from shared.contract.shown import folded_text
 
 CityCode = Annotated[str, StringConstraints(pattern=r"^\d{6}$")]
 """Division code of a prefecture-level city (GB/T 2260), e.g. 140700 for Jinzhong."""
@@ -27,8 +30,23 @@ ActorId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_./:-]{0,79}$")]
 """A word out of a published list: a reason, a disposition, a rule id."""
 
-RefNo = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069]{1,40}$")]
-"""A number another organisation gave: an officer's, an event's, a unit's."""
+
+def _names_something(number: str) -> str:
+    if not any(map(str.isalnum, number)):
+        raise PydanticCustomError("letter_or_digit_needed", "A number has at least one letter or digit.")
+    return number
+
+
+RefNo = Annotated[
+    str,
+    StringConstraints(max_length=40),
+    BeforeValidator(folded_text),
+    AfterValidator(_names_something),
+]
+"""A number another organisation gave, as it is taken down: an officer's, an event's, a unit's. A blank is none."""
+
+WrittenRefNo = Annotated[str, StringConstraints(min_length=1, max_length=40)]
+"""A RefNo in an event: whatever an earlier release took down is still read."""
 
 Sealed = Annotated[str, StringConstraints(pattern=r"^s1\.[A-Za-z0-9_-]{38,}$", max_length=65536)]
 """Personal or health data as ciphertext: AES-256-GCM under the case's key, bound to case and field."""
