@@ -3,25 +3,31 @@
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID, uuid5
 
+import structlog
 from fastapi import APIRouter, Request
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from services.responder_adapter.callout import ReportRung
+from services.responder_adapter.desk_json import NotJson, ReadCode, ReadRefNo, Word, read_json
 from services.responder_adapter.state import CallOut
-from services.responder_adapter.wires.signature import Unsigned, read_secret, verify
+from services.responder_adapter.wires.signature import ClockOff, Unsigned, read_secret, verify
 from shared.contract.city import Cities
 from shared.contract.event import Rejected
-from shared.contract.terms import Code, RefNo, Rung, callout_key
+from shared.contract.shown import folded_text
+from shared.contract.terms import Rung, callout_key
 from shared.kernel.machine.keeper import NAMES, IdempotencyKey, Keeper
 from shared.kernel.machine.machine import Address
 from shared.kernel.process.service import Kit
-from shared.kernel.process.web import NotFound, Unauthorised
+from shared.kernel.process.web import BadRequest, NotFound, Unauthorised
 
-KEY = re.compile(r"([0-9a-fA-F-]{36})/(\d{6}-\d{3,5})/(\d{1,3})")
+KEY = re.compile(r"[0-9a-fA-F-]{36}/[0-9]{6}-[0-9]{3,5}/[0-9]{1,3}")
+
+log = structlog.get_logger()
 
 
 class NotYourCallOut(Rejected):
@@ -30,18 +36,31 @@ class NotYourCallOut(Rejected):
     status = 403
 
 
+class NotAReport(Rejected):
+    """A desk says something, and it cannot be made out what."""
+
+    status = 422
+
+
 class DeskReport(BaseModel):
-    """One report of a desk. `at` is the desk's own time and decides nothing."""
+    """One report of a desk. Nothing else that it sends is read, such as its own time: that decides nothing."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
-    key: str = Field(pattern=f"^{KEY.pattern}$", description="case/desk/n, as in the order")
-    rung: Rung
-    officer: RefNo | None = None
-    event_no: RefNo | None = None
-    unit: RefNo | None = None
-    code: Code | None = None
-    at: datetime | None = None
+    key: Annotated[str, BeforeValidator(folded_text), Field(pattern=f"^{KEY.pattern}$", description="as in the order")]
+    rung: Annotated[Rung, Word]
+    officer: ReadRefNo = None
+    event_no: ReadRefNo = None
+    unit: ReadRefNo = None
+    code: ReadCode = None
+
+
+@dataclass(frozen=True)
+class RefusedReport:
+    """What a desk was last refused: somebody has to tell them, or to phone."""
+
+    at: datetime
+    reason: str
 
 
 class ReportReceipt(BaseModel):
@@ -54,20 +73,29 @@ class ReportReceipt(BaseModel):
     disputed: bool
 
 
-def routes(kit: Kit, callouts: Keeper[CallOut], environment: Mapping[str, str]) -> APIRouter:
+def routes(
+    kit: Kit, callouts: Keeper[CallOut], environment: Mapping[str, str], refused: dict[str, RefusedReport]
+) -> APIRouter:
+    """`refused` keeps each desk's newest refused report, for people to see."""
     router = APIRouter(tags=["desks"])
     secrets = report_secrets(kit.cities, environment)
 
     @router.post("/desks/{desk}/reports")
     async def report(desk: str, request: Request) -> ReportReceipt:
         """Take down one report. The same webhook-id again changes nothing; a late report never moves a ladder back."""
-        if kit.cities.desk_entry(desk) is None:
-            raise NotFound("unknown_desk", "There is no such desk.")
         body = await request.body()
-        webhook_id = check_signature(secrets.get(desk), request.headers, body, kit.now())
-        said = parse_report(body)
-        callout = await _known(kit, callouts, desk, said.key)
-        learned = await callouts.learn(_command(callout, said), report_key(desk, webhook_id, said))
+        desk = desk if desk in secrets else "unknown"
+        signed: dict[str, str] = {}
+        try:
+            signed["webhook_id"] = check_signature(desk, secrets.get(desk), request.headers, body, kit.now())
+            said = parse_report(body)
+            signed["key"] = said.key
+            callout = await _known(kit, callouts, desk, said.key)
+            learned = await callouts.learn(_command(callout, said), report_key(desk, signed["webhook_id"], said))
+        except Rejected as refusal:
+            log.warning("desk_report_refused", signal="warning", desk=desk, reason=refusal.code, **signed)
+            refused[desk] = RefusedReport(kit.now(), refusal.code)
+            raise
         now = learned.state
         disputed = any(step.rung is said.rung and step.event_no == said.event_no for step in now.disputes)
         return ReportReceipt(key=now.key, rung=now.rung, disputed=disputed)
@@ -82,27 +110,41 @@ def report_secrets(cities: Cities, environment: Mapping[str, str]) -> dict[str, 
     return {desk: read_secret(environment, variable) for desk, variable in named.items() if variable is not None}
 
 
-def check_signature(secret: str | None, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
-    """The webhook-id of a body that the desk has signed. 401 without a word of why."""
+def check_signature(desk: str, secret: str | None, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
+    """The webhook-id of a body that the desk has signed. 401 without a word of why, but to the desk itself."""
     try:
         if secret is not None:
             return verify(secret, headers, body, now)
+    except ClockOff as off:
+        log.warning("desk_clock_off", signal="warning", desk=desk, skew_seconds=round(off.skew))
+        raise Unauthorised(
+            "clock_off",
+            f"签名时间与我方相差 {off.skew:+.0f} 秒，请校准时钟后重发。 webhook-timestamp is {off.skew:+.0f} s off: "
+            "set your clock and sign the report again.",
+        ) from None
     except Unsigned:
         pass
     raise Unauthorised("unauthorised", "Unauthorised.")
 
 
 def parse_report(body: bytes) -> DeskReport:
-    """The report in a verified body; 400 if it is no JSON, 422 if it is no report."""
+    """The report in a verified body; 400 if it is no JSON, 422 if it cannot be made out."""
     try:
-        return DeskReport.model_validate_json(body)
+        return DeskReport.model_validate(read_json(body))
+    except NotJson:
+        raise BadRequest("malformed_json", "正文不是 JSON，请改正后重发。 The body is not JSON.") from None
     except ValidationError as invalid:
-        raise RequestValidationError(invalid.errors(include_url=False, include_context=False)) from None
+        wrong = sorted({str(error["loc"][0]) if error["loc"] else "body" for error in invalid.errors()})
+        raise NotAReport(
+            "not_a_report",
+            f"看不懂 {', '.join(wrong)}，请改正后重发。 Correct {', '.join(wrong)} and send the report again: one JSON "
+            "object, with `key` as in the order and one of the published rungs.",
+        ) from None
 
 
 def report_key(desk: str, webhook_id: str, said: DeskReport) -> IdempotencyKey:
-    """The desk's own id makes a report one; when it was sent again does not make it another."""
-    meaning = said.model_dump_json(exclude={"at"}).encode()
+    """The desk's own id makes a report one; how it was spelled, or sent again when, does not make it another."""
+    meaning = said.model_dump_json().encode()
     return IdempotencyKey(uuid5(NAMES, f"report|{desk}|{webhook_id}"), hashlib.sha256(meaning).hexdigest()[:16])
 
 

@@ -29,6 +29,7 @@ def build(kit: Kit) -> Service:
     standstill = Standstill(lambda: kit.store.answered_at)
     sender = Sender(callouts, kit.vault, kit.cities, kit.now, kit.settings.base_url, standstill)
     context = WireContext(dict(os.environ), ssl.create_default_context(), kit.platform.transport)
+    refused: dict[str, desk_reports_api.RefusedReport] = {}
     return Service(
         name="responder_adapter",
         consumes={
@@ -42,8 +43,8 @@ def build(kit: Kit) -> Service:
         },
         speaks=CallOutEvent,
         routes=(
-            desk_reports_api.routes(kit, callouts, context.environment),
-            tasks_api.routes(kit, callouts),
+            desk_reports_api.routes(kit, callouts, context.environment, refused),
+            tasks_api.routes(kit, callouts, refused),
             open_callouts_api.routes(kit, callouts),
         ),
         tasks=(

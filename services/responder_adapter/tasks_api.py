@@ -1,6 +1,7 @@
 """电话任务: the calls that people of ours have to make to desks, and what they take down."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import datetime
 from itertools import chain
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from services.responder_adapter.call_script import ScriptLine, call_script
 from services.responder_adapter.callout import ClaimTask, ReportRung, call_task
+from services.responder_adapter.desk_reports_api import RefusedReport
 from services.responder_adapter.disclosure import open_disclosure
 from services.responder_adapter.sender import address_of, spoken_number_of
 from services.responder_adapter.state import CallOut, LadderStep
@@ -46,7 +48,10 @@ class CallTask(BaseModel):
 
 
 class CallOutView(CallTask):
-    """A call-out as it stands. `script` is there as long as somebody may have to phone about it."""
+    """A call-out as it stands. `script` is there as long as somebody may have to phone about it.
+
+    `refused_report`: the newest report of its desk, on any call-out, that was refused since this process started.
+    """
 
     wire: str | None
     status: CallOutStatus
@@ -63,6 +68,7 @@ class CallOutView(CallTask):
     cancel_reason: str | None
     steps: tuple[LadderStep, ...]
     disputes: tuple[LadderStep, ...]
+    refused_report: RefusedReport | None = None
     script: tuple[ScriptLine, ...] = ()
 
 
@@ -78,7 +84,7 @@ class PhoneReport(BaseModel):
     code: Code | None = None
 
 
-def routes(kit: Kit, callouts: Keeper[CallOut]) -> APIRouter:
+def routes(kit: Kit, callouts: Keeper[CallOut], refused: Mapping[str, RefusedReport]) -> APIRouter:
     router = APIRouter(tags=["call tasks"])
     cities = kit.cities
 
@@ -103,7 +109,7 @@ def routes(kit: Kit, callouts: Keeper[CallOut]) -> APIRouter:
     @router.get(CALLOUT)
     async def callout(_: Actor, of: Known) -> CallOutView:
         """How one call-out stands, with everything the desk has said, and what to say to it."""
-        return await _view(kit, of)
+        return await _view(kit, of, refused.get(of.desk))
 
     @router.post(f"{CALLOUT}/claims")
     async def claim(actor: Actor, of: Known, cause: ActKey) -> CallTask:
@@ -115,7 +121,7 @@ def routes(kit: Kit, callouts: Keeper[CallOut]) -> APIRouter:
     async def report(taken: PhoneReport, actor: Actor, of: Known, cause: ActKey) -> CallOutView:
         """Take down what the desk said on the phone. Accepted needs officer and event_no; rejected, cleared a code."""
         said = ReportRung(**_which(of), by=actor, **taken.model_dump())
-        return await _view(kit, (await callouts.learn(said, cause)).state)
+        return await _view(kit, (await callouts.learn(said, cause)).state, refused.get(of.desk))
 
     return router
 
@@ -144,7 +150,7 @@ def _task(kit: Kit, callout: CallOut) -> dict[str, Any]:
     }
 
 
-async def _view(kit: Kit, callout: CallOut) -> CallOutView:
+async def _view(kit: Kit, callout: CallOut, refused: RefusedReport | None) -> CallOutView:
     return CallOutView(
         **_task(kit, callout),
         wire=callout.wire,
@@ -162,6 +168,7 @@ async def _view(kit: Kit, callout: CallOut) -> CallOutView:
         cancel_reason=callout.cancel_reason,
         steps=callout.steps,
         disputes=callout.disputes,
+        refused_report=refused,
         script=await _script(kit, callout),
     )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gzip
 import json
 import os
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ import httpx
 import pytest
 import pytest_asyncio
 import yaml
+from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
 from deploy.local import topics
@@ -94,9 +96,11 @@ class Line:
         path = f"/cities/{CITY}/callouts/{desk}/{case}/1/{what}"
         return await self.seat.post(path, json=body or None, headers={"idempotency-key": str(uuid4())})
 
-    async def says(self, desk: str, body: bytes, webhook_id: str = "", secret: str = "") -> httpx.Response:
-        """A desk's own system reports."""
-        webhook_id, at = webhook_id or str(uuid4()), int(now().timestamp())
+    async def says(
+        self, desk: str, body: bytes, webhook_id: str = "", secret: str = "", late: int = 0
+    ) -> httpx.Response:
+        """A desk's own system reports; `late` seconds by its clock."""
+        webhook_id, at = webhook_id or str(uuid4()), int(now().timestamp()) - late
         signature = sign(secret or SECRETS[desk], webhook_id, at, body)
         headers = {"webhook-id": webhook_id, "webhook-timestamp": str(at), "webhook-signature": signature}
         return await self.seat.post(f"/desks/{desk}/reports", content=body, headers=headers)
@@ -189,8 +193,8 @@ async def test_a_report_counts_only_from_the_desk_that_was_asked(line: Line, cas
         (await line.says(POLICE, mine, secret=SECRETS[MEDICAL]), 401),
         (await line.seat.post(f"/desks/{POLICE}/reports", content=mine), 401),
         (await line.seat.post(f"/desks/{FIRE}/reports", content=mine), 401),
-        (await line.seat.post("/desks/140700/reports", content=mine), 404),
-        (await line.seat.post("/desks/999999-110/reports", content=mine), 404),
+        (await line.seat.post("/desks/140700/reports", content=mine), 401),
+        (await line.seat.post("/desks/999999-110/reports", content=mine), 401),
         (await line.says(MEDICAL, mine), 403),
         (await line.says(POLICE, report(uuid7(), "arrived")), 404),
         (await line.says(POLICE, b"{"), 400),
@@ -199,11 +203,54 @@ async def test_a_report_counts_only_from_the_desk_that_was_asked(line: Line, cas
         (await line.says(POLICE, report(case, "on_the_moon")), 422),
         (await line.says(POLICE, report(case, "requested")), 422),
         (await line.says(POLICE, report(case, "accepted")), 422),
-        (await line.says(POLICE, report(case, "arrived", note="x")), 422),
+        (await line.says(POLICE, report(case, "accepted", event_no="\u3000")), 422),
+        (await line.says(POLICE, mine, late=-360), 401),
     ):
         assert (answered.status_code, answered.headers["content-type"]) == (status, "application/problem+json")
     assert (await line.says(POLICE, b" " * 70_000)).status_code == 413
     assert (await line.stands(case, POLICE))["rung"] == "delivered"
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        {"rung": " ACCEPTED", "event_no": 20261126001, "officer": 110234},
+        {"rung": "Accepted", "event_no": "２０２６1126001", "at": "2026-12-31T23:59:60", "note": {"x": []}},
+        {"rung": "accepted", "event_no": "20261126001\u00a0", "officer": " ", "at": None},
+    ],
+)
+async def test_t9_a_desk_that_says_yes_is_heard(line: Line, case: UUID, spelled: dict[str, Any]) -> None:
+    await line.orders(case, POLICE)
+    await line.stands(case, POLICE, rung="delivered")
+    body = json.dumps({"key": callout_key(case, POLICE, 1), **spelled}, ensure_ascii=False)
+    for packed in (body.encode("utf-8-sig"), body.encode("utf-16"), gzip.compress(body.encode()), f"[{body}]".encode()):
+        answered = await line.says(POLICE, packed, webhook_id=f"yes-{case}")
+        assert (answered.status_code, answered.json()["rung"]) == (200, "accepted")
+    found = await line.stands(case, POLICE, rung="accepted", event_no="20261126001")
+    assert [step["rung"] for step in found["steps"]] == ["delivered", "accepted"]
+
+
+async def test_t9_a_refused_report_is_logged_and_shown(line: Line, case: UUID) -> None:
+    await line.orders(case, POLICE)
+    await line.stands(case, POLICE, rung="delivered")
+    key = callout_key(case, POLICE, 1)
+    with capture_logs() as logs:
+        await line.says(POLICE, report(case, "accepted", event_no="--"), webhook_id="blank")
+        await line.says(POLICE, b"{}", webhook_id="empty")
+        await line.says(POLICE, report(case, "arrived"), webhook_id="late", late=360)
+        await line.says(POLICE, report(case, "arrived"), webhook_id="wrong", secret=SECRETS[MEDICAL])
+        await line.seat.post("/desks/张三/reports", content=report(case, "arrived"))
+    refused = [told for told in logs if told["event"] == "desk_report_refused"]
+    assert [(told["desk"], told["reason"], told.get("webhook_id"), told.get("key")) for told in refused] == [
+        (POLICE, "event_no_missing", "blank", key),
+        (POLICE, "not_a_report", "empty", None),
+        (POLICE, "clock_off", None, None),
+        (POLICE, "unauthorised", None, None),
+        ("unknown", "unauthorised", None, None),
+    ]
+    [off] = [told for told in logs if told["event"] == "desk_clock_off"]
+    assert (off["desk"], abs(off["skew_seconds"] + 360) <= 1) == (POLICE, True)
+    assert (await line.stands(case, POLICE))["refused_report"]["reason"] == "unauthorised"
 
 
 async def test_a_desk_that_fails_is_tried_again_under_the_same_key_until_it_has_it(line: Line, case: UUID) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import json
 import socket
 import ssl
@@ -20,6 +21,7 @@ from cryptography.x509.oid import NameOID
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from structlog.testing import capture_logs
 
 from deploy.local.ports import free
 from services.responder_adapter.outgoing import Cancel, Order, Status
@@ -134,10 +136,9 @@ async def said_by(reply: Reply) -> Answer | Silence:
         (says(status="rejected", code="no_unit"), Answer(Rung.REJECTED, code="no_unit")),
         (says(status="cancelled"), Answer(Rung.CANCELLED)),
         (http("202 Accepted", b'{"status":"delivered"}'), Answer(Rung.DELIVERED)),
-        (says(status="accepted"), Silence("bad_answer")),
-        (says(status="rejected"), Silence("bad_answer")),
+        (says(status="accepted"), Silence("event_no_missing")),
+        (says(status="rejected"), Silence("code_missing")),
         (says(status="arrived"), Silence("bad_answer")),
-        (says(status="accepted", event_no="E\u202e1"), Silence("bad_answer")),
         (http("200 OK", "<html>您好，欢迎使用</html>".encode()), Silence("bad_answer")),
         (http("200 OK", b""), Silence("bad_answer")),
         (http("200 OK", b"\xff\xfe{}"), Silence("bad_answer")),
@@ -159,6 +160,46 @@ async def said_by(reply: Reply) -> Answer | Silence:
 )
 async def test_only_a_well_formed_yes_or_no_is_an_answer(reply: Reply, meant: Answer | Silence) -> None:
     assert await said_by(reply) == meant
+
+
+YES = Answer(Rung.ACCEPTED, "110234", "20261126001")
+YES_WRITTEN = b'{"status": "accepted", "officer": "110234", "event_no": "20261126001"}'
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        http("200 OK", b'{"status": "accepted", "officer": 110234, "event_no": 20261126001}'),
+        http("200 OK", b'{"status": " ACCEPTED ", "officer": " 110234", "event_no": "20261126001 ", "at": "23:59:60"}'),
+        http("200 OK", b"\xef\xbb\xbf" + YES_WRITTEN),
+        http("200 OK", YES_WRITTEN.decode().encode("utf-16")),
+        http("200 OK", gzip.compress(YES_WRITTEN)),
+        http("200 OK", gzip.compress(YES_WRITTEN), "content-encoding: gzip"),
+        http("200 OK", YES_WRITTEN, "content-type: text/plain; charset=gb2312"),
+        http("200 OK", b"[" + YES_WRITTEN + b"]"),
+        http("409 Conflict", YES_WRITTEN),
+    ],
+)
+async def test_t9_a_yes_is_heard_however_it_is_spelled(reply: Reply) -> None:
+    assert await said_by(reply) == YES
+
+
+@pytest.mark.parametrize(
+    ("reply", "meant"),
+    [
+        (says(status="accepted", event_no="\u3000"), "event_no_missing"),
+        (says(status="accepted", event_no="\ufeff--"), "event_no_missing"),
+        (http("409 Conflict", b'{"error": "exists"}'), "http_409"),
+        (http("200 OK", gzip.compress(b" " * 10_000_000)), "bad_answer"),
+        (http("200 OK", gzip.compress(YES_WRITTEN)[:-9]), "bad_answer"),
+    ],
+)
+async def test_t9_what_says_no_clear_yes_is_none_and_is_logged(reply: Reply, meant: str) -> None:
+    with capture_logs() as logs:
+        assert await said_by(reply) == Silence(meant)
+    told = [line for line in logs if line["event"] == "desk_answer_refused"]
+    expected = {"desk": "140700-110", "key": ORDER.key, "reason": meant, "log_level": "warning"}
+    assert [{name: line[name] for name in expected} for line in told] == ([] if meant == "http_409" else [expected])
 
 
 async def test_a_desk_that_never_finishes_is_given_its_seconds_and_no_more() -> None:

@@ -3,8 +3,8 @@
 The desk answers 2xx with {"status": "delivered"}, {"status": "accepted", "event_no", "officer"?},
 {"status": "rejected", "code"} or, to a cancellation, {"status": "cancelled"}, also where it never had the order.
 `webhook-id` is the call-out key on every attempt (`key/cancel` for a cancellation, which is another message): the
-same id again, the same answer. To `call_out.status` (`key/status/<number>`, each asked once) it answers what it has
-answered to the order, or {"status": "unknown"}, and does nothing else.
+same id again, the same answer, with 409 if it likes. To `call_out.status` (`key/status/<number>`, each asked once) it
+answers what it has answered to the order, or {"status": "unknown"}, and does nothing else.
 """
 
 import asyncio
@@ -20,53 +20,48 @@ import httpx
 import structlog
 from opentelemetry import trace as otel
 from opentelemetry.trace import SpanKind, StatusCode
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from services.responder_adapter.desk_json import MOST_BYTES, NotJson, ReadCode, ReadRefNo, Word, read_json
 from services.responder_adapter.outgoing import Outgoing
 from services.responder_adapter.retry_schedule import ENDS_WITHIN, NOT_RECEIVED
 from services.responder_adapter.wires import MOST_AT_ONCE, Answer, Silence, WireContext
 from services.responder_adapter.wires.signature import read_secret, sign
 from shared.contract.city import WebhookWire
-from shared.contract.terms import Code, RefNo, Rung
+from shared.contract.terms import Rung
 from shared.kernel import trace
 
 TIMEOUTS = {"connect": 1.0, "read": 3.0, "write": 3.0, "pool": 0.5}
-MOST_BYTES = 65_536
+
+BAD_ANSWER, NO_NUMBER, NO_CODE, TOO_LARGE = "bad_answer", "event_no_missing", "code_missing", "too_large"
+MISUNDERSTOOD = frozenset({BAD_ANSWER, NO_NUMBER, NO_CODE, TOO_LARGE})
+"""The desk answered, and it counts for nothing: somebody has to tell them why."""
 
 log = structlog.get_logger()
 
 
-class _Delivered(BaseModel):
+class DeskAnswer(BaseModel):
+    """What a desk answers; other fields are not read."""
+
     model_config = ConfigDict(extra="ignore")
-    status: Literal["delivered"]
 
+    status: Annotated[Literal["delivered", "accepted", "rejected", "cancelled", "unknown"], Word]
+    event_no: ReadRefNo = None
+    officer: ReadRefNo = None
+    code: ReadCode = None
 
-class _Accepted(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-    status: Literal["accepted"]
-    event_no: RefNo
-    officer: RefNo | None = None
+    @property
+    def meaning(self) -> Answer | Silence:
+        """Definite only where nothing is missing: a yes has a number, a no has a code."""
+        match self.status:
+            case "accepted":
+                return Answer(Rung.ACCEPTED, self.officer, self.event_no) if self.event_no else Silence(NO_NUMBER)
+            case "rejected":
+                return Answer(Rung.REJECTED, code=self.code) if self.code else Silence(NO_CODE)
+            case "unknown":
+                return Silence(NOT_RECEIVED)
+        return Answer(Rung(self.status))
 
-
-class _Rejected(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-    status: Literal["rejected"]
-    code: Code
-
-
-class _Cancelled(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-    status: Literal["cancelled"]
-
-
-class _Unknown(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-    status: Literal["unknown"]
-
-
-_ANSWER: TypeAdapter[_Delivered | _Accepted | _Rejected | _Cancelled | _Unknown] = TypeAdapter(
-    Annotated[_Delivered | _Accepted | _Rejected | _Cancelled | _Unknown, Field(discriminator="status")]
-)
 
 REASONS: tuple[tuple[type[Exception], str], ...] = (
     (httpx.ConnectTimeout, "connect_timeout"),
@@ -77,7 +72,7 @@ REASONS: tuple[tuple[type[Exception], str], ...] = (
     (httpx.RemoteProtocolError, "cut"),
     (httpx.TransportError, "reset"),
 )
-"""Why nothing definite came, nearest first. Besides: bad_certificate, bad_answer, too_large, redirected, http_NNN."""
+"""Why nothing definite came, nearest first. Besides: bad_certificate, redirected, http_NNN, MISUNDERSTOOD."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +104,8 @@ class Webhook:
             if isinstance(said, Silence):
                 span.set_status(StatusCode.ERROR, said.reason)
                 span.set_attribute("error.type", said.reason)
+                if said.reason in MISUNDERSTOOD:
+                    log.warning("desk_answer_refused", desk=self.desk, key=outgoing.key, reason=said.reason)
             else:
                 span.set_attribute("jingyi.answer", said.rung)
             return said
@@ -152,28 +149,22 @@ async def connect(desk: str, entry: WebhookWire, context: WireContext) -> AsyncI
 
 
 async def _understood(response: httpx.Response) -> Answer | Silence:
+    """409 is read like a success: a desk that has the order already may say so in its body."""
     if 300 <= response.status_code < 400:
         return Silence("redirected")
-    if not 200 <= response.status_code < 300:
+    conflict = response.status_code == 409
+    if not (response.is_success or conflict):
         return Silence(f"http_{response.status_code}")
     assert isinstance(response.stream, httpx.AsyncByteStream)
     body = b""
     async for part in response.stream:
         body += part
         if len(body) > MOST_BYTES:
-            return Silence("too_large")
+            return Silence(TOO_LARGE)
     try:
-        said = _ANSWER.validate_json(body)
-    except ValidationError:
-        return Silence("bad_answer")
-    match said:
-        case _Accepted():
-            return Answer(Rung.ACCEPTED, said.officer, said.event_no)
-        case _Rejected():
-            return Answer(Rung.REJECTED, code=said.code)
-        case _Unknown():
-            return Silence(NOT_RECEIVED)
-    return Answer(Rung(said.status))
+        return DeskAnswer.model_validate(read_json(body)).meaning
+    except (NotJson, ValidationError):
+        return Silence("http_409" if conflict else BAD_ANSWER)
 
 
 def _reason(failure: Exception) -> str:
