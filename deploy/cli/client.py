@@ -60,7 +60,7 @@ def whereabouts(state: Path | None = None) -> Whereabouts:
     if not kafka or not {INTAKE, RISK, DISPATCH, ADAPTER} <= urls.keys():
         raise Trouble(f"Nothing runs in {home}; `make run` starts it, and `make demo` plays one joint response.")
     staff, peers = (
-        os.environ.get(variable) or _token_in(home, name, variable)
+        _as_shown(variable, os.environ.get(variable) or _text_of(home / name, variable))
         for variable, name in (("JINGYI_API_TOKEN", API_TOKEN), ("JINGYI_PEER_TOKEN", PEER_TOKEN))
     )
     return Whereabouts(urls, kafka, staff, peers)
@@ -76,11 +76,18 @@ def _kafka_of(note: Mapping[str, Any]) -> str | None:
     return f"{HOST}:{port}" if port else None
 
 
-def _token_in(home: Path, name: str, variable: str) -> str:
+def _text_of(token: Path, variable: str) -> str:
     try:
-        return (home / name).read_text(encoding="utf-8").strip()
-    except OSError:
-        raise Trouble(f"The token in {home / name} cannot be read; set {variable}.") from None
+        return token.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        raise Trouble(f"The token in {token} cannot be read; set {variable}.") from None
+
+
+def _as_shown(variable: str, told: str) -> str:
+    token = told.strip("\ufeff \t\r\n")
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise Trouble(f"{variable} has a space or a character that no header carries; set it to the service's own.")
+    return token
 
 
 @dataclass(frozen=True)

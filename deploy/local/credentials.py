@@ -39,7 +39,10 @@ def secret_variable(desk: str) -> str:
 
 
 def keep(path: Path, fresh: str) -> str:
-    """The file's text; `fresh` if there was none. It is never there half-written, nor readable by others."""
+    """The file's text, without what an editor left around it; `fresh` if there was none.
+
+    It is never there half-written, nor readable by others.
+    """
     if not path.exists():
         partial = path.with_suffix(".partial")
         partial.unlink(missing_ok=True)
@@ -48,4 +51,4 @@ def keep(path: Path, fresh: str) -> str:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    return path.read_text()
+    return path.read_text(encoding="utf-8-sig").strip()

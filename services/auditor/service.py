@@ -5,7 +5,6 @@ Redis nor a master key, and outlives both.
 """
 
 import asyncio
-import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -22,7 +21,7 @@ from shared.kernel.log.router import EventRouter
 from shared.kernel.process import events_endpoint, web
 from shared.kernel.process.platform import Platform
 from shared.kernel.process.service import REAL, HttpServer, http_server, run_process
-from shared.kernel.process.settings import Settings
+from shared.kernel.process.settings import Settings, surroundings
 from shared.notify.bell import Bell
 
 NAME = "auditor"
@@ -32,7 +31,7 @@ def build(settings: Settings, platform: Platform = REAL, now: Callable[[], datet
     return Auditor(
         peers=clients.connect_peers(settings, platform.transport),
         reader=KafkaReader(platform.bus(settings.kafka, None)),
-        ring=AuditorRing(Bell(settings.packs, platform.tell, os.environ)),
+        ring=AuditorRing(Bell(settings.packs, platform.tell, surroundings())),
         cities=settings.packs,
         now=now,
         drills={shard: Drill(city) for shard, city in drilled_cities(settings.packs).items()},

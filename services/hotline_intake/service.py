@@ -1,6 +1,5 @@
 """Takes calls to 12356, keeps what counsellors record, rings a human when rescue stays silent. Start reading here."""
 
-import os
 from functools import partial
 
 from services.hotline_intake import alarms_api, auditor_watch, call, seat_api
@@ -18,6 +17,7 @@ from shared.contract.terms import ACCEPTED, Rung
 from shared.kernel.machine.keeper import Effect, IdempotencyKey
 from shared.kernel.machine.machine import Machine, by_case
 from shared.kernel.process.service import Kit, Service
+from shared.kernel.process.settings import surroundings
 from shared.notify.bell import Bell
 
 
@@ -28,7 +28,7 @@ def machine(cities: Cities) -> Machine[Call]:
 
 
 def build(kit: Kit) -> Service:
-    bell = Bell(kit.cities, kit.platform.tell, dict(os.environ))
+    bell = Bell(kit.cities, kit.platform.tell, surroundings())
     notices = NoticeQueue(bell)
     over: dict[type[Event], Effect] = dict.fromkeys((DeskConfirmed, AlarmSettled, WatchCleared), notices.over)
     calls = kit.keep(machine(kit.cities), effects={AlarmSounded: notices.ring, **over})

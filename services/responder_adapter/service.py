@@ -1,6 +1,5 @@
 """Calls out the desks: sends orders by their wires, opens call tasks, brings back their reports. Start reading here."""
 
-import os
 import ssl
 from functools import partial
 
@@ -19,6 +18,7 @@ from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered
 from shared.kernel.machine.keeper import Effect
 from shared.kernel.machine.machine import Machine
 from shared.kernel.process.service import Kit, Service
+from shared.kernel.process.settings import surroundings
 
 
 def build(kit: Kit) -> Service:
@@ -28,7 +28,7 @@ def build(kit: Kit) -> Service:
     callouts = kit.keep(machine(kit.cities), effects=starts)
     standstill = Standstill(lambda: kit.store.answered_at)
     sender = Sender(callouts, kit.vault, kit.cities, kit.now, kit.settings.base_url, standstill)
-    context = WireContext(dict(os.environ), ssl.create_default_context(), kit.platform.transport)
+    context = WireContext(surroundings(), ssl.create_default_context(), kit.platform.transport)
     refused: dict[str, desk_reports_api.RefusedReport] = {}
     return Service(
         name="responder_adapter",

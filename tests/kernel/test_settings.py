@@ -5,12 +5,13 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from deploy.local.process import Process
-from shared.kernel.process.settings import Settings, settings_error
+from shared.kernel.process.settings import Settings, settings_error, surroundings
 from tests.kernel.scene import environment
 
 SECRET = "a-short-secret"
@@ -44,6 +45,47 @@ def test_a_variable_that_does_not_hold_is_named(monkeypatch: pytest.MonkeyPatch,
     said = settings_error(refusal.value, "JINGYI_")
     assert variable in said
     assert "\n" not in said
+
+
+SECRETS = ("JINGYI_API_TOKEN", "JINGYI_PEER_TOKEN")
+
+
+@pytest.mark.parametrize("around", ["{}\n", "{}\r\n", " {}\t", "\ufeff{}"])
+@pytest.mark.parametrize("variable", SECRETS)
+def test_t8_what_an_editor_leaves_around_a_value_is_no_part_of_it(
+    monkeypatch: pytest.MonkeyPatch, variable: str, around: str, tmp_path: Path
+) -> None:
+    """Else a service is ready and refuses every act."""
+    monkeypatch.setenv(variable, around.format(SECRET))
+    monkeypatch.setenv("JINGYI_CITIES", around.format(tmp_path))
+    monkeypatch.setenv("CHANNEL", around.format("json://gateway"))
+    told = Settings()
+    assert getattr(told, variable.removeprefix("JINGYI_").lower()).get_secret_value() == SECRET
+    assert told.cities == tmp_path
+    assert surroundings()["CHANNEL"] == "json://gateway"
+
+
+@pytest.mark.parametrize("token", ["", "\n", "two words", "口令", "a\x00b", "a\nb"])
+@pytest.mark.parametrize("variable", SECRETS)
+def test_t8_a_token_that_no_header_carries_is_named_and_not_shown(variable: str, token: str) -> None:
+    told: dict[str, Any] = {variable.removeprefix("JINGYI_").lower(): token}
+    with pytest.raises(ValidationError) as refusal:
+        Settings(**told)
+    said = settings_error(refusal.value, "JINGYI_")
+    assert said.startswith(variable)
+    assert "\n" not in said
+    assert not token.strip() or token not in said
+
+
+async def test_t8_a_token_that_no_header_carries_ends_the_service(settings: Settings, tmp_path: Path) -> None:
+    code, said = await ending(settings, tmp_path / "log", JINGYI_API_TOKEN="two words")
+    assert (code, "JINGYI_API_TOKEN" in said, "two words" in said) == (2, True, False)
+
+
+def test_t8_master_keys_may_come_from_any_editor(settings: Settings, tmp_path: Path) -> None:
+    keys = tmp_path / "windows.keys"
+    keys.write_bytes(f"\ufeff1 {base64.b64encode(b'k' * 32).decode()}\r\n\r\n".encode())
+    assert settings.model_copy(update={"master_keys": keys}).masters == {1: b"k" * 32}
 
 
 def test_production_refuses_the_token_of_development() -> None:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from deploy.cli.client import INTAKE, whereabouts
 from deploy.cli.main import COMMANDS
+from deploy.local import credentials
+from deploy.local.trouble import Trouble
 from tests.shape.source import ROOT
 
 WITH_A_PLATFORM = frozenset({"run", "demo", "bench"})
@@ -95,3 +98,30 @@ def test_a_command_imports_what_it_needs_and_no_more(words: list[str]) -> None:
     program = IMPORTED.format(words=words, heavy=HEAVY)
     said = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert said.stderr.strip() == "imported"
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment that names a system on other machines."""
+    for service in ("hotline_intake", "risk_assessment", "dispatch", "responder_adapter"):
+        monkeypatch.setenv(f"JINGYI_URL_{service.upper()}", f"http://{service}/")
+    for variable, told in (("KAFKA", "kafka:9092"), ("API_TOKEN", "\ufeffstaff\r\n"), ("PEER_TOKEN", " peers\n")):
+        monkeypatch.setenv(f"JINGYI_{variable}", told)
+    return monkeypatch
+
+
+def test_t8_a_command_shows_a_token_without_what_an_editor_left(elsewhere: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    where = whereabouts(tmp_path)
+    assert (where.urls[INTAKE], where.token, where.peer_token) == ("http://hotline_intake", "staff", "peers")
+
+
+def test_t8_a_command_names_a_token_that_no_header_carries(elsewhere: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    elsewhere.setenv("JINGYI_API_TOKEN", "口令")
+    with pytest.raises(Trouble, match="JINGYI_API_TOKEN") as refusal:
+        whereabouts(tmp_path)
+    assert "口令" not in str(refusal.value)
+
+
+def test_t8_a_secret_that_somebody_edited_is_told_without_the_line_end(tmp_path: Path) -> None:
+    (tmp_path / "api.token").write_text("\ufeffchanged-by-hand\n", encoding="utf-8")
+    assert credentials.kept(tmp_path, ()).api_token == "changed-by-hand"

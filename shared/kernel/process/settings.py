@@ -1,15 +1,38 @@
 """What a service is told by its surroundings, read once."""
 
 import base64
+import os
+import re
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.contract.city import Cities, City
+
+VISIBLE = re.compile(r"[\x21-\x7e]+")
+
+
+def stripped(told: str) -> str:
+    """Without what editors and shells leave around a value: whitespace and a byte order mark."""
+    return told.strip("\ufeff \t\r\n")
+
+
+def surroundings() -> dict[str, str]:
+    """The environment, each value as it was meant."""
+    return {name: stripped(told) for name, told in os.environ.items()}
+
+
+def _fits_a_header(token: SecretStr) -> SecretStr:
+    if not VISIBLE.fullmatch(token.get_secret_value()):
+        raise ValueError("has a space or a character that no header carries; `openssl rand -hex 32` makes a token.")
+    return token
+
+
+Token = Annotated[SecretStr, AfterValidator(_fits_a_header)]
 
 
 class Settings(BaseSettings):
@@ -32,12 +55,17 @@ class Settings(BaseSettings):
     cities: Path = Path("deploy/cities")
     master_keys: Path = Path(".jingyi/run/master.keys")
     journal: Path = Path(".jingyi/run/journal")
-    api_token: SecretStr = SecretStr("development")
-    peer_token: SecretStr = SecretStr("development")
+    api_token: Token = SecretStr("development")
+    peer_token: Token = SecretStr("development")
     doors: dict[str, str] = {}
     hedge: bool = True
     otlp: str | None = None
     instance: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]{1,40}$")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_meant(cls, told: dict[str, Any]) -> dict[str, Any]:
+        return {name: stripped(value) if isinstance(value, str) else value for name, value in told.items()}
 
     @model_validator(mode="after")
     def _no_known_secret_in_production(self) -> "Settings":
@@ -68,7 +96,9 @@ class Settings(BaseSettings):
     def masters(self) -> dict[int, bytes]:
         """Master keys by version, from lines `version base64` of 32 bytes each; the highest version seals."""
         try:
-            lines = [line.split() for line in self.master_keys.read_text().splitlines() if line.strip()]
+            lines = [
+                line.split() for line in self.master_keys.read_text(encoding="utf-8-sig").splitlines() if line.strip()
+            ]
             keys = {int(version): base64.b64decode(key, validate=True) for version, key in lines}
         except (OSError, ValueError) as unusable:
             raise ValueError(f"No usable master key in {self.master_keys} (JINGYI_MASTER_KEYS).") from unusable
