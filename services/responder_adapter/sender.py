@@ -15,7 +15,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext
 from services.responder_adapter.callout import AttemptFailed
 from services.responder_adapter.disclosure import open_disclosure
 from services.responder_adapter.outgoing import Outgoing, compose_outgoing, outgoing_type
-from services.responder_adapter.retry_schedule import LATE, LEAVES_WITHIN
+from services.responder_adapter.retry_schedule import LATE, LEAVES_WITHIN, PRESUMED_DEAD
 from services.responder_adapter.standstill import Standstill
 from services.responder_adapter.state import CallOut
 from services.responder_adapter.status import CallOutStatus
@@ -23,6 +23,7 @@ from services.responder_adapter.wires import MOST_AT_ONCE, Answer, Silence, Wire
 from shared.contract.city import Cities, DeskEntry
 from shared.contract.event import Command, Event, Message
 from shared.contract.terms import Rung, callout_key, desk_city
+from shared.kernel.clock import unix_milliseconds
 from shared.kernel.errors import Unavailable
 from shared.kernel.machine.keeper import NAMES, IdempotencyKey, Keeper
 from shared.kernel.machine.machine import Address
@@ -44,17 +45,23 @@ class Attempt:
     committed: float
     within: SpanContext
 
+    @property
+    def dead_at(self) -> int:
+        """When it would be presumed dead, had its process died with it; in Unix milliseconds."""
+        assert self.callout.started_at is not None
+        return unix_milliseconds(self.callout.started_at + PRESUMED_DEAD)
+
 
 @dataclass(eq=False)
 class DueAttempts:
-    """What was just committed to go out, desk by desk, newest first. Fed by the kernel after the commit.
+    """What was just committed to go out, desk by desk, in its order. Fed by the kernel after the commit.
 
-    Of a burst that cannot leave at once the oldest are too late when their turn comes; each is made anew and is then
-    the newest, so that it leaves with one more commit. In their own order all would be late again and again.
+    `under_way` has the moment at which each call-out's attempt would be presumed dead, as long as it is in our hands.
     """
 
-    queues: dict[str, asyncio.Queue[Attempt]] = field(default_factory=lambda: defaultdict(asyncio.LifoQueue))
-    drill_tasks: asyncio.Queue[Attempt] = field(default_factory=asyncio.LifoQueue)
+    queues: dict[str, asyncio.Queue[Attempt]] = field(default_factory=lambda: defaultdict(asyncio.Queue))
+    drill_tasks: asyncio.Queue[Attempt] = field(default_factory=asyncio.Queue)
+    under_way: dict[str, int] = field(default_factory=dict)
 
     def note(self, callout: CallOut, event: Event, drill: bool) -> None:
         """Hand over what starts now. A call task has nothing to send, but a drill may have to be taken back."""
@@ -62,8 +69,18 @@ class DueAttempts:
         attempt = Attempt(callout, drill, asyncio.get_running_loop().time(), within)
         if callout.sends(callout.token) and callout.desk in self.queues:
             self.queues[callout.desk].put_nowait(attempt)
+            self.under_way[callout.key] = attempt.dead_at
         elif drill and callout.by_person and callout.status is not CallOutStatus.ENDED:
             self.drill_tasks.put_nowait(attempt)
+
+    def holds(self, address: Address, due: datetime) -> bool:
+        """Whether that moment would end an attempt which waits here for its turn, or for its desk's answer."""
+        return self.under_way.get(address.instance) == unix_milliseconds(due)
+
+    def let_go(self, attempt: Attempt) -> None:
+        """Its outcome is learnt; unless a later attempt is under way by now, nothing is."""
+        if self.under_way.get(attempt.callout.key) == attempt.dead_at:
+            del self.under_way[attempt.callout.key]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +124,7 @@ class DeskLane:
     desk: str
     entry: DeskEntry
     context: WireContext
-    queue: asyncio.Queue[Attempt]
+    due: DueAttempts
     sender: Sender
 
     def __post_init__(self) -> None:
@@ -122,7 +139,7 @@ class DeskLane:
         ):
             while True:
                 await self._free.acquire()
-                attempt = await self.queue.get()
+                attempt = await self.due.queues[self.desk].get()
                 posts.create_task(self._attempt(attempt, wire))
 
     async def _attempt(self, attempt: Attempt, wire: Wire) -> None:
@@ -134,6 +151,7 @@ class DeskLane:
             while said is not None:
                 await self.sender.learn(attempt, said)
                 said = said.then if isinstance(said, Answer) else None
+            self.due.let_go(attempt)
 
     async def _said(self, attempt: Attempt, wire: Wire) -> Answer | Silence | None:
         if attempt.drill and not self.entry.marked_exercise:
@@ -143,12 +161,13 @@ class DeskLane:
         except Unavailable:
             return Silence("no_key")
         await self.sender.standstill.over()
-        if self.is_fenced_off(attempt):
-            return None
+        try:
+            if await self.is_fenced_off(attempt):
+                return None
+        except Unavailable:
+            return Silence(LATE)
         if attempt.callout.key in self._busy:  # a wish to cancel never overtakes the order it speaks of
             return Silence("busy")
-        if asyncio.get_running_loop().time() - attempt.committed > LEAVES_WITHIN:
-            return Silence(LATE)
         return await self.post_once(attempt, outgoing, wire)
 
     async def post_once(self, attempt: Attempt, outgoing: Outgoing, wire: Wire) -> Answer | Silence:
@@ -158,21 +177,27 @@ class DeskLane:
         finally:
             self._busy.discard(attempt.callout.key)
 
-    def is_fenced_off(self, attempt: Attempt) -> bool:
-        """The last look before the POST, at what this process knows; the desk's key guards the rest."""
-        callout = attempt.callout
-        newest = self.sender.callouts.latest_state(address_of(self.sender.cities, callout))
+    async def is_fenced_off(self, attempt: Attempt) -> bool:
+        """The last look before the POST; the desk's key guards the rest. Raises Unavailable.
+
+        What this process knows is enough while the commit is fresh. A later attempt asks the store: it leaves as it is
+        if nothing has come before it, for to make it anew would make the lateness worse.
+        """
+        callout, known_at = attempt.callout, attempt.committed
+        address, clock = address_of(self.sender.cities, callout), asyncio.get_running_loop().time
+        newest = self.sender.callouts.latest_state(address)
+        while clock() - known_at > LEAVES_WITHIN and not (newest and newest.forbids(callout.token)):
+            known_at = clock()
+            newest = await self.sender.callouts.get(address)
         if newest is None or not newest.forbids(callout.token):
             return False
-        log.info(
-            "attemptis_fenced_off", key=callout.key, token=callout.token, newest=newest.token, status=newest.status
-        )
+        log.info("attempt_fenced_off", key=callout.key, token=callout.token, newest=newest.token, status=newest.status)
         return True
 
 
 def desk_lanes(sender: Sender, due: DueAttempts, context: WireContext) -> tuple[DeskLane, ...]:
     return tuple(
-        DeskLane(desk, known, context, due.queues[desk], sender)
+        DeskLane(desk, known, context, due, sender)
         for pack in sender.cities.values()
         for desk, known in pack.every_desk.items()
         if known.wire.abilities.sends

@@ -25,8 +25,8 @@ def build(kit: Kit) -> Service:
     due = DueAttempts()
     starting = (CallOutTaken, CallOutRetried, CallOutInquired, CallOutCancelAsked)
     starts: dict[type[Event], Effect] = dict.fromkeys(starting, due.note)
-    callouts = kit.keep(machine(kit.cities), effects=starts)
-    standstill = Standstill(lambda: kit.store.answered_at)
+    callouts = kit.keep(machine(kit.cities), effects=starts, holds=due.holds)
+    standstill = Standstill(lambda: kit.store.answered_at, kit.platform.ran)
     sender = Sender(callouts, kit.vault, kit.cities, kit.now, kit.settings.base_url, standstill)
     context = WireContext(surroundings(), ssl.create_default_context(), kit.platform.transport)
     refused: dict[str, desk_reports_api.RefusedReport] = {}

@@ -26,11 +26,14 @@ log = structlog.get_logger()
 class Standstill:
     """Noticed by a beat that does not come while the process is stopped, swapped out, or its loop blocked.
 
-    `answered` is when the store last said something, by the loop's clock; 0 before it ever did.
+    One that is merely late has not stood still: what it `ran`, or waited for a processor, does not count. `answered` is
+    when the store last took something, by the loop's clock; 0 before it ever did.
     """
 
-    def __init__(self, answered: Callable[[], float]) -> None:
+    def __init__(self, answered: Callable[[], float], ran: Callable[[], float]) -> None:
         self._answered = answered
+        self._ran = ran
+        self._ran_before = 0.0
         self._beat: float | None = None
         self._away = False
         self._until = float("-inf")
@@ -41,7 +44,7 @@ class Standstill:
         self._begun = asyncio.get_running_loop().time()
         while True:
             self._look()
-            self._beat = asyncio.get_running_loop().time()
+            self._beat, self._ran_before = asyncio.get_running_loop().time(), self._ran()
             answered = self._answered()
             self._away = self._away or (answered > 0 and self._beat - answered > SILENT)
             await asyncio.sleep(BEAT)
@@ -60,8 +63,11 @@ class Standstill:
     def _look(self) -> None:
         now = asyncio.get_running_loop().time()
         if self._beat is not None and now - self._beat > STOOD:
-            log.warning("stood_still", seconds=round(now - self._beat, 1), signal="warning")
-            self._until, self._beat = max(self._until, now + CATCHES_UP), now
+            stood = now - self._beat - (self._ran() - self._ran_before)
+            self._beat, self._ran_before = now, self._ran()
+            if stood > STOOD:
+                log.warning("stood_still", seconds=round(stood, 1), signal="warning")
+                self._until = max(self._until, now + CATCHES_UP)
         if self._away and now - self._answered() <= SILENT:
             log.warning("store_answers_again", signal="warning")
             self._until, self._away = now + TOLD_AGAIN, False

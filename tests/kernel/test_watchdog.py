@@ -58,7 +58,11 @@ async def end_of(settings: Settings, bus: Any, seconds: float = 25) -> str:
     store = ValkeyStore(settings.redis_url, lambda *_: None)
     reading = asyncio.create_task(store.run())
     consumer = Consumer(
-        f"watched-{uuid4().hex[:8]}", bus, {Given: hear}, store, Relay(bus, OutboxLeases("watched", "test", ()))
+        f"watched-{uuid4().hex[:8]}",
+        bus,
+        {Given: hear},
+        store,
+        Relay(bus, OutboxLeases("watched", "test", ())),
     )
     hearing = asyncio.create_task(consumer.run())
     await asyncio.wait({hearing}, timeout=seconds)

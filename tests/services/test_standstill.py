@@ -14,7 +14,8 @@ class Adapter:
 
     def __init__(self) -> None:
         self.store_silent = 0.0
-        self.standstill = Standstill(lambda: self.moment() - self.store_silent)
+        self.ran = 0.0
+        self.standstill = Standstill(lambda: self.moment() - self.store_silent, lambda: self.ran)
 
     def moment(self) -> float:
         return asyncio.get_running_loop().time()
@@ -66,5 +67,18 @@ def test_when_the_store_is_back_what_intake_kept_on_paper_comes_first() -> None:
         adapter.store_silent = 0.0
         assert await adapter.waits() == pytest.approx(TOLD_AGAIN)
         assert await adapter.waits() == 0
+
+    play(story)
+
+
+def test_l2_a_loop_that_was_merely_late_holds_nothing_back() -> None:
+    """Else every second of a load that it cannot carry costs each order another second."""
+
+    async def story(adapter: Adapter, loop: VirtualLoop) -> None:
+        loop.stand_still(3 * STOOD)
+        adapter.ran += 2.5 * STOOD
+        assert await adapter.waits() == 0
+        loop.stand_still(3 * STOOD)
+        assert await adapter.waits() == pytest.approx(CATCHES_UP)
 
     play(story)

@@ -175,6 +175,11 @@ def learnt_by_nobody(learn: Any) -> Any:
     return polite
 
 
+async def unfenced(self: sender.DeskLane, attempt: sender.Attempt) -> bool:
+    """Takes no last look."""
+    return False
+
+
 async def blind(self: Timers, wakings: Any) -> None:
     """Does not look into the store for deadlines that another life has set."""
 
@@ -199,10 +204,7 @@ BUGS = (
     Bug(
         "no fence",
         "a late attempt leaves whatever came before it",
-        (
-            (sender.DeskLane, "is_fenced_off", lambda _: lambda self, attempt: False),
-            (sender, "LEAVES_WITHIN", lambda _: 60.0),
-        ),
+        ((sender.DeskLane, "is_fenced_off", lambda _: unfenced),),
     ),
     Bug("key per attempt", "each attempt has a key of its own", ((Webhook, "build_request", one_key_an_attempt),)),
     Bug("lost timer", "a deadline lives in memory only", ((Timers, "find_deadlines", lambda _: blind),)),

@@ -75,7 +75,12 @@ class World:
         hosts |= {name: self._peer(name) for name in names}
         self.paper: dict[UUID, Any] = {}
         platform = Platform(
-            self.kafka.bus, self.server.store, lambda **_: Wire(hosts), self._channel, lambda *_: Paper(self.paper)
+            self.kafka.bus,
+            self.server.store,
+            lambda **_: Wire(hosts),
+            self._channel,
+            lambda *_: Paper(self.paper),
+            lambda: 0.0,
         )
         self.programs = {name: self._program(name, settings(name, names), platform) for name in names}
 

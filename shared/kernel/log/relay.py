@@ -3,7 +3,7 @@
 A lease holder hands rows over in memory as they commit and reads the outbox only for rows older than a second: those
 another process committed, and those whose sending failed. A row without an acknowledgement for ten seconds has an
 unknown outcome: the producer is abandoned (its records may still arrive; consumers know them by their ids) and
-everything unacknowledged is sent again in order.
+everything unacknowledged is sent again in order. What one case's row has to wait for holds up that case alone.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from shared.kernel import trace
+from shared.kernel.clock import RunningTime
 from shared.kernel.errors import Unavailable
 from shared.kernel.log.bus import Bus, Producer
 from shared.kernel.log.kafka import stop_producer
@@ -38,8 +39,16 @@ LATELY, REMEMBERED = 5.0, 500
 log = structlog.get_logger()
 
 
-async def at_once(_: OutboxRow) -> None:
+_Sending = tuple[OutboxShard, bytes, OutboxRow]
+
+
+def at_once(_: OutboxRow) -> Awaitable[None] | None:
     """Nothing has to be told elsewhere before this row."""
+    return None
+
+
+async def _nothing() -> None:
+    """What a wrapped key waits for, before whose acknowledgement nothing of its case may go."""
 
 
 class Relay:
@@ -47,14 +56,18 @@ class Relay:
 
     def __init__(self, bus: Bus, leases: OutboxLeases) -> None:
         self._bus = bus
+        self._running = RunningTime()
         self.leases = leases
         self._shards = leases.shards
-        self._rows: deque[tuple[OutboxShard, bytes, OutboxRow]] = deque()
+        self._rows: deque[_Sending] = deque()
+        self._cases_held: dict[str, deque[_Sending]] = {}
+        self._asked: dict[tuple[str, bytes], float] = {}
+        self._away_since = 0.0
         self._wanted, self._deletable = asyncio.Event(), asyncio.Event()
         self._taken = deque[tuple[float, OutboxRow]](maxlen=REMEMBERED)
         self._producer: Producer | None = None
         self._broken, self._doubted, self.gate = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self.before_send: Callable[[OutboxRow], Awaitable[None]] = at_once
+        self.before_send: Callable[[OutboxRow], Awaitable[None] | None] = at_once
 
     def take_rows(
         self, tag: str, ids: tuple[bytes, ...], rows: tuple[OutboxRow, ...], follows_others: bool = False
@@ -82,6 +95,11 @@ class Relay:
         waited = asyncio.get_running_loop().time() - min(started) if started else 0.0
         return waited if waited > 2 else 0.0
 
+    def unanswered_for(self) -> float:
+        """Seconds for which Kafka owes us a connection, or the answer to a record; those in which we could hear it."""
+        since = self._away_since if self._producer is None else next(iter(self._asked.values()), None)
+        return 0.0 if since is None else self._running.now() - since
+
     def recent_rows(self) -> list[OutboxRow]:
         """What Kafka acknowledged in the last seconds, oldest first."""
         since = asyncio.get_running_loop().time() - LATELY
@@ -102,6 +120,7 @@ class Relay:
     async def run(self, store: Store) -> None:
         """Lease, for deadlines need it too; once the gate is open send, sweep and delete; all for ever."""
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._running.run())
             tasks.create_task(self.leases.run(store))
             await self.gate.wait()
             tasks.create_task(self._keep_connected())
@@ -137,12 +156,28 @@ class Relay:
         self._wanted.set()
 
     async def _send(self) -> None:
-        while True:
-            await self._wanted.wait()
-            self._wanted.clear()
-            while self._rows and self._producer is not None and not self._broken.is_set():
-                shard, row_id, row = self._rows.popleft()
-                await self.send_row(shard, row_id, row)
+        async with asyncio.TaskGroup() as cases:
+            while True:
+                await self._wanted.wait()
+                self._wanted.clear()
+                while self._rows and self._producer is not None and not self._broken.is_set():
+                    sending = self._rows.popleft()
+                    row = sending[2]
+                    if row.key in self._cases_held:
+                        self._cases_held[row.key].append(sending)
+                    elif first := _nothing() if row.topic == KEYS_TOPIC else self.before_send(row):
+                        self._cases_held[row.key] = deque([sending])
+                        cases.create_task(self._send_case(row.key, first))
+                    else:
+                        await self.send_row(*sending)
+
+    async def _send_case(self, key: str, first: Awaitable[None]) -> None:
+        """One case's rows in their order, after what has to come `first`."""
+        await first
+        held = self._cases_held[key]
+        while held:
+            await self.send_row(*held.popleft())
+        del self._cases_held[key]
 
     async def send_row(self, shard: OutboxShard, row_id: bytes, row: OutboxRow) -> None:
         """Give one row to Kafka; its acknowledgement comes later, and any failure has the producer replaced."""
@@ -153,11 +188,11 @@ class Relay:
             {"messaging.system": "kafka", "messaging.operation.type": "send", "messaging.destination.name": row.topic},
         )
         headers = {**row.headers, "traceparent": trace.traceparent_of(span.get_span_context())}
-        await self.before_send(row)
         producer = self._producer
         if producer is None:  # abandoned meanwhile: the sweep sends this row again
             span.end()
             return
+        self._asked[shard.tag, row_id] = self._running.now()
         try:
             # A producer stopped meanwhile may never answer, and nothing after this row would leave again.
             async with asyncio.timeout(SENT_WITHIN):
@@ -188,6 +223,7 @@ class Relay:
             self._failed(producer, shard, span, failure)
             return
         row_id, row = sent
+        self._asked.pop((shard.tag, row_id), None)
         shard.sending.pop(row_id, None)
         self._taken.append((asyncio.get_running_loop().time(), row))
         self.mark_acknowledged(shard, row_id)
@@ -239,7 +275,11 @@ class Relay:
     async def _abandon(self) -> None:
         """Forget what was in flight: the outbox still has it, and the sweep sends it again in order."""
         old, self._producer = self._producer, None
+        self._away_since = self._running.now()
         self._rows.clear()
+        self._asked.clear()
+        for held in self._cases_held.values():
+            held.clear()
         for shard in self._shards.values():
             shard.sending.clear()
             shard.held.clear()

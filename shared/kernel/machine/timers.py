@@ -37,6 +37,9 @@ AT_ONCE = 200
 STRIKES = 3
 """Times that a machine may fail at one deadline."""
 
+Holds = Callable[[Address, datetime], bool]
+"""Whether this process is still at the work that the deadline of an instance would take for dead."""
+
 SetAside = Callable[["FailedDeadline"], Awaitable[None]]
 """Tells people of an instance that nobody wakes any more. Raises Unavailable: then it is tried again."""
 
@@ -55,6 +58,11 @@ class FailedDeadline:
     @property
     def case(self) -> UUID:
         return UUID(self.address.instance.split("/", 1)[0])
+
+
+def never(_: Address, __: datetime) -> bool:
+    """No deadline waits for this process."""
+    return False
 
 
 async def _logged_only(_: FailedDeadline) -> None:
@@ -77,15 +85,17 @@ class Timers:
         self._now = now
         self._held_tags = held_tags
         self._keepers: dict[str, Keeper[Any]] = {}
+        self._holds: dict[str, Holds] = {}
         self._heap: list[tuple[float, int, str, Address, str, datetime]] = []
         self._due: dict[tuple[str, Address], datetime] = {}
         self._order = count()
         self._earlier = asyncio.Event()  # set when a deadline comes before all others
         self._passing: set[tuple[str, Address]] = set()
 
-    def add_keeper(self, keeper: Keeper[Any]) -> None:
-        """Serve this keeper's deadlines."""
+    def add_keeper(self, keeper: Keeper[Any], holds: Holds = never) -> None:
+        """Serve this keeper's deadlines; those that it `holds` are looked at again after `POLL`."""
         self._keepers[keeper.machine.name] = keeper
+        self._holds[keeper.machine.name] = holds
 
     def clear_memory(self) -> None:
         """Keep nothing in memory; the deadlines are in the store."""
@@ -170,6 +180,9 @@ class Timers:
             return
         if (name, address) in self._passing:
             self._push(asyncio.get_running_loop().time() + AGAIN, name, address, city, due)
+            return
+        if self._holds[name](address, due):
+            self._pass_again(self._keepers[name], address, city, due)
             return
         self._passing.add((name, address))
         tasks.create_task(self._pass_deadline(self._keepers[name], address, city, due))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import httpx
 
+from shared.kernel.clock import processor_seconds
 from shared.kernel.log.bus import Bus
 from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.machine.store import Committed, Store
@@ -21,10 +22,11 @@ Transport = Callable[..., httpx.AsyncBaseTransport]
 @dataclass(frozen=True)
 class Platform:
     """How each is made: `bus` of the brokers and the process's lasting name, `store` of its URL and who is told of
-    committed rows."""
+    committed rows. `ran`: seconds for which this process could not be stopped, for it ran or waited to run."""
 
     bus: Callable[[str, str | None], Bus] = KafkaBus
     store: Callable[[str, Committed], Store] = ValkeyStore
     transport: Transport = httpx.AsyncHTTPTransport
     tell: SendMessage = channels.send_message
     journal: OpenJournal = FileJournal
+    ran: Callable[[], float] = processor_seconds

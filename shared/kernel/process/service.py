@@ -35,7 +35,7 @@ from shared.kernel.machine.keeper import Effect, Keeper
 from shared.kernel.machine.machine import Machine
 from shared.kernel.machine.shards import shard_of
 from shared.kernel.machine.store import OutboxRow, Store
-from shared.kernel.machine.timers import FailedDeadline, Timers
+from shared.kernel.machine.timers import FailedDeadline, Holds, Timers, never
 from shared.kernel.machine.vault import KEYS_TOPIC, Vault
 from shared.kernel.process import events_endpoint, logs, web
 from shared.kernel.process.platform import Platform
@@ -94,10 +94,15 @@ class Kit:
         """City packs by division code."""
         return self.settings.packs
 
-    def keep(self, machine: Machine[S], effects: Mapping[type[Event], Effect] | None = None) -> Keeper[S]:
-        """A keeper for this machine; `effects` are told (state, event, drill) right after an event's commit."""
+    def keep(
+        self, machine: Machine[S], effects: Mapping[type[Event], Effect] | None = None, holds: Holds = never
+    ) -> Keeper[S]:
+        """A keeper for this machine; `effects` are told (state, event, drill) right after an event's commit.
+
+        A deadline that it `holds` waits: this process is still at the work whose silence would be noticed then.
+        """
         keeper = Keeper(self.name, machine, self.store, self.vault, self.now, self.timers.note_deadline, effects or {})
-        self.timers.add_keeper(keeper)
+        self.timers.add_keeper(keeper, holds)
         return keeper
 
 

@@ -19,7 +19,7 @@ from shared.kernel.machine.keeper import NAMES, WILDCARD_FINGERPRINT, Effect, Id
 from shared.kernel.machine.machine import Machine
 from shared.kernel.machine.shards import shard_of
 from shared.kernel.machine.store import Command, Store
-from shared.kernel.machine.timers import Timers
+from shared.kernel.machine.timers import Holds, Timers, never
 from shared.kernel.machine.vault import KEYS_TOPIC, Vault, key_name
 from shared.kernel.process.service import BuildService, Kit
 from shared.kernel.process.settings import Settings
@@ -69,7 +69,9 @@ class RecordingKit(Kit):
 
     keepers: dict[str, Keeper[Any]] = field(default_factory=dict)
 
-    def keep(self, machine: Machine[S], effects: Mapping[type[Event], Effect] | None = None) -> Keeper[S]:
+    def keep(
+        self, machine: Machine[S], effects: Mapping[type[Event], Effect] | None = None, holds: Holds = never
+    ) -> Keeper[S]:
         """A keeper whose commits have no effect."""
         self.keepers[machine.name] = keeper = super().keep(machine)
         return keeper

@@ -2,16 +2,16 @@
 
 So do the rows that it took in the seconds before: a silent broker may have acknowledged what no consumer has.
 
-Kafka is doubted while a row of ours waits for it over two seconds, and for `LASTS` after a peer saw the same: so a
-chain of services loses the two seconds once, not at each hop. Each batch carries the age of its sender's evidence, and
-evidence only grows older on its way: a doubt ends by itself, however long peers send to each other. Urgent rows go at
-once in any case.
+Kafka is doubted while a row of ours waits over two seconds and Kafka has owed us an answer for as long, by a clock that
+stands while our own loop is late; and for `LASTS` after a peer saw the same: so a chain of services loses the two
+seconds once, not at each hop. Each batch carries the age of its sender's evidence, and evidence only grows older on its
+way: a doubt ends by itself, however long peers send to each other. Urgent rows go at once in any case.
 """
 
 import asyncio
 import ssl
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -132,16 +132,14 @@ class FallbackDelivery:
         if rows and self.doubts_kafka:
             self._wake_queues()
 
-    async def urgent_sent(self, row: OutboxRow) -> None:
-        """Return once the urgent rows of this row's commit went to the peers, or after `FIRST`.
+    def urgent_sent(self, row: OutboxRow) -> Awaitable[None] | None:
+        """What ends once the urgent rows of this row's commit went to the peers, or after `FIRST`; None if they have.
 
         When a silent store is back, an alarm and the phone call that answered it are learnt together. By Kafka alone,
         the order that follows from the alarm could reach its desk before anybody learnt of the phone call.
         """
-        if all_sent := self._urgent_done.get(row.key):
-            with suppress(TimeoutError):
-                async with asyncio.timeout(FIRST):
-                    await all_sent.wait()
+        all_sent = self._urgent_done.get(row.key)
+        return None if all_sent is None else _set_within(all_sent, FIRST)
 
     async def run(self, store: Store) -> None:
         """Look, ask and send, for ever; returns at once if there are no peers."""
@@ -167,9 +165,9 @@ class FallbackDelivery:
     async def _look(self, store: Store) -> None:
         clock, late_at = asyncio.get_running_loop().time, float("-inf")
         while True:
-            waited = 0.0
-            with suppress(Unavailable):
-                waited = await self._oldest_wait(store)
+            waited = self._relay.unanswered_for()
+            if waited >= LATE:
+                waited = min(waited, await self._oldest_wait(store))
             if waited >= LATE:
                 self._doubt.note_evidence()
                 if clock() - late_at > LATE:  # it had been well, and falls silent anew
@@ -186,9 +184,12 @@ class FallbackDelivery:
             await asyncio.sleep(min(LOOK, LATE - waited) if waited < LATE else LOOK)
 
     async def _oldest_wait(self, store: Store) -> float:
-        """Seconds the oldest row of our shards waits for Kafka, by the store's clock."""
+        """Seconds the oldest row of our shards waits for Kafka, by the store's clock; 0 where the store is silent."""
         held = self._relay.leases.held_shards()
-        time, *heads = await store.ask_all([("TIME",), *(("XRANGE", s.outbox, "-", "+", "COUNT", 1) for s in held)])
+        try:
+            time, *heads = await store.ask_all([("TIME",), *(("XRANGE", s.outbox, "-", "+", "COUNT", 1) for s in held)])
+        except Unavailable:
+            return 0.0
         now = int(time[0]) * 1000 + int(time[1]) // 1000
         late = [
             now - stream_position(head[0][0])[0]
@@ -265,6 +266,12 @@ class FallbackDelivery:
             sent, settled = await queue.peer.send_rows(client, rows, self._doubt.evidence_age)
             queue.put_off |= {row.key: now + LOOK for row in sent if row.headers["ce_id"] not in settled}
             queue.waiting = [row for row in queue.waiting if row.headers["ce_id"] not in settled]
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def _rows_for(peer: EventsClient, rows: Sequence[OutboxRow]) -> list[OutboxRow]:
