@@ -1,5 +1,6 @@
 """外呼: one bell for everybody who rings people outside: whom a city names, by which channels, in which words."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -11,7 +12,51 @@ from shared.contract.terms import Place, desk_kind
 from shared.notify import channels
 from shared.notify.channels import SendMessage
 
+WHO = "【警医】"
+
+PAUSE = 1.0
+"""Seconds between two messages to one person: nobody reads faster, and what comes meanwhile goes together."""
+
+LINES = 20
+"""Messages that one message carries at the most; of the others it says how many they are."""
+
 log = structlog.get_logger()
+
+
+def one_message(messages: Sequence[str]) -> str:
+    """What waits for a person, as one message: it says how many, and the first of them."""
+    if len(messages) == 1:
+        return messages[0]
+    lines = [message.removeprefix(WHO) for message in messages[:LINES]]
+    if more := len(messages) - len(lines):
+        lines.append(f"另有 {more} 条，见值班屏 and {more} more, on the screens")
+    return "\n".join([f"{WHO}{len(messages)} 条 messages", *lines])
+
+
+@dataclass(eq=False)
+class _Channel:
+    """One address: one message is under way at a time, and what comes meanwhile is the next."""
+
+    address: str = field(repr=False)
+    send: SendMessage
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    waiting: dict[str, "asyncio.Future[bool]"] = field(default_factory=dict)
+    sent_at: float = float("-inf")
+
+    async def tell(self, words: str) -> bool:
+        clock = asyncio.get_running_loop().time
+        told = self.waiting.setdefault(words, asyncio.get_running_loop().create_future())
+        async with self.turn:
+            if not told.done():
+                await asyncio.sleep(max(0.0, self.sent_at + PAUSE - clock()))
+                together, self.waiting = self.waiting, {}
+                self.sent_at, taken = clock(), False
+                try:
+                    taken = await self.send([self.address], one_message(list(together)))
+                finally:
+                    for answer in together.values():
+                        answer.set_result(taken)
+        return told.result()
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,16 +66,20 @@ class Bell:
     cities: Cities
     send: SendMessage
     environment: Mapping[str, str] = field(repr=False)
+    _channels: dict[str, _Channel] = field(default_factory=dict, repr=False)
 
     async def tell(self, people: Iterable[OnCall], words: str) -> bool:
         """Whether a channel of one of them took the words; a false answer may be a message that arrives later."""
-        return await self.send(self._addresses(people), words)
+        return await self._tell(self._addresses(people), words)
 
     async def tell_everybody(self, words: str) -> bool:
         """The same for every city's people, each address once: the system itself is in trouble."""
-        return await self.send(
-            sorted({url for pack in self.cities.values() for url in self._addresses(pack.chain)}), words
-        )
+        everybody = {url for pack in self.cities.values() for url in self._addresses(pack.chain)}
+        return await self._tell(sorted(everybody), words)
+
+    async def _tell(self, addresses: Iterable[str], words: str) -> bool:
+        channels = [self._channels.setdefault(one, _Channel(one, self.send)) for one in addresses]
+        return any(await asyncio.gather(*(channel.tell(words) for channel in channels)))
 
     async def check_channels(self) -> None:
         """Say which people could not be told, while there is time to mend it."""
@@ -44,7 +93,7 @@ class Bell:
 
     def case_words(self, line: str, case: UUID, words: str) -> str:
         """A message about a case: who says it, the spoken number, and nothing else that is personal."""
-        return f"【警医】{self.cities.spoken_number(line, case)} {words}"
+        return f"{WHO}{self.cities.spoken_number(line, case)} {words}"
 
     def phone_now(self, line: str, case: UUID, desks: Iterable[str], place: Place | None = None) -> str:
         """The message that rings: spoken number, whom to phone under which number, phone now."""

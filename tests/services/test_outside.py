@@ -25,7 +25,7 @@ from shared.contract.terms import spoken_number
 from shared.kernel.process.platform import Platform
 from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
-from shared.notify.bell import Bell
+from shared.notify.bell import PAUSE, Bell
 from tests.local.gateway import Gateway, gateway
 from tests.support.a_city import pack
 
@@ -156,7 +156,7 @@ async def test_a_claim_stops_the_rings_and_giving_it_back_starts_them_and_the_en
     await sent(channel, case, 1)
     await settle(intake, case, "120")
     await post(intake, f"alarms/{case}/claims", desk=f"{CITY}-110")
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(PAUSE + 0.5)
     before = len(await sent(channel, case, 1))
     await asyncio.sleep(3)
     assert len(await sent(channel, case, 1)) == before
