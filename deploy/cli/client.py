@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from deploy.local import folders, record
-from deploy.local.credentials import API_TOKEN, PEER_TOKEN
+from deploy.local.credentials import API_TOKEN, PEER_TOKENS
 from deploy.local.ports import HOST
 from deploy.local.trouble import Trouble
 
@@ -27,6 +27,7 @@ GIVE_UP_AFTER = 15.0
 """Seconds for which one act is sent again, under its own key, while nobody answers."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0
+STAFF, PEERS = "JINGYI_API_TOKEN", "JINGYI_PEER_TOKENS"
 UNHEARD = frozenset({502, 503, 504})
 
 console = Console(highlight=False, soft_wrap=True)
@@ -48,7 +49,7 @@ class Whereabouts:
     urls: Mapping[str, str]
     kafka: str
     token: str = field(repr=False)
-    peer_token: str = field(repr=False, default="")
+    peer_tokens: Mapping[str, str] = field(repr=False, default_factory=dict)
 
 
 def whereabouts(state: Path | None = None) -> Whereabouts:
@@ -59,11 +60,8 @@ def whereabouts(state: Path | None = None) -> Whereabouts:
     kafka = os.environ.get("JINGYI_KAFKA") or _kafka_of(note)
     if not kafka or not {INTAKE, RISK, DISPATCH, ADAPTER} <= urls.keys():
         raise Trouble(f"Nothing runs in {home}; `make run` starts it, and `make demo` plays one joint response.")
-    staff, peers = (
-        _as_shown(variable, os.environ.get(variable) or _text_of(home / name, variable))
-        for variable, name in (("JINGYI_API_TOKEN", API_TOKEN), ("JINGYI_PEER_TOKEN", PEER_TOKEN))
-    )
-    return Whereabouts(urls, kafka, staff, peers)
+    staff = os.environ.get(STAFF) or _text_of(home / API_TOKEN, STAFF)
+    return Whereabouts(urls, kafka, _as_shown(STAFF, staff), _peer_tokens(home))
 
 
 def _named_by_environment() -> dict[str, str]:
@@ -81,6 +79,17 @@ def _text_of(token: Path, variable: str) -> str:
         return token.read_text(encoding="utf-8")
     except (OSError, ValueError):
         raise Trouble(f"The token in {token} cannot be read; set {variable}.") from None
+
+
+def _peer_tokens(home: Path) -> dict[str, str]:
+    """Each service's own, where it is known here; only who tells a service something again needs them."""
+    try:
+        named = dict(json.loads(os.environ.get(PEERS) or "{}"))
+    except ValueError:
+        raise Trouble(f'{PEERS} is not JSON; write it as {{"dispatch": "…", …}}.') from None
+    kept = {path.stem.removeprefix("peer-"): path for path in home.glob(PEER_TOKENS)}
+    known = named or {name: _text_of(path, PEERS) for name, path in kept.items()}
+    return {name: _as_shown(PEERS, str(token)) for name, token in known.items()}
 
 
 def _as_shown(variable: str, told: str) -> str:

@@ -171,7 +171,7 @@ async def replayed(system: Whereabouts, where: str | None = None) -> dict[str, s
 async def _told(system: Whereabouts, bus: KafkaBus, http: httpx.AsyncClient, letter: DeadLetter) -> str:
     from shared.kernel.log.consumer import FOLLOWS  # late: looking at letters needs none of it
     from shared.kernel.log.fallback.client import EVENTS
-    from shared.kernel.machine.cloudevent import structured_event
+    from shared.kernel.machine.cloudevent import source_of, structured_event
     from shared.kernel.machine.store import OutboxRow
 
     service = letter.service.removesuffix(FOLLOWS)
@@ -185,7 +185,10 @@ async def _told(system: Whereabouts, bus: KafkaBus, http: httpx.AsyncClient, let
         return "it is no JSON, or has no id: no door can take it"
     if service not in system.urls:
         return f"no door of {service} is known here"
-    outcome = await _asked(http, f"{system.urls[service]}{EVENTS}", system.peer_token, event)
+    token = system.peer_tokens.get(own.get("ce_source", "").removeprefix(source_of("")))
+    if token is None:
+        return "no token of the service that said it is known here; set JINGYI_PEER_TOKENS"
+    outcome = await _asked(http, f"{system.urls[service]}{EVENTS}", token, event)
     if isinstance(outcome, str) or named in outcome["learnt"]:
         return outcome if isinstance(outcome, str) else LEARNT
     refused = outcome["refused"].get(named)

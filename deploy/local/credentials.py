@@ -9,21 +9,22 @@ from pathlib import Path
 
 MASTER_KEYS = "master.keys"
 API_TOKEN = "api.token"
-PEER_TOKEN = "peer.token"
+PEER_TOKENS = "peer-*.token"
 
 
 @dataclass(frozen=True)
 class Credentials:
     master_keys: Path
     api_token: str
-    peer_token: str
+    peer_tokens: dict[str, str]
     desk_secrets: dict[str, str]
 
 
-def kept(state: Path, desks: Sequence[str]) -> Credentials:
+def kept(state: Path, desks: Sequence[str], services: Sequence[str]) -> Credentials:
     """What `state` holds, made where it is missing."""
     keep(state / MASTER_KEYS, f"1 {base64.b64encode(secrets.token_bytes(32)).decode()}\n")
-    staff, peers = (keep(state / name, secrets.token_urlsafe(32)) for name in (API_TOKEN, PEER_TOKEN))
+    staff = keep(state / API_TOKEN, secrets.token_urlsafe(32))
+    peers = {name: keep(state / PEER_TOKENS.replace("*", name), secrets.token_urlsafe(32)) for name in services}
     signing = {desk: keep(state / f"desk-{desk}.secret", fresh_signing_secret()) for desk in desks}
     named = {secret_variable(desk): secret for desk, secret in signing.items()}
     return Credentials(state / MASTER_KEYS, staff, peers, named)

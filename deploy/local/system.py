@@ -58,7 +58,7 @@ class Plan:
             "JINGYI_INSTANCE": "1",
             "JINGYI_JOURNAL": str(self.state / "journal"),
             "JINGYI_API_TOKEN": self.secrets.api_token,
-            "JINGYI_PEER_TOKEN": self.secrets.peer_token,
+            "JINGYI_PEER_TOKENS": json.dumps(self.secrets.peer_tokens),
             "JINGYI_DOORS": json.dumps({peer: self.urls[peer] for peer in (*SERVICES, AUDITOR) if peer != name}),
             "JINGYI_OTLP": self.urls["collector"],
             "JINGYI_STATE": str(self.state),
@@ -185,7 +185,7 @@ def prepared(state: Path, ports: Ports) -> Plan:
     try:
         shelve(state / "logs")
         packs.lay(state / "cities", ports)
-        return Plan(state, ports, credentials.kept(state, tuple(DESKS.values())))
+        return Plan(state, ports, credentials.kept(state, tuple(DESKS.values()), (*SERVICES, AUDITOR)))
     except OSError as refusal:
         raise Trouble(explain(refusal, f"preparing {state}")) from refusal
 

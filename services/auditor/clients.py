@@ -1,4 +1,4 @@
-"""The doors of intake and the adapter, as the auditor knocks at them: with the peer token, and never for long."""
+"""The doors of intake and the adapter, as the auditor knocks at them: with its own token, and never for long."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +14,7 @@ from shared.kernel.errors import Unavailable
 from shared.kernel.process.platform import Transport
 from shared.kernel.process.settings import Settings
 
-INTAKE, ADAPTER = "hotline_intake", "responder_adapter"
+NAME, INTAKE, ADAPTER = "auditor", "hotline_intake", "responder_adapter"
 WITHIN = 4.0
 """Seconds an answer may take."""
 
@@ -50,7 +50,7 @@ class PeerClients:
         url = self.settings.doors.get(service)
         if url is None:
             raise Unavailable(f"Nobody told the auditor where {service} is; set JINGYI_DOORS.")
-        headers = {"authorization": f"Bearer {self.settings.peer_token.get_secret_value()}"}
+        headers = {"authorization": f"Bearer {self.settings.peer_token(NAME)}"}
         try:
             answer = await self.http.request(method, f"{url}{path}", json=body, headers=headers)
             answer.raise_for_status()

@@ -21,6 +21,7 @@ from shared.contract.city import Cities
 from shared.kernel.log.bus import Bus, Record, TopicReader
 from shared.kernel.log.kafka import stop_consumer
 from shared.kernel.log.record import header_texts
+from shared.kernel.machine.cloudevent import source_of
 
 PAST = timedelta(hours=24)
 """How far back it reads at its start. An escalation that is older and still open has been told to people long ago."""
@@ -145,7 +146,7 @@ class KafkaReader:
             self.dead = [*self.dead, read_dead_letter(record, named)][-DEAD_LETTERS:]
             return
         kind = FOLLOWED_EVENTS.get(named.get("ce_type", ""))
-        if kind is None:
+        if kind is None or named.get("ce_source") != source_of(kind.service):
             return
         with suppress(ValidationError, ValueError):  # what nobody can read is the dead letters' matter
             event = kind.model_validate_json(record.value or b"")

@@ -24,8 +24,6 @@ from shared.kernel.process.service import REAL, HttpServer, http_server, run_pro
 from shared.kernel.process.settings import Settings, surroundings
 from shared.notify.bell import Bell
 
-NAME = "auditor"
-
 
 def build(settings: Settings, platform: Platform = REAL, now: Callable[[], datetime] = clock.now) -> Auditor:
     return Auditor(
@@ -57,7 +55,7 @@ async def running(
 
 
 def run() -> None:
-    run_process(NAME, lambda settings: settings.packs, _until_signalled)
+    run_process(clients.NAME, lambda settings: settings.packs, _until_signalled)
 
 
 async def _until_signalled(settings: Settings) -> None:
@@ -72,8 +70,8 @@ def _server(auditor: Auditor, settings: Settings) -> HttpServer:
     async def ready() -> tuple[int, dict[str, Any]]:
         return 200, {"status": "ready" if auditor.agrees else "degraded"}
 
-    app = web.application(NAME, settings.api_token.get_secret_value(), ready)
+    app = web.application(clients.NAME, settings.api_token.get_secret_value(), ready)
     app.include_router(api.routes(auditor))
     # Peers ask every door what it hears: the auditor hears nothing there, for it believes Kafka alone.
-    app.include_router(events_endpoint.routes(EventRouter({}), settings.peer_token.get_secret_value(), lambda _: None))
+    app.include_router(events_endpoint.routes(EventRouter({}), settings.peer_tokens, lambda _: None))
     return http_server(app, settings)

@@ -81,9 +81,8 @@ def routes(cities: Cities, acceptance: Acceptance, mirror: LedgerMirror) -> APIR
 
 
 def peer_routes(kit: Kit, calls: Keeper[Call], mirror: LedgerMirror) -> APIRouter:
-    """What the auditor asks, with the peer token: the standing rows, and the minute drill 分钟演练."""
-    token = kit.settings.peer_token.get_secret_value()
-    router = APIRouter(dependencies=[web.requires_peer_token(token)], include_in_schema=False)
+    """What the auditor asks, with its own token: the standing rows, and the minute drill 分钟演练."""
+    router = APIRouter(dependencies=[web.requires_peer_token(kit.settings.peer_tokens)], include_in_schema=False)
 
     @router.get("/ledger")
     async def read_ledger() -> LedgerSnapshot:

@@ -14,9 +14,7 @@ from shared.kernel.process.service import Kit
 
 
 def routes(kit: Kit, callouts: Keeper[CallOut]) -> APIRouter:
-    router = APIRouter(
-        dependencies=[web.requires_peer_token(kit.settings.peer_token.get_secret_value())], include_in_schema=False
-    )
+    router = APIRouter(dependencies=[web.requires_peer_token(kit.settings.peer_tokens)], include_in_schema=False)
 
     @router.get("/callouts")
     async def every() -> list[OpenCallOut]:

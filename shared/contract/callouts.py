@@ -29,6 +29,7 @@ class OpenCallOut(BaseModel):
 class CallOutEvent(Event):
     """A fact about the call-out `case/desk/n`."""
 
+    service: ClassVar[str] = "responder_adapter"
     topic: ClassVar[str] = "responder.callouts"
 
     desk: DeskId

@@ -14,6 +14,7 @@ from shared.contract.terms import ActorId, Code, DeskId, DeskKind, Place, Sealed
 class CallEvent(Event):
     """A fact about a call, or about the ledger that watches over it."""
 
+    service: ClassVar[str] = "hotline_intake"
     topic: ClassVar[str] = "hotline.calls"
 
 

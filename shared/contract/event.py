@@ -27,12 +27,13 @@ class Command(Message):
 class Event(Message):
     """A fact, named in the past participle. It grows by optional fields only; a new meaning is a new type.
 
-    `at` is when the emitting service decided it, in UTC. An `urgent` one must not wait for Kafka: it is told to its
-    hearers directly as well.
+    `service` alone says it, on `topic`; `at` is when that service decided it, in UTC. An `urgent` one must not wait
+    for Kafka: it is told to its hearers directly as well.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    service: ClassVar[str]
     topic: ClassVar[str]
     urgent: ClassVar[bool] = False
 

@@ -11,6 +11,7 @@ from shared.contract.terms import ActorId, Code, DeskId, Place, Rung, Situation,
 class IncidentEvent(Event):
     """A fact about the joint response to one person in danger."""
 
+    service: ClassVar[str] = "dispatch"
     topic: ClassVar[str] = "dispatch.incidents"
 
 

@@ -10,6 +10,7 @@ from shared.contract.terms import Code, Situation, Tier
 class RiskEvent(Event):
     """A fact about a person's risk."""
 
+    service: ClassVar[str] = "risk_assessment"
     topic: ClassVar[str] = "risk.assessments"
 
 

@@ -180,6 +180,7 @@ def test_every_event_that_can_be_said_was_written() -> None:
 def test_an_event_is_read_by_its_type_and_said_again_in_the_same_bytes(row: dict[str, Any]) -> None:
     old = row["headers"]
     event = event_of({"type": old["ce_type"], "value": row["value"]})
+    assert old["ce_source"] == cloudevent.source_of(event.service)
     assert unchanged(said(event)["value"], row["value"])
     assert (event.topic, str(event.case), event.urgent) == (row["topic"], row["key"], row["urgent"])
     new = cloudevent.cloudevent_headers(event, UUID(old["ce_id"]), old["ce_source"], old["ce_sequence"])

@@ -14,6 +14,7 @@ from shared.contract.risk import RiskAssessed
 from shared.contract.terms import spoken_number
 from shared.kernel.log.bus import MAX_EVENT, Bus
 from shared.kernel.log.kafka import KafkaBus
+from shared.kernel.machine.cloudevent import source_of
 from tests.faults.fault import Fault, Scene
 from tests.faults.healing import seconds_until
 from tests.faults.invariants import Bounds
@@ -27,9 +28,10 @@ PUT_ASIDE_WITHIN = 30.0
 Header = tuple[str, bytes]
 
 
-def headers(kind: str) -> list[Header]:
+def headers(kind: type[Event], version: str) -> list[Header]:
     """As the kernel writes them; it is the value that is wrong."""
-    return [("ce_type", kind.encode()), ("ce_id", str(uuid4()).encode()), ("ce_city", CITY.encode())]
+    named = {"ce_type": kind.type_name() + version, "ce_id": str(uuid4()), "ce_city": CITY}
+    return [(name, text.encode()) for name, text in {**named, "ce_source": source_of(kind.service)}.items()]
 
 
 async def poisoned(scene: Scene) -> None:
@@ -57,7 +59,7 @@ async def poisoned(scene: Scene) -> None:
 
 async def say(producer: object, kind: type[Event], case: UUID, value: bytes, version: str = "") -> None:
     send = getattr(producer, "send_and_wait")  # noqa: B009 aiokafka has no types
-    await send(kind.topic, value, key=str(case).encode(), headers=headers(kind.type_name() + version))
+    await send(kind.topic, value, key=str(case).encode(), headers=headers(kind, version))
 
 
 async def too_large(producer: object, scene: Scene) -> None:

@@ -8,6 +8,7 @@ from shared.contract.calls import EscalationRequested
 from shared.contract.terms import Situation
 from shared.kernel.clock import now
 from shared.kernel.log.kafka import KafkaBus
+from shared.kernel.machine.cloudevent import source_of
 from tests.journeys.world import CITY, World, eventually
 
 Header = tuple[str, bytes]
@@ -25,6 +26,7 @@ async def put_aside(world: World, value: bytes, case: UUID | None, *headers: Hea
 def escalation(case: UUID) -> tuple[bytes, list[Header]]:
     asked = EscalationRequested(case=case, city=CITY, at=now(), by="seat-1", situation=Situation())
     headers = {"ce_type": asked.type_name(), "ce_id": str(uuid4()), "ce_partitionkey": str(case), "ce_city": CITY}
+    headers["ce_source"] = source_of(asked.service)
     return asked.model_dump_json().encode(), [(name, text.encode()) for name, text in headers.items()]
 
 

@@ -22,6 +22,7 @@ from deploy.local.valkey import Valkey
 from deploy.local.valkey import valkey as running_valkey
 from shared.kernel import trace
 from shared.kernel.process.settings import Settings
+from tests.kernel.scene import PEERS
 
 WHOLE = {"retention.ms": "-1", "cleanup.policy": "delete"}
 TOPICS = [
@@ -62,7 +63,15 @@ def settings(brokers: str, valkey: Valkey, tmp_path: Path) -> Settings:
     url = f"{valkey.url.rsplit('/', 1)[0]}/{next(_databases) % 16}"
     with Redis.from_url(url) as redis:
         redis.flushdb()
-    return Settings(redis_url=url, kafka=brokers, port=free(1)[0], master_keys=keys, cities=PACKS, instance="test")
+    return Settings(
+        redis_url=url,
+        kafka=brokers,
+        port=free(1)[0],
+        master_keys=keys,
+        cities=PACKS,
+        instance="test",
+        peer_tokens=PEERS,
+    )
 
 
 @pytest.fixture

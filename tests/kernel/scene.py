@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+from pydantic import SecretStr
 
 from deploy.local.kafka import Cluster
 from deploy.local.ports import HOST, free
@@ -20,6 +21,7 @@ from tests.kernel.tally.service import Counted, Given
 from tests.support.eventually import eventually
 
 CITY = "140700"
+PEERS = {name: SecretStr(f"peer-{name}") for name in ("giver", "hearer", "tally")}
 Header = tuple[str, bytes | None]
 
 
@@ -80,7 +82,8 @@ async def mouth(brokers: str) -> AsyncIterator[Any]:
 
 
 def headers(event_id: str | None = None) -> list[Header]:
-    return [("ce_type", Given.type_name().encode()), ("ce_id", (event_id or str(uuid4())).encode())]
+    named = {"ce_type": Given.type_name(), "ce_id": event_id or str(uuid4()), "ce_source": "/jingyi/giver"}
+    return [(name, text.encode()) for name, text in named.items()]
 
 
 async def give(producer: Any, case: UUID, amount: int, event_id: str | None = None, *more: Header) -> Any:

@@ -6,7 +6,6 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
 from shared.kernel.clock import now
 from shared.kernel.errors import Unavailable
@@ -14,11 +13,11 @@ from shared.kernel.log.fallback.client import MAX_BATCH
 from shared.kernel.machine.cloudevent import BATCH
 from shared.kernel.process.service import Kit, Service, running_service
 from shared.kernel.process.settings import Settings
-from tests.kernel.scene import CITY, alive, counted, give, header, mouth, once, ready, total, totals
+from tests.kernel.scene import CITY, PEERS, alive, counted, give, header, mouth, once, ready, total, totals
 from tests.kernel.tally.service import Given
 from tests.kernel.tally.service import build as tally
 
-PEER = "peer" * 8
+PEER = PEERS["giver"].get_secret_value()
 SILENT, BROKEN = 664, 661
 Batch = list[dict[str, Any]]
 
@@ -36,11 +35,6 @@ def build(kit: Kit) -> Service:
 
 
 build.__module__ = tally.__module__
-
-
-@pytest.fixture
-def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"peer_token": SecretStr(PEER)})
 
 
 @pytest.fixture
@@ -120,6 +114,21 @@ async def test_what_can_never_be_learnt_is_refused_with_the_reason_of_a_dead_let
         told = await tell(peer, [*wrong.values(), last := given(case, 7)])
         assert told == {"learnt": [last["id"]], "refused": {event["id"]: why for why, event in wrong.items()}}
         assert await total(client, case) == 7
+
+
+async def test_s6_a_service_is_heard_at_the_door_on_its_own_events_alone(
+    settings: Settings, client: httpx.AsyncClient, peer: httpx.AsyncClient
+) -> None:
+    """Else whoever holds one service's token forges any event of any other."""
+    case = uuid4()
+    forged, own = given(case, 1), given(case, 2)
+    async with running_service(build, settings):
+        await alive(client)
+        forger = {"authorization": f"Bearer {PEERS['hearer'].get_secret_value()}"}
+        answer = await peer.post("/events", json=[forged], headers=forger)
+        assert answer.json() == {"learnt": [], "refused": {forged["id"]: "foreign_source"}}
+        assert (await tell(peer, [own]))["learnt"] == [own["id"]]
+        assert await total(client, case) == 2
 
 
 async def test_a_batch_may_be_larger_than_a_staff_request_and_no_larger_than_its_own_limit(

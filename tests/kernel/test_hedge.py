@@ -36,6 +36,7 @@ LOADED = 2.0
 class Nothing(Event):
     """What a service that only hears would say."""
 
+    service: ClassVar[str] = "hearer"
     topic: ClassVar[str] = Counted.topic
 
 
@@ -345,7 +346,12 @@ async def test_a_cry_waits_at_every_door_until_the_phone_call_that_answers_it_is
     case = str(uuid4())
 
     def row(kind: str, *, urgent: bool) -> OutboxRow:
-        headers = {"ce_id": str(uuid4()), "ce_type": kind, "ce_specversion": "1.0", "ce_source": "/jingyi/intake"}
+        headers = {
+            "ce_id": str(uuid4()),
+            "ce_type": kind,
+            "ce_specversion": "1.0",
+            "ce_source": "/jingyi/hotline_intake",
+        }
         return OutboxRow("hotline.calls", case, headers, b"{}", urgent)
 
     rows = (row("Escalated", urgent=False), row("Phoned", urgent=True))

@@ -30,7 +30,7 @@ from tests.kernel.scene import total as total_of
 from tests.kernel.tally.service import Given, build
 from tests.support.eventually import eventually
 
-TYPE: Header = ("ce_type", Given.type_name().encode())
+TYPE, SOURCE = [header for header in headers() if header[0] != "ce_id"]
 CASE = uuid4()
 GOOD = Given(case=CASE, city=CITY, at=now(), amount=1).model_dump_json().encode()
 KEY = str(CASE).encode()
@@ -44,14 +44,17 @@ POISONS: list[Poison] = [
     ("invalid_event", KEY, b'{"x":"' + b"y" * 200_000 + b'"}', headers()),
     ("invalid_event", KEY, b"z" * 261_900, headers()),
     ("invalid_event", KEY, None, headers()),
-    ("invalid_id", KEY, GOOD, [TYPE]),
-    ("invalid_id", KEY, GOOD, [TYPE, ("ce_id", b"first")]),
-    ("invalid_id", KEY, GOOD, [TYPE, ("ce_id", None)]),
-    ("invalid_id", KEY, GOOD, [TYPE, ("ce_id", b"\xff\xfe")]),
+    ("invalid_id", KEY, GOOD, [TYPE, SOURCE]),
+    ("invalid_id", KEY, GOOD, [TYPE, SOURCE, ("ce_id", b"first")]),
+    ("invalid_id", KEY, GOOD, [TYPE, SOURCE, ("ce_id", None)]),
+    ("invalid_id", KEY, GOOD, [TYPE, SOURCE, ("ce_id", b"\xff\xfe")]),
     ("invalid_type", KEY, GOOD, []),
     ("invalid_type", KEY, None, []),
     ("invalid_type", KEY, GOOD, [("ce_type", None)]),
     ("invalid_type", KEY, GOOD, [("ce_type", b"cn.jingyi.Given\xff")]),
+    ("foreign_source", KEY, GOOD, [TYPE]),
+    ("foreign_source", KEY, GOOD, [*headers()[:-1], ("ce_source", b"/jingyi/tally")]),
+    ("foreign_source", KEY, GOOD, [*headers()[:-1], ("ce_source", None)]),
     ("foreign_key", str(uuid4()).encode(), GOOD, headers()),
     ("foreign_key", None, GOOD, headers()),
     ("invalid_event", None, b"", headers()),

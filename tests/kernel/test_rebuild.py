@@ -176,13 +176,25 @@ async def test_an_instance_that_lives_in_the_store_is_left_as_it_is(settings: Se
 
 
 async def test_what_no_machine_of_the_service_said_is_left_out_and_named(settings: Settings) -> None:
-    case = uuid4()
+    await left_out_and_named(settings, "tally", uuid4())
+
+
+async def test_s6_what_another_service_said_is_left_out_and_named(settings: Settings) -> None:
+    case, cause = uuid4(), uuid4()
+    await left_out_and_named(settings, "giver", uuid5(NAMES, f"tally|{case}|{cause}|0"), case, cause)
+
+
+async def left_out_and_named(
+    settings: Settings, source: str, event_id: UUID, case: UUID | None = None, cause: UUID | None = None
+) -> None:
+    case = case or uuid4()
     forged = Counted(case=case, city=CITY, at=clock.now(), total=99)
-    named = [("ce_type", forged.type_name().encode()), ("ce_sequence", b"0000000100")]
-    ids = [(name, str(uuid4()).encode()) for name in ("ce_id", "ce_cause")]
+    named = {"ce_type": forged.type_name(), "ce_sequence": "0000000100", "ce_source": f"/jingyi/{source}"}
+    named |= {"ce_id": str(event_id), "ce_cause": str(cause or uuid4())}
+    headers = [(name, text.encode()) for name, text in named.items()]
     async with mouth(settings.kafka) as producer:
         value = forged.model_dump_json().encode()
-        sent = await producer.send_and_wait("tally.counted", value, key=str(case).encode(), headers=[*named, *ids])
+        sent = await producer.send_and_wait("tally.counted", value, key=str(case).encode(), headers=headers)
     done = await rebuilt(settings)
     assert f"{sent.topic}/{sent.partition}/{sent.offset}" in done.unread
     async with Redis.from_url(settings.redis_url) as redis:

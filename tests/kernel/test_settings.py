@@ -30,7 +30,8 @@ async def ending(settings: Settings, log: Path, **changed: str) -> tuple[int, st
 
 
 async def test_production_refuses_a_short_token_without_repeating_it(settings: Settings, tmp_path: Path) -> None:
-    code, said = await ending(settings, tmp_path / "log", JINGYI_ENV="production", JINGYI_API_TOKEN=SECRET)
+    told = {"JINGYI_ENV": "production", "JINGYI_PEER_TOKENS": json.dumps({"tally": "t" * 32})}
+    code, said = await ending(settings, tmp_path / "log", JINGYI_API_TOKEN=SECRET, **told)
     assert code == 2
     assert said == "JINGYI_API_TOKEN must have at least 32 characters outside development."
 
@@ -47,28 +48,27 @@ def test_a_variable_that_does_not_hold_is_named(monkeypatch: pytest.MonkeyPatch,
     assert "\n" not in said
 
 
-SECRETS = ("JINGYI_API_TOKEN", "JINGYI_PEER_TOKEN")
-
-
 @pytest.mark.parametrize("around", ["{}\n", "{}\r\n", " {}\t", "\ufeff{}"])
-@pytest.mark.parametrize("variable", SECRETS)
 def test_t8_what_an_editor_leaves_around_a_value_is_no_part_of_it(
-    monkeypatch: pytest.MonkeyPatch, variable: str, around: str, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, around: str, tmp_path: Path
 ) -> None:
     """Else a service is ready and refuses every act."""
-    monkeypatch.setenv(variable, around.format(SECRET))
-    monkeypatch.setenv("JINGYI_CITIES", around.format(tmp_path))
-    monkeypatch.setenv("CHANNEL", around.format("json://gateway"))
-    told = Settings()
-    assert getattr(told, variable.removeprefix("JINGYI_").lower()).get_secret_value() == SECRET
-    assert told.cities == tmp_path
-    assert surroundings()["CHANNEL"] == "json://gateway"
+    own = json.dumps({"tally": around.format(SECRET + "-tally")})
+    told = {"API_TOKEN": SECRET, "PEER_TOKENS": own, "CITIES": str(tmp_path), "CHANNEL": "json://gateway"}
+    for variable, value in told.items():
+        monkeypatch.setenv(f"JINGYI_{variable}", around.format(value))
+    settings = Settings()
+    assert settings.api_token.get_secret_value() == SECRET
+    assert settings.peer_token("tally") == SECRET + "-tally"
+    assert settings.cities == tmp_path
+    assert surroundings()["JINGYI_CHANNEL"] == "json://gateway"
 
 
 @pytest.mark.parametrize("token", ["", "\n", "two words", "口令", "a\x00b", "a\nb"])
-@pytest.mark.parametrize("variable", SECRETS)
+@pytest.mark.parametrize("variable", ["JINGYI_API_TOKEN", "JINGYI_PEER_TOKENS"])
 def test_t8_a_token_that_no_header_carries_is_named_and_not_shown(variable: str, token: str) -> None:
-    told: dict[str, Any] = {variable.removeprefix("JINGYI_").lower(): token}
+    value = token if variable == "JINGYI_API_TOKEN" else {"tally": token}
+    told: dict[str, Any] = {variable.removeprefix("JINGYI_").lower(): value}
     with pytest.raises(ValidationError) as refusal:
         Settings(**told)
     said = settings_error(refusal.value, "JINGYI_")
@@ -86,6 +86,33 @@ def test_t8_master_keys_may_come_from_any_editor(settings: Settings, tmp_path: P
     keys = tmp_path / "windows.keys"
     keys.write_bytes(f"\ufeff1 {base64.b64encode(b'k' * 32).decode()}\r\n\r\n".encode())
     assert settings.model_copy(update={"master_keys": keys}).masters == {1: b"k" * 32}
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        {"dispatch": "d" * 31, "auditor": "a" * 32},
+        {"dispatch": "d" * 32, "auditor": "d" * 32},
+        {"dispatch": "s" * 32, "auditor": "a" * 32},
+    ],
+)
+def test_s6_production_demands_a_long_token_of_its_own_for_each_service(tokens: dict[str, str]) -> None:
+    """Else one that leaks speaks for another."""
+    told: dict[str, Any] = {"env": "production", "api_token": "s" * 32, "peer_tokens": tokens}
+    with pytest.raises(ValidationError) as refusal:
+        Settings(**told)
+    said = settings_error(refusal.value, "JINGYI_")
+    assert "JINGYI_PEER_TOKENS" in said
+    assert not [token for token in tokens.values() if token in said]
+    assert Settings(**(told | {"peer_tokens": {"dispatch": "d" * 32, "auditor": "a" * 32}})).peer_token("dispatch")
+
+
+def test_s6_peer_tokens_that_are_no_json_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JINGYI_PEER_TOKENS", SECRET)
+    with pytest.raises(ValidationError) as refusal:
+        Settings()
+    said = settings_error(refusal.value, "JINGYI_")
+    assert (said.startswith("JINGYI_PEER_TOKENS"), SECRET in said) == (True, False)
 
 
 def test_production_refuses_the_token_of_development() -> None:

@@ -105,14 +105,19 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """An environment that names a system on other machines."""
     for service in ("hotline_intake", "risk_assessment", "dispatch", "responder_adapter"):
         monkeypatch.setenv(f"JINGYI_URL_{service.upper()}", f"http://{service}/")
-    for variable, told in (("KAFKA", "kafka:9092"), ("API_TOKEN", "\ufeffstaff\r\n"), ("PEER_TOKEN", " peers\n")):
+    for variable, told in (
+        ("KAFKA", "kafka:9092"),
+        ("API_TOKEN", "\ufeffstaff\r\n"),
+        ("PEER_TOKENS", '{"dispatch": " peers\\n"}'),
+    ):
         monkeypatch.setenv(f"JINGYI_{variable}", told)
     return monkeypatch
 
 
 def test_t8_a_command_shows_a_token_without_what_an_editor_left(elsewhere: pytest.MonkeyPatch, tmp_path: Path) -> None:
     where = whereabouts(tmp_path)
-    assert (where.urls[INTAKE], where.token, where.peer_token) == ("http://hotline_intake", "staff", "peers")
+    assert where.urls[INTAKE] == "http://hotline_intake"
+    assert (where.token, where.peer_tokens) == ("staff", {"dispatch": "peers"})
 
 
 def test_t8_a_command_names_a_token_that_no_header_carries(elsewhere: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -124,4 +129,4 @@ def test_t8_a_command_names_a_token_that_no_header_carries(elsewhere: pytest.Mon
 
 def test_t8_a_secret_that_somebody_edited_is_told_without_the_line_end(tmp_path: Path) -> None:
     (tmp_path / "api.token").write_text("\ufeffchanged-by-hand\n", encoding="utf-8")
-    assert credentials.kept(tmp_path, ()).api_token == "changed-by-hand"
+    assert credentials.kept(tmp_path, (), ()).api_token == "changed-by-hand"

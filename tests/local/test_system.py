@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 
 from deploy.local import record, topics
 from deploy.local.ports import Ports, available
-from deploy.local.system import Plan, system
+from deploy.local.system import DESKS, SERVICES, Plan, system
 from deploy.local.trouble import Trouble
 
 STARTER = str(Path(__file__).with_name("platform_only.py"))
@@ -47,7 +47,8 @@ async def test_secrets_are_kept_from_run_to_run_and_from_other_people(tmp_path: 
             told.append({name: value for name, value in environment.items() if "SECRET" in name or "TOKEN" in name})
     assert told[0] == told[1]
     assert told[0]["JINGYI_SECRET"] == told[0]["JINGYI_SECRET_140700_110"]
-    secret = [*tmp_path.glob("*.secret"), tmp_path / "api.token", tmp_path / "master.keys"]
+    secret = [*tmp_path.glob("*.secret"), *tmp_path.glob("*.token"), tmp_path / "master.keys"]
+    assert len(secret) == len(DESKS) + len(SERVICES) + 3
     assert {stat.S_IMODE(path.stat().st_mode) for path in secret} == {0o600}
 
 

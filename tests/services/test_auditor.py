@@ -30,6 +30,7 @@ from shared.contract.incidents import CallOutOrdered, IncidentOpened
 from shared.contract.terms import ECHO, Situation, desk_id, spoken_number
 from shared.kernel.clock import now
 from shared.kernel.log.kafka import KafkaBus
+from shared.kernel.machine.cloudevent import source_of
 from shared.kernel.process.platform import Platform
 from shared.kernel.process.service import http_server
 from shared.kernel.process.settings import Settings
@@ -91,8 +92,10 @@ class Neighbours:
         await self.say(CallOutAccepted(**about, event_no="echo"), drill=True)
         await self.say(CallOutCleared(**about, code="drill"), drill=True)
 
-    async def say(self, event: Event, *, cause: str = "", drill: bool = False, topic: str = "", id: str = "") -> None:
-        headers = {"ce_type": event.type_name(), "ce_id": id or str(uuid4()), "ce_city": CITY}
+    async def say(self, event: Event, *, cause: str = "", drill: bool = False, topic: str = "", **named: str) -> None:
+        """As the service that says it, under an id of its own, unless others are named."""
+        headers = {"ce_type": event.type_name(), "ce_id": str(uuid4()), "ce_source": source_of(event.service)}
+        headers |= {"ce_city": CITY, **named}
         headers |= {"ce_cause": cause} if cause else {}
         headers |= {"ce_drill": "true"} if drill else {}
         value, key = event.model_dump_json().encode(), str(event.case).encode()
@@ -102,7 +105,7 @@ class Neighbours:
     async def cries(self, case: UUID) -> str:
         """F9; the id of the cry."""
         cry = str(uuid4())
-        await self.say(EscalationRequested(**at(case), by="seat-1", situation=Situation()), id=cry)
+        await self.say(EscalationRequested(**at(case), by="seat-1", situation=Situation()), ce_id=cry)
         return cry
 
     async def opened(self, case: UUID, cry: str) -> None:
@@ -223,6 +226,19 @@ async def test_a_cry_that_only_kafka_knows_is_rung_for(scene: Scene) -> None:
     assert 9 < took < 25
     await scene.near.opened(case, cry)
     await scene.near.say(CallOutAccepted(**at(case), desk=POLICE, n=1, event_no="E-1"))
+    await eventually(scene.beats)
+
+
+async def test_s6_what_another_service_says_does_not_quiet_the_auditor(scene: Scene) -> None:
+    case = UUID(str(uuid7()))
+    cry = await scene.near.cries(case)
+    accepted = CallOutAccepted(**at(case), desk=POLICE, n=1, event_no="E-1")
+    opened = IncidentOpened(**at(case), reasons=("f9",), situation=Situation(), desks=(POLICE,))
+    for event in (opened, accepted):
+        await scene.near.say(event, ce_cause=cry, ce_source="/jingyi/hotline_intake")
+    await eventually(lambda: asyncio.sleep(0, bool(scene.near.rung_for(case))))
+    for event in (opened, accepted):
+        await scene.near.say(event, ce_cause=cry)
     await eventually(scene.beats)
 
 

@@ -25,6 +25,7 @@ from shared.contract.incidents import IncidentOpened
 from shared.contract.terms import Situation, Tier, spoken_number
 from shared.kernel.clock import now
 from shared.kernel.log.kafka import KafkaBus
+from shared.kernel.machine.cloudevent import source_of
 from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
 from tests.support.a_city import pack
@@ -122,6 +123,7 @@ async def tell(settings: Settings, event: Event) -> None:
     producer = KafkaBus(settings.kafka).producer()
     await producer.start()
     headers = [("ce_type", event.type_name().encode()), ("ce_id", str(uuid4()).encode())]
+    headers += [("ce_source", source_of(event.service).encode())]
     await producer.send_and_wait(
         event.topic, event.model_dump_json().encode(), key=str(event.case).encode(), headers=headers
     )

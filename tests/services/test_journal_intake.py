@@ -343,7 +343,7 @@ async def test_an_emptied_store_stops_nothing_and_its_lost_rows_ring(settings: S
 
 async def test_the_auditor_reads_every_standing_row_also_without_the_store(settings: Settings, store: Valkey) -> None:
     case = uuid7()
-    peer = {"authorization": f"Bearer {settings.peer_token.get_secret_value()}"}
+    peer = {"authorization": f"Bearer {settings.peer_token('auditor')}"}
     async with intake(settings) as seats:
         await seats.presses_f9(case)
         page = (await seats.client.get("/ledger", headers=peer)).json()

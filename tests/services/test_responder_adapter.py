@@ -32,6 +32,7 @@ from shared.contract.incidents import CallOutCancelRequested, CallOutOrdered
 from shared.contract.terms import Confidence, Place, Situation, Tier, callout_key
 from shared.kernel.clock import now
 from shared.kernel.log.kafka import KafkaBus
+from shared.kernel.machine.cloudevent import source_of
 from shared.kernel.machine.vault import Vault, key_name
 from shared.kernel.process.service import ServiceProcess, running_service
 from shared.kernel.process.settings import Settings
@@ -74,6 +75,7 @@ class Line:
 
     async def hears(self, event: Event, *, drill: bool = False) -> None:
         headers = [("ce_type", event.type_name().encode()), ("ce_id", str(uuid4()).encode())]
+        headers += [("ce_source", source_of(event.service).encode())]
         headers += [("ce_drill", b"true")] if drill else []
         async with KafkaBus(self.settings.kafka).producer() as producer:
             value, key = event.model_dump_json().encode(), str(event.case).encode()

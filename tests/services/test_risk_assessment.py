@@ -25,6 +25,7 @@ from shared.contract.terms import Situation
 from shared.kernel.clock import now
 from shared.kernel.errors import Malformed
 from shared.kernel.log.kafka import KafkaBus
+from shared.kernel.machine.cloudevent import source_of
 from shared.kernel.machine.vault import Vault, key_name
 from shared.kernel.process.service import ServiceProcess, running_service
 from shared.kernel.process.settings import Settings
@@ -54,6 +55,7 @@ class Line:
 
     async def hears(self, event: ScreeningRecorded, times: int) -> None:
         headers = [("ce_type", event.type_name().encode()), ("ce_id", str(uuid4()).encode())]
+        headers += [("ce_source", source_of(event.service).encode())]
         async with KafkaBus(self.settings.kafka).producer() as producer:
             for _ in range(times):
                 value, key = event.model_dump_json().encode(), str(event.case).encode()

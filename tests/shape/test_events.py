@@ -65,6 +65,13 @@ def test_a_service_calls_itself_what_its_folder_is_called(built: dict[str, Servi
     assert {name: service.name for name, service in built.items()} == {name: name for name in SERVICES}
 
 
+def test_s6_an_event_names_the_service_that_says_it(built: dict[str, Service]) -> None:
+    """Else a receiver takes a forged event for true, or refuses a true one."""
+    said = {event.__name__: name for name, service in built.items() for event in service.emits}
+    assert {word.__name__: word.service for word in LANGUAGE} == said
+    assert {name: service.speaks.service for name, service in built.items()} == {name: name for name in SERVICES}
+
+
 def test_every_event_that_is_heard_has_exactly_one_emitter(built: dict[str, Service]) -> None:
     """Else somebody waits for a word that nobody says, or two say it and nobody knows whose is true."""
     emitters: Counter[type[Event]] = Counter(event for service in built.values() for event in service.emits)

@@ -226,8 +226,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _learn(self, record: Record) -> None:
         type_and_id = (header_text(record, "ce_type") or "", header_text(record, "ce_id") or "")
-        drill = header_text(record, "ce_drill") == "true"
-        await self._router.learn(ReceivedEvent(*type_and_id, record.key, record.value or b"", drill))
+        drill, source = header_text(record, "ce_drill") == "true", header_text(record, "ce_source") or ""
+        await self._router.learn(ReceivedEvent(*type_and_id, record.key, record.value or b"", drill, source))
 
     async def _dead_letter(self, record: Record, reason: str) -> None:
         """Put the record aside with its reason, and go on only when the broker has it.

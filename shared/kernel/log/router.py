@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from shared.contract.event import Event
 from shared.kernel.errors import Malformed
-from shared.kernel.machine.cloudevent import ReceivedEvent
+from shared.kernel.machine.cloudevent import ReceivedEvent, source_of
 from shared.kernel.machine.keeper import IdempotencyKey
 
 Handler = Callable[[Any, IdempotencyKey], Awaitable[object]]
@@ -29,13 +29,15 @@ class EventRouter:
         return kind in self._handlers
 
     async def learn(self, received: ReceivedEvent) -> None:
-        """Have its handler learn one event. Raises Malformed (invalid_type, invalid_event, invalid_id, foreign_key, or
-        a handler's own reason) and whatever else the handler raises, Unavailable above all.
+        """Have its handler learn one event. Raises Malformed (invalid_type, foreign_source, invalid_event, invalid_id,
+        foreign_key, or a handler's own reason) and whatever else the handler raises, Unavailable above all.
         """
         handled = self._handlers.get(received.type)
         if handled is None:
             raise Malformed("invalid_type", "ce_type is missing or unreadable")
         kind, handler = handled
+        if received.source != source_of(kind.service):
+            raise Malformed("foreign_source", f"only {kind.service} says {kind.__name__}")
         try:
             event = kind.model_validate_json(received.value)
             key = IdempotencyKey(UUID(received.id), drill=received.drill)

@@ -14,14 +14,20 @@ BATCH = "application/cloudevents-batch+json"
 """The content type of a list of structured events."""
 
 
+def source_of(service: str) -> str:
+    """The CloudEvents `source` of what a service says."""
+    return f"/jingyi/{service}"
+
+
 class ReceivedEvent(NamedTuple):
-    """What of an event decides who learns it and how; `key` is the case it was sent for."""
+    """What of an event decides who learns it and how; `key` is the case it was sent for, `source` who says it."""
 
     type: str
     id: str
     key: bytes | None
     value: bytes
     drill: bool
+    source: str
 
 
 class StructuredEvent(BaseModel):
@@ -36,10 +42,10 @@ class StructuredEvent(BaseModel):
     drill: bool = False
     traceparent: str = ""
 
-    @property
-    def received(self) -> ReceivedEvent:
-        """As it would come from Kafka."""
-        return ReceivedEvent(self.type, self.id, self.partitionkey.encode(), json.dumps(self.data).encode(), self.drill)
+    def received_from(self, source: str) -> ReceivedEvent:
+        """As it would come from Kafka, said by whoever it truly comes from."""
+        key, value = self.partitionkey.encode(), json.dumps(self.data).encode()
+        return ReceivedEvent(self.type, self.id, key, value, self.drill, source)
 
 
 def cloudevent_headers(event: Event, event_id: UUID, source: str, sequence: str) -> dict[str, str]:

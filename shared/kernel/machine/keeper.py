@@ -235,7 +235,7 @@ class Keeper(Generic[S]):
     def outbox_row(self, change: "_Change[S]", n: int, event: Event) -> OutboxRow:
         name = f"{self.machine.name}|{change.address.instance}|{change.key.id}|{n}"
         sequence = f"{change.after.version:08d}{n:02d}"
-        headers = cloudevent.cloudevent_headers(event, uuid5(NAMES, name), f"/jingyi/{self.service}", sequence)
+        headers = cloudevent.cloudevent_headers(event, uuid5(NAMES, name), cloudevent.source_of(self.service), sequence)
         headers["ce_cause"] = str(change.key.id)
         if change.after.drill:
             headers["ce_drill"] = "true"

@@ -1,19 +1,20 @@
 """Where a service takes events from its peers: `POST /events` learns what Kafka is late with, as if from Kafka."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import structlog
 from fastapi import APIRouter, Header
 from opentelemetry.trace import SpanKind
+from pydantic import SecretStr
 
 from shared.kernel import trace
 from shared.kernel.errors import Malformed, Unavailable, crash_places
 from shared.kernel.log.fallback.client import EVENTS
 from shared.kernel.log.router import EventRouter
-from shared.kernel.machine.cloudevent import StructuredEvent
+from shared.kernel.machine.cloudevent import StructuredEvent, source_of
 from shared.kernel.process.web import requires_peer_token
 
 log = structlog.get_logger()
@@ -30,13 +31,14 @@ class BatchOutcome:
     refused: dict[str, str] = field(default_factory=dict)
 
 
-def routes(router: EventRouter, token: str, doubted: NoteDoubt) -> APIRouter:
-    """`GET` says which types are heard; `POST` takes a CloudEvents batch of them from whoever shows the peer token.
+def routes(router: EventRouter, tokens: Mapping[str, SecretStr], doubted: NoteDoubt) -> APIRouter:
+    """`GET` says which types are heard; `POST` takes a CloudEvents batch of them from the service that says them.
 
     Events about one case are learnt in their order, cases side by side. A malformed one is refused with its reason; one
     whose handler finds nobody or fails is left out of the answer, and so are those of its case behind it.
     """
-    api = APIRouter(dependencies=[requires_peer_token(token)])
+    peer = requires_peer_token(tokens)
+    api = APIRouter(dependencies=[peer])
 
     @api.get(EVENTS)
     async def hears() -> dict[str, list[str]]:
@@ -46,24 +48,25 @@ def routes(router: EventRouter, token: str, doubted: NoteDoubt) -> APIRouter:
     @api.post(EVENTS)
     async def hear(
         batch: list[StructuredEvent],
+        speaker: str = peer,
         doubt: Annotated[float | None, Header(alias="jingyi-doubt", ge=0, description="Seconds")] = None,
     ) -> dict[str, Any]:
         """Learn a batch; what is in neither list of the answer is to be sent again."""
         if doubt is not None:
             doubted(doubt)
-        outcome = await learn_batch(router, batch)
+        outcome = await learn_batch(router, batch, source_of(speaker))
         return {"learnt": outcome.learnt, "refused": outcome.refused}
 
     return api
 
 
-async def learn_batch(router: EventRouter, batch: list[StructuredEvent]) -> BatchOutcome:
+async def learn_batch(router: EventRouter, batch: list[StructuredEvent], source: str) -> BatchOutcome:
     outcome, cases = BatchOutcome(), dict[str, list[StructuredEvent]]()
     for event in batch:
         cases.setdefault(event.partitionkey, []).append(event)
     # What one case meets must not keep the others from being learnt.
     ends = await asyncio.gather(
-        *(_learn_case(router, events, outcome) for events in cases.values()), return_exceptions=True
+        *(_learn_case(router, events, source, outcome) for events in cases.values()), return_exceptions=True
     )
     silences = [failure for failure in ends if isinstance(failure, Unavailable)]
     if silences:
@@ -74,14 +77,14 @@ async def learn_batch(router: EventRouter, batch: list[StructuredEvent]) -> Batc
     return outcome
 
 
-async def _learn_case(router: EventRouter, events: list[StructuredEvent], outcome: BatchOutcome) -> None:
+async def _learn_case(router: EventRouter, events: list[StructuredEvent], source: str, outcome: BatchOutcome) -> None:
     for event in events:
         attributes: dict[str, str | int] = {"messaging.operation.type": "process", "messaging.message.id": event.id}
         with trace.span(
             f"hear {event.type}", trace.parse_traceparent(event.traceparent), SpanKind.CONSUMER, attributes
         ):
             try:
-                await router.learn(event.received)
+                await router.learn(event.received_from(source))
             except Malformed as poison:
                 log.warning("event_refused", type=event.type, id=event.id, reason=poison.reason)
                 outcome.refused[event.id] = poison.reason

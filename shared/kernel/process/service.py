@@ -200,8 +200,8 @@ def assemble_process(
     holder = f"{settings.instance or name}-{uuid4().hex[:12]}"
     leases = OutboxLeases(name, holder, sorted({shard_of(city) for city in settings.packs}), settings.instance)
     relay = Relay(bus, leases)
-    token = settings.peer_token.get_secret_value()
-    peers = [EventsClient(peer, url, token) for peer, url in settings.doors.items() if settings.hedge]
+    doors = settings.doors.items() if settings.hedge else ()
+    peers = [EventsClient(peer, url, settings.peer_token(name)) for peer, url in doors]
     fallback = FallbackDelivery(peers, relay, platform.transport)
 
     def committed(tag: str, ids: tuple[bytes, ...], rows: tuple[OutboxRow, ...], follows_others: bool) -> None:
@@ -235,7 +235,7 @@ def assemble_process(
     app = web.application(name, settings.api_token.get_secret_value(), process.check_ready)
     # Over HTTP there is no batch to wait for: both kinds come the same way.
     event_router = EventRouter({**service.follows, **service.consumes})
-    for api in (*service.routes, events_endpoint.routes(event_router, token, fallback.note_doubt)):
+    for api in (*service.routes, events_endpoint.routes(event_router, settings.peer_tokens, fallback.note_doubt)):
         app.include_router(api)
     return process, http_server(app, settings)
 

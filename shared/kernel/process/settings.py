@@ -1,6 +1,7 @@
 """What a service is told by its surroundings, read once."""
 
 import base64
+import json
 import os
 import re
 from functools import cached_property
@@ -8,7 +9,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.contract.city import Cities, City
@@ -26,25 +35,34 @@ def surroundings() -> dict[str, str]:
     return {name: stripped(told) for name, told in os.environ.items()}
 
 
+def _meant(told: object) -> object:
+    return stripped(told) if isinstance(told, str) else told
+
+
 def _fits_a_header(token: SecretStr) -> SecretStr:
     if not VISIBLE.fullmatch(token.get_secret_value()):
         raise ValueError("has a space or a character that no header carries; `openssl rand -hex 32` makes a token.")
     return token
 
 
-Token = Annotated[SecretStr, AfterValidator(_fits_a_header)]
+Stripped = Annotated[str, AfterValidator(stripped)]
+Token = Annotated[SecretStr, BeforeValidator(_meant), AfterValidator(_fits_a_header)]
+
+SERVICES = ("hotline_intake", "risk_assessment", "dispatch", "responder_adapter", "auditor")
+"""Who have a token of their own in development, where none is told."""
 
 
 class Settings(BaseSettings):
     """Environment variables with the prefix `JINGYI_`. Refuses development secrets outside development.
 
     `doors` is where the peers are: the name of each other service → its base URL. With `hedge`, what Kafka is late with
-    is also told there, with the `peer_token`. `instance` names this process among those of its service, the same again
-    after every restart; two that run at once never share it. With it a restarted process has its work from Kafka and
-    its leases in the store back at once, and intake finds its journal.
+    is also told there. `peer_tokens` are the name of each service → its token: by it the others know who speaks.
+    `instance` names this process among those of its service, the same again after every restart; two that run at once
+    never share it. With it a restarted process has its work from Kafka and its leases in the store back at once, and
+    intake finds its journal.
     """
 
-    model_config = SettingsConfigDict(env_prefix="JINGYI_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="JINGYI_", frozen=True, enable_decoding=False)
 
     env: Literal["development", "production"] = "development"
     redis_url: str = "redis://127.0.0.1:16379/0"
@@ -56,8 +74,8 @@ class Settings(BaseSettings):
     master_keys: Path = Path(".jingyi/run/master.keys")
     journal: Path = Path(".jingyi/run/journal")
     api_token: Token = SecretStr("development")
-    peer_token: Token = SecretStr("development")
-    doors: dict[str, str] = {}
+    peer_tokens: dict[str, Token] = {name: SecretStr(f"development-{name}") for name in SERVICES}
+    doors: dict[str, Stripped] = {}
     hedge: bool = True
     otlp: str | None = None
     instance: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]{1,40}$")
@@ -65,19 +83,37 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _as_meant(cls, told: dict[str, Any]) -> dict[str, Any]:
-        return {name: stripped(value) if isinstance(value, str) else value for name, value in told.items()}
+        return {name: _meant(value) for name, value in told.items()}
+
+    @field_validator("doors", "peer_tokens", mode="before")
+    @classmethod
+    def _by_service(cls, told: object) -> object:
+        try:
+            return json.loads(told) if isinstance(told, str) else told
+        except ValueError:
+            raise ValueError('is not JSON; write it as {"dispatch": "…", "auditor": "…"}.') from None
 
     @model_validator(mode="after")
     def _no_known_secret_in_production(self) -> "Settings":
-        for name in ("api_token", "peer_token"):
-            if self.env == "production" and len(getattr(self, name).get_secret_value()) < 32:
-                raise ValueError(f"JINGYI_{name.upper()} must have at least 32 characters outside development.")
+        tokens = {"JINGYI_API_TOKEN": self.api_token}
+        tokens |= {f"JINGYI_PEER_TOKENS for {name}": token for name, token in self.peer_tokens.items()}
+        for name, token in tokens.items():
+            if self.env == "production" and len(token) < 32:
+                raise ValueError(f"{name} must have at least 32 characters outside development.")
+        if len(set(tokens.values())) < len(tokens):
+            raise ValueError("JINGYI_API_TOKEN and those in JINGYI_PEER_TOKENS must all be different.")
         return self
 
     def check(self) -> None:
         """Read what the settings point to. Raises ValueError with what to do."""
         if not (self.packs and self.masters):
             raise ValueError("City packs and master keys are needed.")
+
+    def peer_token(self, service: str) -> str:
+        """What the service of that name shows to its peers. Raises ValueError where it has none."""
+        if service not in self.peer_tokens:
+            raise ValueError(f"JINGYI_PEER_TOKENS has no token for {service}; `openssl rand -hex 32` makes one.")
+        return self.peer_tokens[service].get_secret_value()
 
     @property
     def base_url(self) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any
 from uuid import UUID, uuid5
 
@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI, Header, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from opentelemetry.trace import SpanKind
+from pydantic import SecretStr
 from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -84,14 +85,19 @@ Actor = Annotated[ActorId, Depends(_actor)]
 """The authenticated staff or seat number behind a request."""
 
 
-def requires_peer_token(token: str) -> Any:
-    """A dependency for routes that only our own services may use: they show the peer token."""
+def requires_peer_token(tokens: Mapping[str, SecretStr]) -> Any:
+    """A dependency for routes that only our own services may use: the name of the one whose token is shown."""
 
-    async def shown(authorization: Annotated[str, Header(description="Bearer token of our services")] = "") -> None:
-        if not hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode()):
-            raise Unauthorised("unauthorised", "Send the peer token as `Authorization: Bearer …`.")
+    async def asking(authorization: Annotated[str, Header(description="Bearer token of the service")] = "") -> str:
+        shown = authorization.encode()
+        expected = {name: f"Bearer {token.get_secret_value()}".encode() for name, token in tokens.items()}
+        # Every one is compared, so that the time taken does not tell which of them is nearly right.
+        known = [name for name, token in expected.items() if hmac.compare_digest(shown, token)]
+        if not known:
+            raise Unauthorised("unauthorised", "Send the service's own token as `Authorization: Bearer …`.")
+        return known[0]
 
-    return Depends(shown)
+    return Depends(asking)
 
 
 async def _asked(

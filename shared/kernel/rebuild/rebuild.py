@@ -15,6 +15,7 @@ from shared.kernel import clock
 from shared.kernel.clock import unix_milliseconds
 from shared.kernel.log.bus import Bus, Record
 from shared.kernel.log.record import header_text, open_reader, read_records
+from shared.kernel.machine.cloudevent import source_of
 from shared.kernel.machine.keeper import NAMES, WILDCARD_FINGERPRINT, Effect, IdempotencyKey, Keeper
 from shared.kernel.machine.machine import Machine
 from shared.kernel.machine.shards import shard_of
@@ -211,7 +212,9 @@ def _logged_event(record: Record, kinds: Mapping[str, type[Event]]) -> LoggedEve
     named = dict(record.headers)
     kind, *about = (named.get(name) or b"" for name in ("ce_type", "ce_id", "ce_cause", "ce_sequence"))
     event = kinds.get(kind.decode(errors="replace"))
-    if event is None or record.value is None or not all(about):
+    if event is None or named.get("ce_source") != source_of(event.service).encode():
+        return None
+    if record.value is None or not all(about):
         return None
     event_id, cause, sequence = (word.decode(errors="replace") for word in about)
     return LoggedEvent(

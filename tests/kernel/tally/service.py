@@ -23,11 +23,13 @@ UNLUCKY = 666
 
 
 class Given(Event):
+    service: ClassVar[str] = "giver"
     topic: ClassVar[str] = "tally.given"
     amount: int
 
 
 class TallyEvent(Event):
+    service: ClassVar[str] = "tally"
     topic: ClassVar[str] = "tally.counted"
 
 
