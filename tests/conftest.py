@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 from collections.abc import AsyncIterator, Generator, Iterator
 
 import pytest
@@ -11,6 +12,8 @@ from deploy.local.kafka import Cluster
 from deploy.local.kafka import kafka as running_kafka
 from deploy.local.valkey import Valkey
 from deploy.local.valkey import valkey as running_valkey
+
+os.environ["JINGYI_ENV"] = "development"
 
 
 @pytest.hookimpl(wrapper=True)

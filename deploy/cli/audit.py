@@ -24,7 +24,7 @@ from shared.contract.audit import MACHINE_WITHIN, AccountsView, DeskLine, Escala
 from shared.contract.city import Cities
 from shared.contract.ledger import LedgerRow
 from shared.kernel import clock
-from shared.kernel.process.settings import Settings
+from shared.kernel.process.settings import read_packs
 
 HERE = ZoneInfo("Asia/Shanghai")
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -85,7 +85,7 @@ def period(since: str) -> timedelta:
 def cities(state: Path | None) -> Cities:
     """The packs of the running system, else those that were shipped."""
     here = (state or folders.run()) / "cities"
-    return Settings(cities=here if here.is_dir() else CITIES).packs
+    return read_packs(here if here.is_dir() else CITIES)
 
 
 async def audited(where: Whereabouts, packs: Cities, start: datetime, actor: str) -> Audit:

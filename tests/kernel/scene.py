@@ -1,6 +1,7 @@
 """What the tests of the kernel do over and over: ask, give, and listen to what was said."""
 
 import asyncio
+import json
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -153,6 +154,7 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
         "JINGYI_PORT": str(settings.port),
         "JINGYI_MASTER_KEYS": str(settings.master_keys),
         "JINGYI_CITIES": str(settings.cities),
+        "JINGYI_PEER_TOKENS": json.dumps({name: token.get_secret_value() for name, token in PEERS.items()}),
         **more,
     }
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from deploy.local.process import Process
 from shared.kernel.process.settings import Settings, settings_error, surroundings
-from tests.kernel.scene import environment
+from tests.kernel.scene import environment, process
 
 SECRET = "a-short-secret"
 
@@ -64,7 +64,7 @@ def test_t8_what_an_editor_leaves_around_a_value_is_no_part_of_it(
     assert surroundings()["JINGYI_CHANNEL"] == "json://gateway"
 
 
-@pytest.mark.parametrize("token", ["", "\n", "two words", "口令", "a\x00b", "a\nb"])
+@pytest.mark.parametrize("token", ["two words", "口令", "a\x00b", "a\nb"])
 @pytest.mark.parametrize("variable", ["JINGYI_API_TOKEN", "JINGYI_PEER_TOKENS"])
 def test_t8_a_token_that_no_header_carries_is_named_and_not_shown(variable: str, token: str) -> None:
     value = token if variable == "JINGYI_API_TOKEN" else {"tally": token}
@@ -74,7 +74,16 @@ def test_t8_a_token_that_no_header_carries_is_named_and_not_shown(variable: str,
     said = settings_error(refusal.value, "JINGYI_")
     assert said.startswith(variable)
     assert "\n" not in said
-    assert not token.strip() or token not in said
+    assert token not in said
+
+
+@pytest.mark.parametrize("token", ["", "\n", "\ufeff"])
+def test_t8_an_empty_token_is_none(token: str) -> None:
+    told: dict[str, Any] = {"api_token": token, "peer_tokens": {"tally": "t"}}
+    with pytest.raises(ValueError, match="JINGYI_API_TOKEN"):
+        Settings(**told).check_tokens("tally")
+    with pytest.raises(ValidationError):
+        Settings(**(told | {"peer_tokens": {"tally": token}}))
 
 
 async def test_t8_a_token_that_no_header_carries_ends_the_service(settings: Settings, tmp_path: Path) -> None:
@@ -115,9 +124,37 @@ def test_s6_peer_tokens_that_are_no_json_are_named(monkeypatch: pytest.MonkeyPat
     assert (said.startswith("JINGYI_PEER_TOKENS"), SECRET in said) == (True, False)
 
 
-def test_production_refuses_the_token_of_development() -> None:
-    with pytest.raises(ValidationError):
-        Settings(env="production")
+@pytest.mark.parametrize("doors", ["{}", '{"auditor": "http://auditor"}'])
+async def test_d16_production_names_all_that_is_missing(settings: Settings, tmp_path: Path, doors: str) -> None:
+    """Else a production that nobody configured takes the tokens that everybody can read here."""
+    told = {"JINGYI_ENV": "production", "JINGYI_PEER_TOKENS": "{}", "JINGYI_DOORS": doors}
+    code, said = await ending(settings, tmp_path / "log", **told)
+    assert code == 2
+    assert all(name in said for name in ("JINGYI_API_TOKEN", "JINGYI_PEER_TOKENS", "tally", "openssl rand -hex 32"))
+    assert ("auditor" in said) is ("auditor" in doors)
+
+
+def test_d16_production_is_the_default_and_has_no_token_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JINGYI_ENV")
+    told = Settings()
+    assert told.env == "production"
+    assert (told.api_token.get_secret_value(), told.peer_tokens) == ("", {})
+    with pytest.raises(ValueError, match="JINGYI_API_TOKEN and JINGYI_PEER_TOKENS for dispatch"):
+        told.check_tokens("dispatch")
+
+
+async def test_d16_a_misspelt_variable_is_said(settings: Settings, tmp_path: Path) -> None:
+    told = {
+        "JINGYI_REDIS_ULR": "x",
+        "JINGYI_STATE": str(tmp_path),
+        "JINGYI_PORT_KAFKA": "1",
+        "JINGYI_HOST": "256.0.0.1",
+    }
+    env = environment(settings, **told)
+    async with process(settings, tmp_path / "log", env) as tally:
+        await tally.wait()
+    first = json.loads((tmp_path / "log").read_text().splitlines()[0])
+    assert (first["event"], first["names"]) == ("unread_variables", ["JINGYI_REDIS_ULR"])
 
 
 @pytest.mark.parametrize(

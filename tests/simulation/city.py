@@ -49,6 +49,7 @@ def settings(program: str, programs: tuple[str, ...]) -> Settings:
     """What a program is told by its surroundings, among these."""
     made = folder()
     told = Settings(
+        env="development",
         cities=made,
         master_keys=made / "master.keys",
         public_url=f"http://{program}",

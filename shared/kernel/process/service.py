@@ -272,10 +272,13 @@ def run_process(
     logs.speak_json()
     try:
         settings = Settings()
+        settings.check_tokens(name)
         check(settings)
     except (ValidationError, ValueError) as unusable:
         log.error("settings_do_not_hold", error=settings_error(unusable, "JINGYI_"))  # noqa: TRY400 the sentence is for a person
         sys.exit(2)
+    if unread := settings.unread_variables():
+        log.warning("unread_variables", names=unread, do="correct the name or take it away")
     spans = trace.tracer_provider(name, settings.otlp)
     otel.set_tracer_provider(spans)
     sys.setswitchinterval(0.0005)  # the exporter's thread must not hold the loop for the default 5 ms

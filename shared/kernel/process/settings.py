@@ -40,7 +40,7 @@ def _meant(told: object) -> object:
 
 
 def _fits_a_header(token: SecretStr) -> SecretStr:
-    if not VISIBLE.fullmatch(token.get_secret_value()):
+    if token and not VISIBLE.fullmatch(token.get_secret_value()):
         raise ValueError("has a space or a character that no header carries; `openssl rand -hex 32` makes a token.")
     return token
 
@@ -49,11 +49,15 @@ Stripped = Annotated[str, AfterValidator(stripped)]
 Token = Annotated[SecretStr, BeforeValidator(_meant), AfterValidator(_fits_a_header)]
 
 SERVICES = ("hotline_intake", "risk_assessment", "dispatch", "responder_adapter", "auditor")
-"""Who have a token of their own in development, where none is told."""
+IN_DEVELOPMENT = {"api_token": "development", "peer_tokens": {name: f"development-{name}" for name in SERVICES}}
+"""What nobody has to be told there."""
+
+NOT_OURS = re.compile(r"JINGYI_(STATE|MAVEN|(PORT|URL)_\w+)")
+"""Variables for the command and the local system."""
 
 
 class Settings(BaseSettings):
-    """Environment variables with the prefix `JINGYI_`. Refuses development secrets outside development.
+    """Environment variables with the prefix `JINGYI_`. Production is the default, and has no secret of its own.
 
     `doors` is where the peers are: the name of each other service → its base URL. With `hedge`, what Kafka is late with
     is also told there. `peer_tokens` are the name of each service → its token: by it the others know who speaks.
@@ -64,7 +68,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="JINGYI_", frozen=True, enable_decoding=False)
 
-    env: Literal["development", "production"] = "development"
+    env: Literal["development", "production"] = "production"
     redis_url: str = "redis://127.0.0.1:16379/0"
     kafka: str = "127.0.0.1:19092"
     host: str = "127.0.0.1"
@@ -73,8 +77,8 @@ class Settings(BaseSettings):
     cities: Path = Path("deploy/cities")
     master_keys: Path = Path(".jingyi/run/master.keys")
     journal: Path = Path(".jingyi/run/journal")
-    api_token: Token = SecretStr("development")
-    peer_tokens: dict[str, Token] = {name: SecretStr(f"development-{name}") for name in SERVICES}
+    api_token: Token = SecretStr("")
+    peer_tokens: dict[str, Annotated[Token, Field(min_length=1)]] = {}
     doors: dict[str, Stripped] = {}
     hedge: bool = True
     otlp: str | None = None
@@ -83,7 +87,8 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _as_meant(cls, told: dict[str, Any]) -> dict[str, Any]:
-        return {name: _meant(value) for name, value in told.items()}
+        meant = {name: _meant(value) for name, value in told.items()}
+        return {**IN_DEVELOPMENT, **meant} if meant.get("env") == "development" else meant
 
     @field_validator("doors", "peer_tokens", mode="before")
     @classmethod
@@ -95,7 +100,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _no_known_secret_in_production(self) -> "Settings":
-        tokens = {"JINGYI_API_TOKEN": self.api_token}
+        tokens = {"JINGYI_API_TOKEN": self.api_token} if self.api_token else {}
         tokens |= {f"JINGYI_PEER_TOKENS for {name}": token for name, token in self.peer_tokens.items()}
         for name, token in tokens.items():
             if self.env == "production" and len(token) < 32:
@@ -103,6 +108,27 @@ class Settings(BaseSettings):
         if len(set(tokens.values())) < len(tokens):
             raise ValueError("JINGYI_API_TOKEN and those in JINGYI_PEER_TOKENS must all be different.")
         return self
+
+    def check_tokens(self, service: str) -> None:
+        """Whether the service of that name can be asked and can ask. Raises ValueError naming all that is missing."""
+        unnamed = sorted({service, *self.doors} - self.peer_tokens.keys())
+        missing = [] if self.api_token else ["JINGYI_API_TOKEN"]
+        missing += [f"JINGYI_PEER_TOKENS for {', '.join(unnamed)}"] if unnamed else []
+        if missing:
+            raise ValueError(
+                f"Set {' and '.join(missing)}: `openssl rand -hex 32` makes a token; "
+                "only JINGYI_ENV=development goes without."
+            )
+
+    def unread_variables(self) -> list[str]:
+        """Those with our prefix that nobody reads: most likely one is misspelt."""
+        named = {f"JINGYI_{name.upper()}" for name in type(self).model_fields}
+        for pack in self.packs.values():
+            named |= {channel for person in pack.chain for channel in person.channels}
+            wires = [desk.wire for desk in pack.every_desk.values()]
+            named |= {getattr(wire, of, "") or "" for wire in wires for of in ("secret_env", "report_secret_env")}
+        ours = {name for name in os.environ if name.upper().startswith("JINGYI_") and not NOT_OURS.fullmatch(name)}
+        return sorted(name for name in ours if name not in named and name.upper() not in named)
 
     def check(self) -> None:
         """Read what the settings point to. Raises ValueError with what to do."""
@@ -123,10 +149,7 @@ class Settings(BaseSettings):
     @cached_property
     def packs(self) -> Cities:
         """Every city pack in the folder. Raises ValueError naming the file that does not hold."""
-        packs = [_pack(path) for path in sorted(self.cities.glob("*.yaml"))]
-        if not packs:
-            raise ValueError(f"No city pack in {self.cities}. Set JINGYI_CITIES to a folder with <division code>.yaml.")
-        return Cities(packs)
+        return read_packs(self.cities)
 
     @cached_property
     def masters(self) -> dict[int, bytes]:
@@ -143,6 +166,14 @@ class Settings(BaseSettings):
         if len(keys) < len(lines):
             raise ValueError(f"{self.master_keys}: one version has two keys; give each key a version of its own.")
         return keys
+
+
+def read_packs(folder: Path) -> Cities:
+    """Every city pack in the folder. Raises ValueError naming the file that does not hold."""
+    packs = [_pack(path) for path in sorted(folder.glob("*.yaml"))]
+    if not packs:
+        raise ValueError(f"No city pack in {folder}. Set JINGYI_CITIES to a folder with <division code>.yaml.")
+    return Cities(packs)
 
 
 def _pack(path: Path) -> City:
