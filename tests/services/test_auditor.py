@@ -31,8 +31,8 @@ from shared.contract.terms import ECHO, Situation, desk_id, spoken_number
 from shared.kernel.clock import now
 from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.machine.cloudevent import source_of
+from shared.kernel.process.http_server import http_server
 from shared.kernel.process.platform import Platform
-from shared.kernel.process.service import http_server
 from shared.kernel.process.settings import Settings
 from tests.support.eventually import eventually
 

@@ -5,7 +5,7 @@ import contextlib
 import gc
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -13,9 +13,8 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 import structlog
-import uvicorn
 import uvloop
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter
 from opentelemetry import trace as otel
 from pydantic import ValidationError
 
@@ -38,6 +37,7 @@ from shared.kernel.machine.store import OutboxRow, Store
 from shared.kernel.machine.timers import FailedDeadline, Holds, Timers, never
 from shared.kernel.machine.vault import KEYS_TOPIC, Vault
 from shared.kernel.process import events_endpoint, logs, web
+from shared.kernel.process.http_server import HttpServer, http_server, raise_descriptors
 from shared.kernel.process.platform import Platform
 from shared.kernel.process.settings import Settings, settings_error
 from shared.kernel.process.verifier import SettingsVerifier
@@ -145,7 +145,7 @@ class ServiceProcess:
             "hedging": self.fallback.doubts_kafka,
         }
 
-    async def run(self, server: "HttpServer") -> None:
+    async def run(self, server: HttpServer) -> None:
         """Serve until `stopping`; then take no more events, answer requests, stop deciding, send the outbox, end."""
         store, decides = self.store, (self.timers.run(), *(task() for task in self.service.tasks))
         carries = (self.generation.run(), store.run(), self.verifier.run(store), self.relay.run(store))
@@ -171,7 +171,7 @@ class ServiceProcess:
             for task in carrying:
                 task.cancel()
 
-    async def _serve(self, server: "HttpServer") -> None:
+    async def _serve(self, server: HttpServer) -> None:
         for preparation in self.service.first:
             await preparation()
         await server.serve()
@@ -181,14 +181,6 @@ class ServiceProcess:
             with contextlib.suppress(Unavailable):
                 return await self.store.load()
             await asyncio.sleep(1)
-
-
-class HttpServer(uvicorn.Server):
-    """uvicorn without signal handlers of its own: the process stops in our order."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def assemble_process(
@@ -240,12 +232,6 @@ def assemble_process(
     return process, http_server(app, settings)
 
 
-def http_server(app: FastAPI, settings: Settings) -> HttpServer:
-    """A server for the application, not yet running."""
-    quiet: dict[str, Any] = {"log_config": None, "access_log": False, "lifespan": "off", "proxy_headers": False}
-    return HttpServer(uvicorn.Config(app, settings.host, settings.port, timeout_graceful_shutdown=3, **quiet))
-
-
 @contextlib.asynccontextmanager
 async def running_service(
     build: BuildService, settings: Settings, now: Callable[[], datetime] = clock.now, platform: Platform = REAL
@@ -279,6 +265,7 @@ def run_process(
         sys.exit(2)
     if unread := settings.unread_variables():
         log.warning("unread_variables", names=unread, do="correct the name or take it away")
+    raise_descriptors()
     spans = trace.tracer_provider(name, settings.otlp)
     otel.set_tracer_provider(spans)
     sys.setswitchinterval(0.0005)  # the exporter's thread must not hold the loop for the default 5 ms
