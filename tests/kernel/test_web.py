@@ -110,6 +110,37 @@ async def test_who_asks_and_why_once_must_be_said(settings: Settings, client: ht
         assert await written(settings) == 0
 
 
+async def test_s7_what_a_stranger_sends_is_not_even_asked_for(settings: Settings, client: httpx.AsyncClient) -> None:
+    def head(path: str, token: str) -> bytes:
+        named = f"host: x\r\nauthorization: Bearer {token}\r\ncontent-length: 60000\r\nexpect: 100-continue\r\n"
+        return f"POST {path} HTTP/1.1\r\n{named}\r\n".encode()
+
+    async with running_service(build, settings):
+        await alive(client)
+        for path, token, answer in (
+            (PATH, "stranger", b"HTTP/1.1 401"),
+            ("/events", "stranger", b"HTTP/1.1 401"),
+            (PATH, settings.api_token.get_secret_value(), b"HTTP/1.1 100"),
+            ("/events", settings.peer_token.get_secret_value(), b"HTTP/1.1 100"),
+        ):
+            reader, writer = await asyncio.open_connection(settings.host, settings.port)
+            writer.write(head(path, token))
+            assert (await reader.read(12)) == answer, path
+            writer.close()
+            await writer.wait_closed()
+        for wrong in (b"{", b"[" * 30_000, b"\xff"):
+            refused(await client.post(PATH, content=wrong, headers={**JSON, "authorization": "x"}), "unauthorised")
+
+
+async def test_t13_a_slash_at_the_end_of_a_path_changes_nothing(settings: Settings, client: httpx.AsyncClient) -> None:
+    async with running_service(build, settings):
+        await alive(client)
+        for path in (PATH, PATH + "/", PATH + "//"):
+            answer = await client.post(path, json=GOOD, headers=JSON)
+            assert (answer.status_code, answer.json()) == (200, {"total": 1}), path
+        assert (await client.get(PATH.removesuffix("additions"))).json()["total"] == 1
+
+
 async def test_a_path_or_method_that_is_not_there_is_a_problem_too(
     settings: Settings, client: httpx.AsyncClient
 ) -> None:

@@ -8,8 +8,10 @@ from typing import Annotated, Any
 from uuid import UUID, uuid5
 
 from fastapi import Depends, FastAPI, Header, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from opentelemetry.trace import SpanKind
 from pydantic import SecretStr
 from starlette.exceptions import HTTPException
@@ -30,6 +32,15 @@ MAX_BODY = 65_536
 CASE = re.compile(rb"/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})(?:/|$)")
 KEY = re.compile(r"^[\x21-\x7e]{1,128}$")
 FIELD = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+CODES = {
+    400: "malformed_json",
+    401: "unauthorised",
+    404: "no_such_path",
+    405: "method_not_allowed",
+    413: "too_large",
+}
+"""What a refusal of the framework is called."""
 
 SHOWN = 20
 """Errors of one body that an answer names at the most."""
@@ -68,36 +79,51 @@ def city_pack(cities: Cities, code: str) -> City:
     return pack
 
 
-async def _actor(
-    request: Request,
-    authorization: Annotated[str, Header(description="Bearer token of the staff API")] = "",
-    x_actor: Annotated[str, Header(description="Staff or seat number of who acts, e.g. seat-1")] = "",
-) -> str:
-    expected = f"Bearer {request.app.state.token}"
-    if not hmac.compare_digest(authorization.encode(), expected.encode()):
-        raise Unauthorised("unauthorised", "Send the staff token as `Authorization: Bearer …`.")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", x_actor):
-        raise Unauthorised("actor_needed", "Say who acts: a staff or seat number in the header X-Actor.")
-    return x_actor
+class Bearer:
+    """A dependency: the name of whoever shows a token. It is looked at before the body is read, too."""
+
+    def __init__(self, whose: str, tokens: Callable[[FastAPI], Mapping[str, str]]) -> None:
+        self._whose = whose
+        self._tokens = tokens
+
+    async def __call__(
+        self, request: Request, authorization: Annotated[str, Header(description="Bearer token of our services")] = ""
+    ) -> str:
+        return self.named(request.app, authorization)
+
+    def named(self, app: FastAPI, authorization: str) -> str:
+        """Raises Unauthorised."""
+        expected = {name: f"Bearer {token}".encode() for name, token in self._tokens(app).items()}
+        # Every one is compared, so that the time taken does not tell which of them is nearly right.
+        known = [name for name, token in expected.items() if hmac.compare_digest(authorization.encode(), token)]
+        if not known:
+            raise Unauthorised("unauthorised", f"Send the {self._whose} token as `Authorization: Bearer …`.")
+        return known[0]
 
 
-Actor = Annotated[ActorId, Depends(_actor)]
+class _StaffBearer(Bearer):
+    """A dependency: the number of whoever acts, who shows the staff token."""
+
+    async def __call__(
+        self,
+        request: Request,
+        authorization: Annotated[str, Header(description="Bearer token of the staff API")] = "",
+        x_actor: Annotated[str, Header(description="Staff or seat number of who acts, e.g. seat-1")] = "",
+    ) -> str:
+        self.named(request.app, authorization)
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", x_actor):
+            raise Unauthorised("actor_needed", "Say who acts: a staff or seat number in the header X-Actor.")
+        return x_actor
+
+
+Actor = Annotated[ActorId, Depends(_StaffBearer("staff", lambda app: {"staff": app.state.token}))]
 """The authenticated staff or seat number behind a request."""
 
 
 def requires_peer_token(tokens: Mapping[str, SecretStr]) -> Any:
     """A dependency for routes that only our own services may use: the name of the one whose token is shown."""
-
-    async def asking(authorization: Annotated[str, Header(description="Bearer token of the service")] = "") -> str:
-        shown = authorization.encode()
-        expected = {name: f"Bearer {token.get_secret_value()}".encode() for name, token in tokens.items()}
-        # Every one is compared, so that the time taken does not tell which of them is nearly right.
-        known = [name for name, token in expected.items() if hmac.compare_digest(shown, token)]
-        if not known:
-            raise Unauthorised("unauthorised", "Send the service's own token as `Authorization: Bearer …`.")
-        return known[0]
-
-    return Depends(asking)
+    named = {name: token.get_secret_value() for name, token in tokens.items()}
+    return Depends(Bearer("service's own", lambda _: named))
 
 
 async def _asked(
@@ -172,9 +198,13 @@ def _where(path: Sequence[int | str], what: str) -> str:
 async def _http(_: Request, refusal: Exception) -> JSONResponse:
     if not isinstance(refusal, HTTPException):
         raise refusal
-    code = {400: "malformed_json", 404: "no_such_path", 405: "method_not_allowed", 413: "too_large"}.get(
-        refusal.status_code, "refused"
-    )
+    code = {
+        400: "malformed_json",
+        401: "unauthorised",
+        404: "no_such_path",
+        405: "method_not_allowed",
+        413: "too_large",
+    }.get(refusal.status_code, "refused")
     answer = problem_response(refusal.status_code, code, str(refusal.detail))
     answer.headers.update(refusal.headers or {})
     return answer
@@ -193,6 +223,48 @@ class BodyLimit:
             answer = problem_response(413, "too_large", f"The body has more than {most} bytes. Send less.")
             return await answer(scope, receive, send)
         return await self._most[most](scope, receive, send)
+
+
+class TokenBeforeBody:
+    """Looks at the token when the body is first asked for: FastAPI reads and parses it before any dependency."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def receiving() -> Message:
+            route = scope.get("route")
+            if isinstance(route, APIRoute):
+                for bearer in _bearers(route.dependant):
+                    _check_before_body(bearer, scope)
+            return await receive()
+
+        await self._app(scope, receiving, send)
+
+
+def _check_before_body(bearer: Bearer, scope: Scope) -> None:
+    try:
+        bearer.named(scope["app"], dict(scope["headers"]).get(b"authorization", b"").decode("latin-1"))
+    except Unauthorised as stranger:  # of what is raised while a body is read, FastAPI passes on this alone
+        raise HTTPException(stranger.status, stranger.detail) from None
+
+
+def _bearers(dependant: Dependant) -> set[Bearer]:
+    asked = {needed.call for needed in dependant.dependencies if isinstance(needed.call, Bearer)}
+    return asked.union(*map(_bearers, dependant.dependencies))
+
+
+class TrailingSlash:
+    """A path means the same with a slash behind it: a redirect would lose the body, and with it a call for help."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].endswith("/"):
+            plain = {"path": scope["path"].rstrip("/") or "/", "raw_path": scope["raw_path"].rstrip(b"/") or b"/"}
+            scope = {**scope, **plain}
+        await self._app(scope, receive, send)
 
 
 class RequestTracing:
@@ -239,6 +311,7 @@ def application(name: str, token: str, ready: Callable[[], Awaitable[tuple[int, 
         version="1",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
         exception_handlers={
             Rejected: _rejected,
@@ -249,8 +322,8 @@ def application(name: str, token: str, ready: Callable[[], Awaitable[tuple[int, 
         },
     )
     app.state.token = token
-    app.add_middleware(BodyLimit)
-    app.add_middleware(RequestTracing)
+    for layer in (TokenBeforeBody, BodyLimit, RequestTracing, TrailingSlash):  # the last sees a request first
+        app.add_middleware(layer)
 
     @app.get("/health/live", include_in_schema=False)
     async def live() -> dict[str, str]:
