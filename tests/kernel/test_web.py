@@ -121,7 +121,7 @@ async def test_s7_what_a_stranger_sends_is_not_even_asked_for(settings: Settings
             (PATH, "stranger", b"HTTP/1.1 401"),
             ("/events", "stranger", b"HTTP/1.1 401"),
             (PATH, settings.api_token.get_secret_value(), b"HTTP/1.1 100"),
-            ("/events", settings.peer_token.get_secret_value(), b"HTTP/1.1 100"),
+            ("/events", settings.peer_tokens["dispatch"].get_secret_value(), b"HTTP/1.1 100"),
         ):
             reader, writer = await asyncio.open_connection(settings.host, settings.port)
             writer.write(head(path, token))
