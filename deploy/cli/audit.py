@@ -140,7 +140,7 @@ def show(found: Audit, since: str) -> None:
         console.print(f"⚠ {name} 没有应答 did not answer", style="red")
     for one in found.lines:
         for text, style in written(one):
-            console.print(text, style=style, markup=False)
+            console.print(text, style=style)
     if found.lines:
         console.print(LEGEND, style="dim")
     console.print(total(found, since), style="red" if found.unaccounted or found.silent else "green")

@@ -7,12 +7,12 @@ from tempfile import mkdtemp
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from deploy.bench.run import Size, measure, write
+from deploy.cli.client import Screen
 
-console = Console()
+console = Screen()
 
 
 def register(root: typer.Typer) -> None:

@@ -20,6 +20,7 @@ from deploy.cli.client import (
     console,
     done,
     fetched,
+    headed,
     printed,
     whereabouts,
 )
@@ -58,7 +59,8 @@ def open_call(
     call = done(_put(state, actor, call_path(city, case), body))
     if as_json:
         return printed(call)
-    console.print(f"来电已接通 call open · 口述编号 spoken number [bold]{call['spoken_number']}[/]")
+    console.print("来电已接通 call open · 口述编号 spoken number ", end="")
+    console.print(call["spoken_number"], style="bold")
     typer.echo(str(case))
     console.print(f"  jingyi screen {case}\n  jingyi escalate {case}\n  jingyi watch {case}", style="dim")
     return None
@@ -172,7 +174,7 @@ def assess(
     if as_json:
         return printed(found)
     tier = TIERS[found["tier"]]
-    console.print(f"[bold]{tier.zh} {tier.en}[/] · {found['zh']}\n{found['en']}")
+    headed(f"{tier.zh} {tier.en}", f"· {found['zh']}\n{found['en']}")
     table = Table("依据 reason", "rule", "来源 source", "签发 signed off", box=None)
     for why in found["reasons"]:
         table.add_row(

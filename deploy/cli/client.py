@@ -13,11 +13,13 @@ from uuid import UUID, uuid4
 import httpx
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from deploy.local import folders, record
 from deploy.local.credentials import API_TOKEN, PEER_TOKENS
 from deploy.local.ports import HOST
 from deploy.local.trouble import Trouble
+from shared.contract.shown import shown_text
 
 T = TypeVar("T")
 
@@ -30,7 +32,16 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0
 STAFF, PEERS = "JINGYI_API_TOKEN", "JINGYI_PEER_TOKENS"
 UNHEARD = frozenset({502, 503, 504})
 
-console = Console(highlight=False, soft_wrap=True)
+
+class Screen(Console):
+    """A terminal on which words are words: nothing in a string is markup, an emoji's name, a link or an escape."""
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        """Each line as it may be seen; styles are given beside the words."""
+        return super().render_str(seen(text), **{**how, "markup": False, "emoji": False})
+
+
+console = Screen(highlight=False, soft_wrap=True)
 
 
 class Refused(Trouble):
@@ -188,7 +199,7 @@ def done(work: Coroutine[Any, Any, T]) -> T:
 
 def fail(trouble: Trouble) -> NoReturn:
     """One red sentence, and exit code 1."""
-    console.print(str(trouble), style="red", markup=False)
+    console.print(str(trouble), style="red")
     raise typer.Exit(1)
 
 
@@ -222,4 +233,15 @@ def acted(state: Path | None, actor: str, service: str, path: str, body: Mapping
 
 def printed(answer: Any) -> None:
     """An answer as JSON, for programs."""
-    typer.echo(json.dumps(answer, ensure_ascii=False, indent=2))
+    typer.echo(seen(json.dumps(answer, ensure_ascii=False, indent=2)))
+
+
+def headed(head: str, words: str) -> None:
+    """A line that begins in bold."""
+    console.print(head, style="bold", end="  ")
+    console.print(words)
+
+
+def seen(text: str) -> str:
+    """The text line by line, without what would steer the terminal."""
+    return "\n".join(map(shown_text, text.split("\n")))

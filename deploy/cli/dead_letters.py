@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from deploy.cli.asked import AsJson, State
-from deploy.cli.client import Whereabouts, console, done, printed, running_system
+from deploy.cli.client import Whereabouts, console, done, headed, printed, running_system
 from deploy.cli.timeline import TOPICS
 from deploy.local.trouble import Trouble
 from shared.kernel.log.kafka import KafkaBus
@@ -71,7 +71,8 @@ def listed(as_json: AsJson = False, state: State = None) -> None:
         console.print("没有死信 There are no dead letters.", style="green")
         return None
     for one in found:
-        console.print(f"[bold]{one.where}[/]  {one.at:%Y-%m-%d %H:%M:%S} UTC  [red]{one.reason}[/]")
+        headed(one.where, f"{one.at:%Y-%m-%d %H:%M:%S} UTC")
+        console.print(f"  {one.reason}", style="red")
         origin = f"{one.event} {one.event_id} 来自 from {one.origin}，未能读懂者 not understood by {one.service}"
         console.print(f"  {origin}\n  trace {one.trace}", style="dim")
         if one.replayed:
@@ -93,9 +94,8 @@ def show(
     if as_json:
         return printed({**asdict(found[0]), "at": found[0].at.isoformat()})
     for name, value in found[0].headers.items():
-        console.print(f"[bold]{name}[/]  ", end="")
-        console.print(value, markup=False)
-    console.print(found[0].value, markup=False)
+        headed(name, value)
+    console.print(found[0].value)
     return None
 
 
@@ -145,7 +145,7 @@ def replay(
         raise typer.Exit(2)
     told = done(replayed(running_system(state), where))
     for letter, outcome in told.items():
-        console.print(f"[bold]{letter}[/]  {outcome}", style="green" if outcome == LEARNT else "red")
+        console.print(f"{letter}  {outcome}", style="green" if outcome == LEARNT else "red")
     if not told:
         console.print("没有待重放的死信 Nothing to replay.", style="green")
     if set(told.values()) - {LEARNT}:

@@ -103,8 +103,8 @@ async def play(where: Whereabouts, scenario: Scenario, pace: float = 1.0, *, eve
     """Play it to its end on a running system. Trouble, in one sentence, unless the incident closed as it should."""
     case = UUID(str(uuid7()))
     spoken = spoken_number(_area_code(scenario.city), case)
-    console.print(f"\n[bold]{scenario.title.zh}[/]\n{scenario.title.en}")
-    console.print(f"口述编号 spoken number [bold]{spoken}[/]\n")
+    console.print(f"\n{scenario.title.zh}", style="bold")
+    console.print(f"{scenario.title.en}\n口述编号 spoken number {spoken}\n")
     console.print(HEADING, style="dim")
     async with (
         connected(where, SEAT) as client,
@@ -159,15 +159,15 @@ def _area_code(city: str) -> str:
 
 def _overheard(step: Step) -> None:
     if step.says:
-        console.print(f"{MARGIN}[italic]{step.who}：“{step.says.zh}”  {step.says.en}[/]")
+        console.print(f"{MARGIN}{step.who}：“{step.says.zh}”  {step.says.en}", style="italic")
 
 
 def _denied(refusal: Refused) -> None:
-    console.print(f"{MARGIN}✗ {refusal}", style="red", markup=False)
+    console.print(f"{MARGIN}✗ {refusal}", style="red")
 
 
 def _summary(story: Story, callouts: dict[str, int]) -> None:
-    console.print("\n[bold green]联动事件已结案 The incident is closed.[/]")
+    console.print("\n联动事件已结案 The incident is closed.", style="bold green")
     for name in callouts:
         reached = _seconds(story, DESKS[name], (CallOutDelivered, CallOutAccepted))
         accepted = _seconds(story, DESKS[name], (CallOutAccepted,))

@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 
 from deploy.cli.asked import JINZHONG, SUPERVISOR, Actor, AsJson, CaseId, City, Desk, State, full
-from deploy.cli.client import DISPATCH, acted, console, fetched, incident_path, printed
+from deploy.cli.client import DISPATCH, acted, console, fetched, headed, incident_path, printed
 from deploy.cli.wording import CONFIDENCE, RUNGS, TIERS, Words, coded, desk, joined
 
 Reason = Annotated[str, typer.Option("--reason", help="A coded reason, e.g. place_corrected.")]
@@ -36,8 +36,9 @@ def incidents(city: City = JINZHONG, actor: Actor = SUPERVISOR, as_json: AsJson 
     if not found:
         console.print("没有处置中的联动事件 No incident is open.")
     for one in found:
-        late = " [red]逾时 overdue[/]" if one["overdue"] else ""
-        console.print(f"{one['spoken_number']}  {tier(one['tier']).zh} {tier(one['tier']).en}{late}  {one['case']}")
+        late, style = (" 逾时 overdue", "red") if one["overdue"] else ("", "")
+        words = f"{tier(one['tier']).zh} {tier(one['tier']).en}{late}"
+        console.print(f"{one['spoken_number']}  {words}  {one['case']}", style=style)
     return None
 
 
@@ -99,7 +100,7 @@ def close(
 def show(found: dict[str, Any], city: str) -> None:
     """One incident as a person reads it."""
     why, how = joined(coded(code) for code in found["reasons"]), tier(found["tier"])
-    console.print(f"[bold]{found['spoken_number']}[/]  {found['status']}  {how.zh} {how.en}")
+    headed(found["spoken_number"], f"{found['status']}  {how.zh} {how.en}")
     console.print(f"  {why.zh}\n  {why.en}", style="dim")
     table = Table("处置线 leg", "n", "进展 rung", "编号 no.", "警员 officer", "逾时 overdue", "", box=None)
     for leg in found["legs"]:

@@ -1,7 +1,9 @@
 """The command `jingyi`: one line for each command; its module is imported when it is called, and no sooner."""
 
+import sys
 from collections.abc import Mapping
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any, NamedTuple
 
 import typer
@@ -49,6 +51,13 @@ COMMANDS: Mapping[str, Entry] = {
 
 class CommandTable(TyperGroup):
     """Looks a command up in COMMANDS and imports it when it is called."""
+
+    def main(self, *args: Any, **how: Any) -> Any:
+        """A mark that the terminal's encoding lacks is a question mark there, and never the end of the command."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="replace")
+        return super().main(*args, **how)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Every name, in the order of a night's work."""

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from deploy.cli.asked import JINZHONG, SUPERVISOR, Actor, AsJson, CaseId, City, Desk, State, full
-from deploy.cli.client import ADAPTER, acted, console, fetched, printed
+from deploy.cli.client import ADAPTER, acted, console, fetched, headed, printed
 from deploy.cli.wording import RUNGS, coded
 from shared.contract.terms import Rung
 
@@ -59,9 +59,9 @@ def claim(
     """我来打: take the call; shows what to say, and what to write down."""
     acted(state, actor, ADAPTER, f"{callout_path(city, to, case, n)}/claims", {})
     callout = fetched(state, actor, ADAPTER, callout_path(city, to, case, n))
-    console.print(f"[bold]请拨打 phone[/]  {callout['number']}  {callout['name']}")
+    headed("请拨打 phone", f"{callout['number']}  {callout['name']}")
     for line in callout["script"]:
-        console.print(f"[bold]{line['about']}[/]  {line['words']}")
+        headed(line["about"], line["words"])
 
 
 @app.command()

@@ -9,11 +9,12 @@ from uuid import UUID
 import httpx
 import typer
 from pydantic import BaseModel, ConfigDict, TypeAdapter
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from deploy.cli.client import console
 from deploy.local import folders, record
+from shared.contract.shown import shown_text
 
 BAR = 40
 """Columns of the time axis."""
@@ -55,16 +56,15 @@ def trace(
     state: Annotated[Path | None, typer.Option(help="Where the running system keeps its data.")] = None,
 ) -> None:
     """Draw the waterfall of one case."""
-    console = Console()
     collector = collector or running_collector(state or folders.run())
     try:
         answered = httpx.get(f"{collector}/traces/{case}", timeout=5, trust_env=False)
     except httpx.HTTPError:
-        raise typer.Exit(complain(console, f"No collector answers at {collector}; start it with `make run`.")) from None
+        raise typer.Exit(complain(f"No collector answers at {collector}; start it with `make run`.")) from None
     if answered.status_code == 404:
-        raise typer.Exit(complain(console, "No trace of this case has come in yet; spans arrive about 1 s late."))
+        raise typer.Exit(complain("No trace of this case has come in yet; spans arrive about 1 s late."))
     answered.raise_for_status()
-    console.print(waterfall(TypeAdapter(list[Span]).validate_json(answered.content)))
+    console.print(waterfall(TypeAdapter(list[Span]).validate_json(answered.content)), soft_wrap=False)
 
 
 def running_collector(state: Path) -> str:
@@ -73,7 +73,7 @@ def running_collector(state: Path) -> str:
     return urls.get("collector", ADDRESS)
 
 
-def complain(console: Console, sentence: str) -> int:
+def complain(sentence: str) -> int:
     console.print(sentence, style="red")
     return 1
 
@@ -93,8 +93,8 @@ def waterfall(spans: Sequence[Span]) -> Table:
     for row in rows(spans):
         span, colour = row.span, "red" if row.span.error else colours[row.span.service]
         table.add_row(
-            Text(span.service, style=colours[span.service]),
-            Text("  " * row.depth + span.name + (f"  ✗ {span.error}" if span.error else "")),
+            Text(shown_text(span.service), style=colours[span.service]),
+            Text("  " * row.depth + shown_text(span.name + (f"  ✗ {span.error}" if span.error else ""))),
             f"+{duration(span.start - begin)}",
             Text(bar(span.start - begin, span.end - begin, total), style=colour),
             duration(span.end - span.start),

@@ -11,6 +11,7 @@ from shared.contract import callouts, calls, incidents, risk
 from shared.contract.event import Event
 from shared.contract.outcomes import OUTCOMES
 from shared.contract.rules import RULE_WORDS
+from shared.contract.shown import shown_text
 from shared.contract.terms import Confidence, Rung, Tier
 from shared.contract.words import Words as Words
 
@@ -191,7 +192,7 @@ YES: Mapping[str, Words] = {
 """Fields that are yes or no; a no is left out."""
 
 OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
-FIELD = re.compile(r"\{(\w+)\}")
+FIELD = re.compile(r"\{([a-z_]+)\}")
 
 
 def said(event: Event, spoken: str) -> Words:
@@ -253,7 +254,7 @@ def contacts(planned: tuple[calls.FollowUp, ...]) -> Words:
 
 def number(value: str, home: str) -> Words:
     """A number stands for itself. A warning has no n, and no event number."""
-    return Words(value, value)
+    return Words(shown_text(value), shown_text(value))
 
 
 IN_WORDS: Mapping[str, Callable[[Any, str], Words]] = {

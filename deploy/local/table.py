@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 MB = 1_000_000
 COLOURS = {"ready": "green", "done": "green", "starting": "yellow", "restarting": "red", "waiting": "dim"}
@@ -41,10 +42,10 @@ def drawn(shown: Iterable[Row]) -> Table:
     for row in shown:
         used = memory(row.pid)
         whole += used
-        state = f"[{COLOURS.get(row.state, 'red')}]{row.state}[/]"
+        state = Text(row.state, style=COLOURS.get(row.state, "red"))
         numbers = [str(number or "") for number in (row.pid, row.port, row.restarts)]
         table.add_row(row.name, state, *numbers, megabytes(used))
-    table.add_row("", "", "", "", "", f"[bold]{megabytes(whole)}[/]")
+    table.add_row("", "", "", "", "", Text(megabytes(whole), style="bold"))
     return table
 
 

@@ -7,6 +7,7 @@ from services.responder_adapter.state import CallOut
 from services.responder_adapter.status import CallOutStatus
 from shared.contract.city import City
 from shared.contract.incidents import Purpose
+from shared.contract.shown import shown_text
 from shared.contract.terms import Confidence
 
 CONFIDENCE: Mapping[Confidence, str] = {
@@ -60,7 +61,7 @@ def call_script(
 
 
 def _known_event(callout: CallOut) -> tuple[ScriptLine, ...]:
-    return (ScriptLine("贵方编号", f"贵方事件编号：{callout.event_no}。"),) if callout.event_no else ()
+    return (ScriptLine("贵方编号", f"贵方事件编号：{shown_text(callout.event_no)}。"),) if callout.event_no else ()
 
 
 def _request(callout: CallOut) -> ScriptLine:

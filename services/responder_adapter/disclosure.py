@@ -7,6 +7,7 @@ import structlog
 from pydantic import ValidationError
 
 from services.responder_adapter.state import CallOut
+from shared.contract.shown import shown_text
 from shared.contract.terms import Brief
 from shared.kernel.errors import Malformed
 from shared.kernel.machine.vault import Vault
@@ -25,7 +26,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Disclosure:
-    """In plain: the fields of the brief that this kind of desk may see, and the address."""
+    """In plain, fit to be read out: the fields of the brief that this kind of desk may see, and the address."""
 
     brief: dict[str, str] = field(default_factory=dict, repr=False)
     place: str | None = field(default=None, repr=False)
@@ -34,7 +35,7 @@ class Disclosure:
 def minimum_brief(brief: Brief, *, medical: bool) -> dict[str, str]:
     """The filled fields of `brief` that this kind of desk may see."""
     filled = brief.model_dump(exclude_none=True)
-    return {name: filled[name] for name in PROFILES["medical" if medical else "police"] if name in filled}
+    return {name: shown_text(filled[name]) for name in PROFILES["medical" if medical else "police"] if name in filled}
 
 
 async def open_disclosure(vault: Vault, callout: CallOut, *, medical: bool) -> Disclosure:
@@ -59,7 +60,7 @@ async def _place(vault: Vault, callout: CallOut) -> str | None:
     if sealed is None or callout.case is None:
         return None
     try:
-        return str(await vault.unseal(callout.case, "place", sealed, city=callout.city))
+        return shown_text(str(await vault.unseal(callout.case, "place", sealed, city=callout.city)))
     except Malformed:
         log.warning("place_unreadable", key=callout.key)
         return None

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from unicodedata import category
 
 import pytest
 from hypothesis import given
@@ -10,11 +11,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from services.hotline_intake.acts import AlarmSettlement
 from services.responder_adapter.callout import AttemptAnswered, ReportRung
+from services.responder_adapter.disclosure import minimum_brief
 from services.responder_adapter.tasks_api import PhoneReport
 from shared.contract.callouts import CallOutAccepted
 from shared.contract.calls import AlarmSettled
 from shared.contract.shown import shown_text
-from shared.contract.terms import RefNo
+from shared.contract.terms import Brief, RefNo
 
 NUMBER = TypeAdapter[str](RefNo)
 BLANKS = ["", " ", "\t", "\u00a0", "\u3000", "\u200b", "\u200f", "\ufeff", "\u2060", "\u3164", "\u2800", "\U000e0020"]
@@ -74,3 +76,20 @@ def test_t10_what_an_earlier_release_took_down_is_still_read(number: str) -> Non
     said = json.dumps({**ABOUT, "n": 1, "at": "2026-03-01T22:00:00Z", "event_no": number, "officer": number})
     assert CallOutAccepted.model_validate_json(said).event_no == number
     assert AlarmSettled.model_validate_json(said.replace('"n": 1', '"by": "seat-1"')).officer == number
+
+
+@given(st.text(st.one_of(STEERING, st.characters())))
+def test_t6_text_is_shown_without_what_steers_and_with_all_the_rest(text: str) -> None:
+    shown = shown_text(text)
+    assert not {category(mark) for mark in shown} & {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
+    assert shown_text(shown) == shown
+    seen = [mark for mark in text if category(mark) not in {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}]
+    assert [mark for mark in shown if mark != " "] == [mark for mark in seen if mark != " "]
+
+
+def test_t6_what_a_desk_is_told_steers_nothing() -> None:
+    brief = Brief(
+        callback="13800000000", weapon="刀\x1b[31m\u202e\U000e0041\x00", hazards="狗\n两只", door_code="[/]#\u206612"
+    )
+    told = minimum_brief(brief, medical=False)
+    assert told == {"callback": "13800000000", "weapon": "刀[31m", "hazards": "狗 两只", "door_code": "[/]#12"}

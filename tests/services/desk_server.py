@@ -30,7 +30,7 @@ class Desk:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
                 named = (line.split(": ", 1) for line in head[1:] if line)
                 self.heads.append({name.lower(): value for name, value in named})
-                self.bodies.append(await reader.readexactly(int(self.heads[-1]["content-length"])))
+                self.bodies.append(await reader.readexactly(int(self.heads[-1].get("content-length", "0"))))
                 await self.reply(reader, writer)
         writer.transport.abort()
 

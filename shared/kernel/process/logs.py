@@ -1,7 +1,9 @@
 """What a process says about itself: one JSON line each, in the trace it belongs to."""
 
 import logging
+import sys
 from collections.abc import MutableMapping
+from io import TextIOWrapper
 from typing import Any
 
 import structlog
@@ -9,7 +11,9 @@ from opentelemetry import trace as otel
 
 
 def speak_json() -> None:
-    """Logs as JSON lines on stdout, with trace ids and without anything but named fields."""
+    """Logs as JSON lines on stdout, in UTF-8, with trace ids and without anything but named fields."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
