@@ -76,7 +76,7 @@ def audit(
 
 def period(since: str) -> timedelta:
     """`30m`, `24h` or `7d`."""
-    said = re.fullmatch(r"(\d{1,5})([mhd])", since)
+    said = re.fullmatch(r"([0-9]{1,5})([mhd])", since)
     if said is None:
         raise typer.BadParameter(f"{since!r} is no period; write 30m, 24h or 7d.", param_hint="--since")
     return timedelta(**{UNITS[said[2]]: int(said[1])})

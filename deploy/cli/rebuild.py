@@ -27,7 +27,7 @@ from shared.kernel.process.settings import Settings
 Reports = dict[str, dict[str, Any]]
 
 PARTS = (INTAKE, RISK, DISPATCH, ADAPTER, KEYS_TOPIC)
-ENTRY = re.compile(r"\{s\d\d\}:(?:(key):|(\w+):(\w+))")
+ENTRY = re.compile(r"\{s[0-9]{2}\}:(?:(key):|([a-z0-9_]+):([a-z0-9_]+))")
 OF_THE_MOMENT = frozenset({"lease", "due", "listed"})
 """What running services make anew by themselves; everything else in a store is somebody's life."""
 

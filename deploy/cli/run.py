@@ -88,7 +88,7 @@ def show_screens(urls: dict[str, Any]) -> None:
 
 def chosen_ports(chosen: list[str]) -> dict[str, int]:
     pairs = [choice.partition("=") for choice in chosen]
-    wrong = [name for name, _, number in pairs if not number.isdecimal()]
+    wrong = [name for name, _, number in pairs if not (number.isascii() and number.isdecimal())]
     if wrong:
         raise Trouble(f"--port {wrong[0]} says no number; write it as --port NAME=NUMBER.")
     return {name: int(number) for name, _, number in pairs}

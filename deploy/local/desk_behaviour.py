@@ -117,4 +117,4 @@ def ladder(behaviour: Behaviour, kind: str, after: float) -> tuple[Step, ...]:
 
 def failure(code: str | None) -> int:
     """The HTTP status of a failing desk."""
-    return int(code) if code and code.isdecimal() and 400 <= int(code) <= 599 else 500
+    return int(code) if code and code.isascii() and code.isdecimal() and 400 <= int(code) <= 599 else 500

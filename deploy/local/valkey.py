@@ -110,5 +110,5 @@ def version(program: Path) -> tuple[int, ...]:
         said = subprocess.run([str(program), "--version"], capture_output=True, text=True, check=False).stdout
     except OSError:
         return ()
-    match = re.search(r"v=(\d+)\.(\d+)", said)
+    match = re.search(r"v=([0-9]+)\.([0-9]+)", said)
     return tuple(int(part) for part in match.groups()) if match else ()

@@ -100,10 +100,12 @@ class CalledDesk:
 def choose_city(cities: Cities, line: str, read_back: Place | None) -> TargetCity:
     """The city of the place read back, else the line's own: a city nobody can reach helps nobody."""
     if read_back is not None and read_back.city is not None:
-        pack = cities.get(read_back.city)
-        area_code = pack.area_code if pack else read_back.area_code
-        if area_code is not None:
-            return TargetCity(read_back.city, area_code)
+        # Who is dialled under the same area code is the same desk, whatever name the city has.
+        pack = cities.get(read_back.city) or cities.of_area(read_back.area_code)
+        if pack is not None:
+            return TargetCity(pack.code, pack.area_code)
+        if read_back.area_code is not None:
+            return TargetCity(read_back.city, read_back.area_code)
     own = cities.get(line)
     return TargetCity(line, own.area_code if own else None)
 

@@ -13,9 +13,9 @@ from shared.contract.city import Cities
 from shared.contract.event import Command, Event, Rejected
 from shared.contract.incidents import AbsenceExplained, ContactConfirmed, IncidentClosed
 from shared.contract.outcomes import OUTCOMES
-from shared.contract.terms import ACCEPTED, ECHO, ENDED, ActorId, Code, Rung, Tier, desk_city, desk_kind
+from shared.contract.terms import ACCEPTED, ECHO, ENDED, ActorId, Code, Folded, Rung, Tier, desk_city, desk_kind
 
-DeskOrKind = Annotated[str, StringConstraints(pattern=r"^(\d{6}-)?\d{3,5}$")]
+DeskOrKind = Annotated[str, StringConstraints(pattern=r"^([0-9]{6}-)?[0-9]{3,5}$"), Folded]
 """A desk (140700-110), or a kind of desk (110), which means the one where the person is."""
 
 MAY_FOLLOW = ENDED | {Rung.NOT_FOUND}
@@ -127,6 +127,8 @@ def _callee(cities: Cities, incident: Incident, asked: str) -> CalledDesk:
             raise UnknownDesk("unknown_desk", f"{pack.name_en} has no desk {kind}. It has {', '.join(pack.desks)}.")
         return playbook.choose_desk(cities, playbook.TargetCity(city, pack.area_code), kind)
     area_code = here.area_code if city == here.city else place.area_code if city == place.city else None
+    if served := cities.of_area(area_code):
+        return playbook.choose_desk(cities, playbook.TargetCity(served.code, served.area_code), kind)
     if area_code is None:
         raise UnknownDesk("unknown_desk", f"Nobody knows the area code of {city}. Report the place with it first.")
     return playbook.choose_desk(cities, playbook.TargetCity(city, area_code), kind)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from uuid import UUID, uuid5
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints
 
 from services.hotline_intake.alarm.decide import ClaimAlarm, ReleaseAlarm, SettleAlarm
 from services.hotline_intake.call import (
@@ -25,12 +25,13 @@ from shared.contract.calls import CallEnding, FollowUp
 from shared.contract.city import Cities, City
 from shared.contract.event import Command, Rejected
 from shared.contract.instruments import check_answers, has_danger
+from shared.contract.shown import folded_text
 from shared.contract.terms import AreaCode, Brief, CityCode, Confidence, DeskId, DeskKind, Place, RefNo, desk_kind
 from shared.kernel.machine.keeper import IdempotencyKey
 from shared.kernel.machine.machine import Address
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500)]
-Phone = Annotated[str, StringConstraints(pattern=r"^\+?[0-9][0-9 -]{2,23}$")]
+Phone = Annotated[str, StringConstraints(pattern=r"^\+?[0-9][0-9 -]{2,23}$"), BeforeValidator(folded_text)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=80)]
 
 Seal = Callable[[str, Any], Awaitable[str]]

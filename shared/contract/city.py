@@ -210,6 +210,10 @@ class Cities(Mapping[str, City]):
     def __len__(self) -> int:
         return len(self._packs)
 
+    def of_area(self, area_code: str | None) -> City | None:
+        """The pack of a city with that area code."""
+        return next((pack for pack in self.values() if pack.area_code == area_code), None)
+
     def desk_entry(self, desk: str) -> DeskEntry | None:
         """The desk in its city's pack; a desk without one is reached by phone."""
         pack = self.get(desk_city(desk))

@@ -19,7 +19,7 @@ def shown_text(text: str) -> str:
 
 def folded_text(given: object) -> object:
     """A number or a code as it is compared: full-width as half-width, nothing unseen, no blanks around or doubled."""
-    if not isinstance(given, str):
+    if not isinstance(given, str) or (given.isascii() and given.isalnum()):
         return given
     seen = shown_text(normalize("NFKC", shown_text(given)))
     return " ".join("".join(" " if mark in BLANK_LETTERS else mark for mark in seen).split())

@@ -59,6 +59,12 @@ def test_a_city_without_a_pack_is_phoned_under_its_area_code() -> None:
     assert playbook.choose_desk(CITIES, where, "110") == CalledDesk("141000-110", "0357110")
 
 
+def test_t4_a_city_dialled_under_a_packs_area_code_is_that_packs() -> None:
+    """Else the same 110 is called out twice, and a second car comes."""
+    where = playbook.choose_city(CITIES, "140100", read_back("140701", "0354"))
+    assert playbook.choose_desk(CITIES, where, "110") == CalledDesk("140700-110", None)
+
+
 def test_a_city_that_nobody_could_phone_leaves_the_lines_own_desk_in_charge() -> None:
     assert playbook.choose_city(CITIES, "140700", read_back("141000")) == TargetCity("140700", "0354")
 

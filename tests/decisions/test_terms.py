@@ -9,14 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from services.hotline_intake.acts import AlarmSettlement
+from services.dispatch.supervision import DeskOrKind
+from services.hotline_intake.acts import AlarmSettlement, Phone
 from services.responder_adapter.callout import AttemptAnswered, ReportRung
 from services.responder_adapter.disclosure import minimum_brief
 from services.responder_adapter.tasks_api import PhoneReport
 from shared.contract.callouts import CallOutAccepted
 from shared.contract.calls import AlarmSettled
 from shared.contract.shown import shown_text
-from shared.contract.terms import Brief, RefNo
+from shared.contract.terms import AreaCode, Brief, CityCode, DeskId, DeskKind, RefNo
 
 NUMBER = TypeAdapter[str](RefNo)
 BLANKS = ["", " ", "\t", "\u00a0", "\u3000", "\u200b", "\u200f", "\ufeff", "\u2060", "\u3164", "\u2800", "\U000e0020"]
@@ -93,3 +94,30 @@ def test_t6_what_a_desk_is_told_steers_nothing() -> None:
     )
     told = minimum_brief(brief, medical=False)
     assert told == {"callback": "13800000000", "weapon": "刀[31m", "hazards": "狗 两只", "door_code": "[/]#12"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "meant"),
+    [
+        (CityCode, "１４０７００", "140700"),
+        (CityCode, " 140700\u200b", "140700"),
+        (AreaCode, "０３５４", "0354"),
+        (DeskKind, "１１０", "110"),
+        (DeskId, "１４０７００－１１０", "140700-110"),
+        (DeskOrKind, "１１０", "110"),
+        (Phone, "＋８６\u3000１３８００００００００", "+86 13800000000"),
+        (CityCode, "\u0661\u0664\u0660\u0667\u0660\u0660", None),
+        (AreaCode, "0\u0663\u0665\u0664", None),
+        (DeskKind, "\u0967\u0967\u0966", None),
+        (DeskId, "140700-\U0001d7ce\u0661\u0661", None),
+        (CityCode, "一四〇七〇〇", None),
+    ],
+    ids=ascii,
+)
+def test_t4_full_width_digits_are_folded_and_no_others_are_digits(kind: Any, written: str, meant: str | None) -> None:
+    """Else one city has two names, and each name sends a car."""
+    try:
+        read = TypeAdapter[str](kind).validate_python(written)
+    except ValidationError:
+        read = None
+    assert read == meant

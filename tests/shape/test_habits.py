@@ -1,6 +1,7 @@
 """Habits that a reviewer would otherwise have to see each time."""
 
 import ast
+import re
 from collections.abc import Iterator
 
 from tests.shape.source import Source, under
@@ -77,3 +78,33 @@ def test_nothing_prints_past_the_log() -> None:
     sources = under("services", "shared")
     calls = [(s, node.func) for s in sources for node in ast.walk(s.tree) if isinstance(node, ast.Call)]
     assert [source.module for source, function in calls if named(function) == "print"] == []
+
+
+def test_t4_only_0_to_9_are_digits() -> None:
+    """Else a number typed in another script is one to a pattern, and another to whoever compares it: two cars come."""
+    found = [
+        f"{source.module}:{node.lineno}"
+        for source in product()
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.search(r"\\[dwsDWS]", node.value)
+    ]
+    assert found == []
+
+
+BYTES = {"shared.kernel.process.web"}
+"""There a digit is one of ten."""
+
+
+def test_t4_what_is_asked_for_digits_is_asked_for_ascii() -> None:
+    """Else ١ and १ pass for a digit."""
+    asks = {"isdigit", "isdecimal", "isnumeric"}
+    calls = [
+        (source, node)
+        for source in product()
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Attribute) and node.attr in asks
+    ]
+    wrong = {
+        source.module for source, node in calls if f"{ast.unparse(node.value)}.isascii" not in ast.unparse(source.tree)
+    }
+    assert wrong <= BYTES
