@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import threading
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
@@ -24,11 +25,24 @@ Measured on two cores: 200 at one moment are out in 1.1 s, the event loop waits 
 SPEAKERS = ("apprise", "requests", "urllib3")
 """Libraries whose own logs may name an address or a message."""
 
+PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
+
 SendMessage = Callable[[Sequence[str], str], Awaitable[bool]]
 
 _free: defaultdict[tuple[asyncio.AbstractEventLoop, str], asyncio.Semaphore] = defaultdict(
     partial(asyncio.Semaphore, AT_ONCE)
 )
+
+
+def use_proxy(proxy: str | None) -> None:
+    """Have channels reached directly, or over `proxy`; the environment's own proxies are meant for other programs.
+
+    `apprise` asks the environment at every message and can be told in no other way, so the environment is changed.
+    """
+    for name in [name for name in os.environ if name.lower() in PROXIES]:
+        del os.environ[name]
+    if proxy:
+        os.environ.update(http_proxy=proxy, https_proxy=proxy)
 
 
 async def send_message(urls: Sequence[str], words: str) -> bool:

@@ -1,7 +1,10 @@
 """What is said to people outside: it arrives, or we know soon that it has not; and no secret of it is ever logged."""
 
 import asyncio
+import gzip
 import logging
+import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +14,8 @@ import pytest_asyncio
 from deploy.local.ports import free
 from shared.notify import channels
 from tests.local.gateway import Gateway, gateway
+from tests.services.desk_server import http, serving
+from tests.shape.source import ROOT
 
 
 @pytest_asyncio.fixture
@@ -68,3 +73,45 @@ async def test_neither_address_nor_words_are_logged(channel: Gateway, caplog: py
     caplog.set_level(logging.DEBUG)
     await channels.send_message([channel.url("token-1"), "json://u:token-2@127.0.0.1:1/", "token-3://x"], "password-4")
     assert not [word for word in ("token", "password", "127.0.0.1") if word in caplog.text]
+
+
+RINGING = """
+import sys
+from opentelemetry import trace
+from shared.kernel.process.service import run_process
+from shared.notify import channels
+
+async def serve(settings):
+    with trace.get_tracer("test").start_as_current_span("ring"):
+        assert await channels.send_message([sys.argv[1]], "now")
+
+run_process("ringing", lambda settings: None, serve)
+"""
+
+
+async def rings(url: str, **environment: str) -> int:
+    dead = f"http://127.0.0.1:{free(1)[0]}"
+    proxies = {name: dead for each in ("http_proxy", "https_proxy", "all_proxy") for name in (each, each.upper())}
+    program = (sys.executable, "-c", RINGING, url)
+    process = await asyncio.create_subprocess_exec(*program, cwd=ROOT, env={**os.environ, **proxies, **environment})
+    return await process.wait()
+
+
+async def test_t7_no_proxy_of_the_environment_comes_between(channel: Gateway) -> None:
+    """Else nobody outside is rung, and no trace is kept, on a host that has one for its browsers."""
+    async with serving(http("200 OK", b"")) as collector:
+        assert await rings(channel.url("a"), JINGYI_OTLP=f"http://127.0.0.1:{collector.port}") == 0
+        assert [line["words"] for line in await channel.log()] == ["now"]
+        assert any(b"ring" in body for body in map(unpacked, collector.bodies))
+
+
+async def test_t7_the_proxy_that_is_named_carries_messages_and_no_spans(channel: Gateway) -> None:
+    async with serving(http("200 OK", b"")) as proxy, serving(http("200 OK", b"")) as collector:
+        named = {"JINGYI_PROXY": f"http://127.0.0.1:{proxy.port}", "JINGYI_OTLP": f"http://127.0.0.1:{collector.port}"}
+        assert await rings("json://somewhere.example/a", **named) == 0
+        assert len(proxy.bodies) == 1
+        assert collector.bodies
+
+
+def unpacked(body: bytes) -> bytes:
+    return gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body

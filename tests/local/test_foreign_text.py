@@ -13,6 +13,7 @@ from rich.table import Table
 
 from deploy.cli.client import Screen, headed
 from deploy.cli.trace import Span, waterfall
+from deploy.local.ports import free
 from tests.services.desk_server import Desk, http, serving
 from tests.shape.source import ROOT
 
@@ -45,7 +46,9 @@ async def service() -> AsyncIterator[Desk]:
         yield made
 
 
-async def jingyi(service: Desk, answer: Any, *words: str, encoding: str = "utf-8") -> tuple[str, int]:
+async def jingyi(
+    service: Desk, answer: Any, *words: str, encoding: str = "utf-8", **environment: str
+) -> tuple[str, int]:
     """What the command says to a terminal of that encoding, of a system whose every door gives that answer."""
     service.reply = http("200 OK", json.dumps(answer).encode())
     doors = ("HOTLINE_INTAKE", "RISK_ASSESSMENT", "DISPATCH", "RESPONDER_ADAPTER")
@@ -54,7 +57,7 @@ async def jingyi(service: Desk, answer: Any, *words: str, encoding: str = "utf-8
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "deploy.cli.main", *words),
         cwd=ROOT,
-        env=where | {"PYTHONIOENCODING": encoding, "COLUMNS": "120"},
+        env=where | {"PYTHONIOENCODING": encoding, "COLUMNS": "120"} | environment,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -113,3 +116,9 @@ async def test_t6_a_log_line_is_utf8_whatever_the_locale() -> None:
     )
     said, _ = await process.communicate()
     assert json.loads(said)["why"] == "\U0001f514𠮷"
+
+
+async def test_t7_no_proxy_stands_between_the_command_and_a_service(service: Desk) -> None:
+    dead = {f"{kind}_PROXY": f"http://127.0.0.1:{free(1)[0]}" for kind in ("HTTP", "HTTPS", "ALL")}
+    said, code = await jingyi(service, [], "alarms", **dead)
+    assert (code, "No alarm rings." in said) == (0, True), said

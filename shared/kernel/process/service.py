@@ -41,6 +41,7 @@ from shared.kernel.process.http_server import HttpServer, http_server, raise_des
 from shared.kernel.process.platform import Platform
 from shared.kernel.process.settings import Settings, settings_error
 from shared.kernel.process.verifier import SettingsVerifier
+from shared.notify import channels
 
 S = TypeVar("S")
 
@@ -266,6 +267,7 @@ def run_process(
     if unread := settings.unread_variables():
         log.warning("unread_variables", names=unread, do="correct the name or take it away")
     raise_descriptors()
+    channels.use_proxy(settings.proxy)
     spans = trace.tracer_provider(name, settings.otlp)
     otel.set_tracer_provider(spans)
     sys.setswitchinterval(0.0005)  # the exporter's thread must not hold the loop for the default 5 ms

@@ -63,7 +63,8 @@ class Settings(BaseSettings):
     is also told there. `peer_tokens` are the name of each service → its token: by it the others know who speaks.
     `instance` names this process among those of its service, the same again after every restart; two that run at once
     never share it. With it a restarted process has its work from Kafka and its leases in the store back at once, and
-    intake finds its journal.
+    intake finds its journal. `proxy` is for messages to people outside alone; what the environment says of proxies
+    counts for nothing.
     """
 
     model_config = SettingsConfigDict(env_prefix="JINGYI_", frozen=True, enable_decoding=False)
@@ -82,6 +83,7 @@ class Settings(BaseSettings):
     doors: dict[str, Stripped] = {}
     hedge: bool = True
     otlp: str | None = None
+    proxy: str | None = None
     instance: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]{1,40}$")
 
     @model_validator(mode="before")
