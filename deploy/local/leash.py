@@ -1,4 +1,7 @@
-"""Runs a program that the kernel kills when its starter dies, even by kill -9: `leash.py STARTER PROGRAM ARGUMENTS`."""
+"""Runs a program that the kernel kills when its starter dies, even by kill -9: `leash.py STARTER PROGRAM ARGUMENTS`.
+
+What the program writes is for its owner alone.
+"""
 
 import ctypes
 import os
@@ -13,6 +16,7 @@ def main(starter: int, argv: list[str]) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
         if os.getppid() != starter:  # it died before the line above
             sys.exit(1)
+    os.umask(0o077)
     os.execvp(argv[0], argv)
 
 

@@ -25,7 +25,7 @@ class AlreadyRunning(Trouble):
 def held(state: Path) -> Iterator[None]:
     """`state` is ours alone in here. The kernel lets go of it when this process ends, however it ends."""
     try:
-        state.mkdir(parents=True, exist_ok=True)
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (state / "lock").open("a")
     except OSError as refusal:
         raise Trouble(explain(refusal, f"opening {state}")) from refusal

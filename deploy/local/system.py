@@ -183,6 +183,7 @@ def prepared(state: Path, ports: Ports) -> Plan:
     """Everything that can be wrong before the first process starts is found here."""
     ports.check()
     try:
+        state.chmod(0o700)
         shelve(state / "logs")
         packs.lay(state / "cities", ports)
         return Plan(state, ports, credentials.kept(state, tuple(DESKS.values()), (*SERVICES, AUDITOR)))

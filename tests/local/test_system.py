@@ -52,6 +52,14 @@ async def test_secrets_are_kept_from_run_to_run_and_from_other_people(tmp_path: 
     assert {stat.S_IMODE(path.stat().st_mode) for path in secret} == {0o600}
 
 
+async def test_s12_what_a_system_writes_is_for_its_owner_alone(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    async with system(tmp_path, items=Plan.platform):
+        assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+        for kind in ("valkey/**/*.aof", "kafka/**/*.index", "kafka/**/0*.log"):
+            assert {path.stat().st_mode & 0o077 for path in tmp_path.glob(kind)} == {0}
+
+
 async def test_a_second_system_stays_away_from_a_folder_in_use(tmp_path: Path) -> None:
     async with system(tmp_path, items=lambda plan: ()) as running:
         with pytest.raises(record.AlreadyRunning):
