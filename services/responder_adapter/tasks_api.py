@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import datetime
-from itertools import chain
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -20,6 +19,7 @@ from services.responder_adapter.status import CallOutStatus
 from shared.contract.incidents import Purpose
 from shared.contract.terms import Code, DeskId, RefNo, Rung, Tier, desk_kind
 from shared.kernel.machine.keeper import Keeper
+from shared.kernel.machine.open_instances import OpenInstances
 from shared.kernel.process import web
 from shared.kernel.process.service import Kit
 from shared.kernel.process.web import ActKey, Actor, NotFound
@@ -87,6 +87,9 @@ class PhoneReport(BaseModel):
 def routes(kit: Kit, callouts: Keeper[CallOut], refused: Mapping[str, RefusedReport]) -> APIRouter:
     router = APIRouter(tags=["call tasks"])
     cities = kit.cities
+    # A person may be in another city than the line, and that city's desks are kept with it: so all of them are looked
+    # through at each poll, and only what moved since the last one is read.
+    open_ones, one_reading = OpenInstances(callouts, cities), asyncio.Lock()
 
     async def known(city: str, desk: str, case: UUID, n: int) -> CallOut:
         web.city_pack(cities, city)
@@ -101,9 +104,9 @@ def routes(kit: Kit, callouts: Keeper[CallOut], refused: Mapping[str, RefusedRep
     async def tasks(city: str, _: Actor) -> list[CallTask]:
         """The calls this line's people have to make now, longest open first."""
         web.city_pack(cities, city)
-        # A person may be in another city than the line; that city's desks are kept with it.
-        kept = await asyncio.gather(*(callouts.listed_states(home) for home in cities))
-        mine = [callout for callout in chain.from_iterable(kept) if callout.city == city and call_task(callout)]
+        async with one_reading:
+            kept = (await open_ones.read()).values()
+        mine = [one.state for one in kept if one.state.city == city and not one.drill and call_task(one.state)]
         return [CallTask.model_validate(_task(kit, callout)) for callout in sorted(mine, key=_since)]
 
     @router.get(CALLOUT)

@@ -296,6 +296,30 @@ async def test_a_desk_by_phone_is_a_task_until_officer_and_event_number_are_take
     assert case not in [UUID(task["case"]) for task in (await line.seat.get(f"/cities/{CITY}/tasks")).json()]
 
 
+async def test_d15_a_poll_reads_only_what_moved_since_the_last_one(line: Line) -> None:
+    """Else each seat that looks each second reads every open call-out of every city."""
+    cases = [uuid7() for _ in range(40)]
+    for case in cases:
+        await line.orders(case, FIRE)
+    for case in cases:
+        await line.stands(case, FIRE, wire="phone")
+    seen, sent = [], []
+    for _ in range(2):
+        before = await sent_by_store(line)
+        tasks = (await line.seat.get(f"/cities/{CITY}/tasks")).json()
+        sent.append(await sent_by_store(line) - before)
+        seen.append({task["case"] for task in tasks})
+    assert seen[0] == seen[1]
+    assert {str(case) for case in cases} <= seen[1]
+    assert sent[1] < sent[0] / 2
+
+
+async def sent_by_store(line: Line) -> int:
+    """Bytes that the store has sent to everybody so far."""
+    reply: bytes = await line.process.store.ask("INFO", "stats")
+    return int(reply.decode().split("total_net_output_bytes:")[1].split()[0])
+
+
 async def test_what_a_person_settled_before_the_order_was_heard_is_never_sent(line: Line, case: UUID) -> None:
     about = {"case": case, "city": CITY, "at": now(), "desk": POLICE, "by": "seat-1"}
     await line.hears(AlarmSettled(**about, officer="041207", event_no="E-1"))
