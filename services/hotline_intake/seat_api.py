@@ -30,6 +30,7 @@ from services.hotline_intake.views import (
     call_view,
     seat_answer,
 )
+from shared.contract.event import Rejected
 from shared.kernel.machine.keeper import Keeper, Learned
 from shared.kernel.machine.machine import Address
 from shared.kernel.process import web
@@ -54,7 +55,10 @@ def routes(kit: Kit, calls: Keeper[Call], acceptance: Acceptance) -> APIRouter:
         """Open the call, or find it open: 201 when it is new, 200 when it already was."""
         request = asked(body)
         before = await acceptance.find_before(seat_call(request.city, request.case))
-        outcome = await acceptance.take(request)
+        try:
+            outcome = await acceptance.take(request)
+        except Rejected:  # perhaps opened at this moment, with the same number: sealed twice it reads differently
+            outcome = await acceptance.take(request)
         known = isinstance(outcome, Learned) and outcome.already_applied
         response.status_code = 200 if known or (before and before.status is not CallStatus.NEW) else 201
         return seat_answer(kit.cities, request, outcome, response)

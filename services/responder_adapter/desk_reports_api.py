@@ -1,6 +1,5 @@
 """回执: what a desk's own system reports of its call-outs, signed with the desk's secret."""
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from shared.contract.city import Cities
 from shared.contract.event import Rejected
 from shared.contract.shown import folded_text
 from shared.contract.terms import Rung, callout_key
+from shared.kernel.machine.fingerprint import Fingerprints
 from shared.kernel.machine.keeper import NAMES, IdempotencyKey, Keeper
 from shared.kernel.machine.machine import Address
 from shared.kernel.process.service import Kit
@@ -78,7 +78,7 @@ def routes(
 ) -> APIRouter:
     """`refused` keeps each desk's newest refused report, for people to see."""
     router = APIRouter(tags=["desks"])
-    secrets = report_secrets(kit.cities, environment)
+    secrets, fingerprints = report_secrets(kit.cities, environment), Fingerprints(kit.settings.masters)
 
     @router.post("/desks/{desk}/reports")
     async def report(desk: str, request: Request) -> ReportReceipt:
@@ -91,7 +91,9 @@ def routes(
             said = parse_report(body)
             signed["key"] = said.key
             callout = await _known(kit, callouts, desk, said.key)
-            learned = await callouts.learn(_command(callout, said), report_key(desk, signed["webhook_id"], said))
+            learned = await callouts.learn(
+                _command(callout, said), report_key(fingerprints, desk, signed["webhook_id"], said)
+            )
         except Rejected as refusal:
             log.warning("desk_report_refused", signal="warning", desk=desk, reason=refusal.code, **signed)
             refused[desk] = RefusedReport(kit.now(), refusal.code)
@@ -142,10 +144,10 @@ def parse_report(body: bytes) -> DeskReport:
         ) from None
 
 
-def report_key(desk: str, webhook_id: str, said: DeskReport) -> IdempotencyKey:
+def report_key(fingerprints: Fingerprints, desk: str, webhook_id: str, said: DeskReport) -> IdempotencyKey:
     """The desk's own id makes a report one; how it was spelled, or sent again when, does not make it another."""
-    meaning = said.model_dump_json().encode()
-    return IdempotencyKey(uuid5(NAMES, f"report|{desk}|{webhook_id}"), hashlib.sha256(meaning).hexdigest()[:16])
+    act = uuid5(NAMES, f"report|{desk}|{webhook_id}")
+    return IdempotencyKey(act, fingerprints.fingerprint(act, said.model_dump_json().encode()))
 
 
 async def _known(kit: Kit, callouts: Keeper[CallOut], desk: str, key: str) -> CallOut:

@@ -236,5 +236,7 @@ def _outcome(callout: CallOut, said: Answer | Silence) -> Command:
 
 
 def _cause(attempt: Attempt, said: Answer | Silence) -> IdempotencyKey:
-    named = f"{attempt.callout.key}|{attempt.callout.token}|{said}"
+    # Not of officer or event number: nothing that is derived from a person is said unkeyed.
+    outcome = said.rung if isinstance(said, Answer) else said.reason
+    named = f"{attempt.callout.key}|{attempt.callout.token}|{outcome}"
     return IdempotencyKey(uuid5(NAMES, named), drill=attempt.drill)

@@ -86,13 +86,6 @@ async def test_the_echo_desk_accepts_and_clears_a_drill_in_one_breath_and_takes_
         assert danger == Answer(Rung.REJECTED, code="not_a_drill")
 
 
-def test_what_follows_an_answer_is_no_part_of_the_id_of_its_outcome() -> None:
-    accepted = Answer(Rung.ACCEPTED, "echo", "echo-1", then=Answer(Rung.CLEARED, code="drill"))
-    words = "Answer(rung=<Rung.ACCEPTED: 'accepted'>, officer='echo', event_no='echo-1', code=None)"
-    assert str(accepted) == words
-    assert str(Silence("busy")) == "Silence(reason='busy')"
-
-
 @pytest.mark.parametrize("module", [callout_module, state, report, status, recovery, sender])
 def test_neither_the_machine_nor_the_sender_names_a_wire(module: Any) -> None:
     source = Path(module.__file__).read_text(encoding="utf-8")

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import reduce
+from hashlib import sha256
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,6 +16,7 @@ from deploy.local.ports import free
 from shared.contract.event import DeadlinePassed
 from shared.kernel.clock import now
 from shared.kernel.errors import Unavailable
+from shared.kernel.machine.fingerprint import Fingerprints
 from shared.kernel.machine.keeper import IdempotencyKey, Keeper, KeyReused
 from shared.kernel.machine.machine import Address
 from shared.kernel.machine.store import OutboxRow
@@ -101,11 +103,20 @@ async def test_the_cause_of_a_commit_with_another_body_is_refused_even_by_a_proc
     settings: Settings,
 ) -> None:
     case, cause = uuid4(), uuid4()
+    said, other = (Fingerprints(settings.masters).fingerprint(cause, body) for body in (b"a", b"b"))
     async with keeping(settings) as one, keeping(settings) as two:
-        await one.learn(plus(case, 1), IdempotencyKey(cause, "a"))
+        await one.learn(plus(case, 1), IdempotencyKey(cause, said))
         with pytest.raises(KeyReused):
-            await two.learn(plus(case, 5000), IdempotencyKey(cause, "b"))
-        assert (await two.learn(plus(case, 1), IdempotencyKey(cause, "a"))).already_applied
+            await two.learn(plus(case, 5000), IdempotencyKey(cause, other))
+        assert (await two.learn(plus(case, 1), IdempotencyKey(cause, said))).already_applied
+
+
+async def test_s1_an_act_whose_fingerprint_was_kept_unkeyed_is_no_other_when_it_comes_again(settings: Settings) -> None:
+    case, cause = uuid4(), uuid4()
+    said = Fingerprints(settings.masters).fingerprint(cause, b"a")
+    async with keeping(settings) as keeper:
+        await keeper.learn(plus(case, 1), IdempotencyKey(cause, sha256(b"a").hexdigest()[:16]))
+        assert (await keeper.learn(plus(case, 1), IdempotencyKey(cause, said))).already_applied
 
 
 async def test_the_state_is_the_fold_of_what_was_said(settings: Settings, client: httpx.AsyncClient) -> None:

@@ -5,6 +5,8 @@ import base64
 import json
 import os
 from collections.abc import AsyncIterator, Callable
+from hashlib import sha256
+from itertools import product
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -22,13 +24,16 @@ from services.hotline_intake.service import build
 from shared.contract.calls import CallEvent
 from shared.contract.event import Event
 from shared.contract.incidents import IncidentOpened
+from shared.contract.instruments import CSSRS
 from shared.contract.terms import Situation, Tier, spoken_number
 from shared.kernel.clock import now
 from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.machine.cloudevent import source_of
 from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
+from shared.kernel.process.web import request_id
 from tests.support.a_city import pack
+from tests.support.guessing import everything, recovered, spellings
 
 CITY = "140700"
 POLICE = "140700-110"
@@ -284,6 +289,42 @@ async def test_what_is_not_there_is_not_found(
 async def test_a_screening_on_a_call_that_nobody_opened_is_not_taken(client: httpx.AsyncClient, case: UUID) -> None:
     refused = await post(client, f"calls/{case}/screenings", {"answers": DANGER})
     assert (refused.status_code, refused.json()["code"]) == (404, "call_unknown")
+
+
+def every_answering() -> list[Body]:
+    """Every way to answer the screener, with items left out."""
+    given = product((None, True, False), repeat=len(CSSRS.items))
+    answers = ({i: yes for i, yes in zip(CSSRS.items, one, strict=True) if yes is not None} for one in given)
+    return [{"answers": {CSSRS.name: answered}} for answered in answers]
+
+
+async def test_s1_neither_answers_nor_number_are_found_again_by_trying_all_there_can_be(
+    client: httpx.AsyncClient, settings: Settings, case: UUID
+) -> None:
+    path, opening = f"/cities/{CITY}/calls/{case}", {"caller": "13877712399"}
+    answers = {"answers": {CSSRS.name: {"1": True, "2": True, "3": False, "4": True, "5": False, "6_lifetime": False}}}
+    assert (await opened(client, case, **opening)).status_code == 201
+    assert (await opened(client, case, **opening)).status_code == 200
+    for what, body in (("screenings", answers), ("escalations", {"reason": "13877712399"})):
+        assert (await post(client, f"calls/{case}/{what}", body)).status_code == 201
+    await said(settings, case, 3)
+    names = [topic.name for topic in topics.listed()]
+    written = await everything(settings.redis_url, settings.kafka, names, settings.journal)
+    numbers = [f"1387771{last:04d}" for last in range(10_000)]
+    candidates = [text for body in every_answering() for text in spellings(body)]
+    candidates += [text for number in numbers for text in (number.encode(), *spellings({"caller": number}))]
+    assert str(case).encode() in b"".join(written)
+    assert recovered(written, candidates, path) == []
+    for body in (answers, opening):  # and the same search finds what was once kept beside each cause, and its id
+        sent = json.dumps(body, separators=(",", ":")).encode()
+        fingerprint = sha256(sent).hexdigest()[:16]
+        assert recovered([fingerprint.encode()], candidates) == [sent]
+        assert recovered([str(request_id("seat-1", "PUT", path, fingerprint)).encode()], candidates, path) == [sent]
+
+
+async def test_s1_a_call_put_twice_at_once_without_a_key_is_open_once(client: httpx.AsyncClient, case: UUID) -> None:
+    answers = await asyncio.gather(*(opened(client, case, caller="13877712399") for _ in range(8)))
+    assert {answer.status_code for answer in answers} <= {200, 201}
 
 
 async def test_every_answer_is_described(client: httpx.AsyncClient) -> None:

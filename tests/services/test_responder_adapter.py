@@ -24,6 +24,7 @@ from deploy.local.folders import ROOT
 from deploy.local.kafka import Cluster
 from deploy.local.ports import free
 from deploy.local.valkey import Valkey
+from services.responder_adapter.desk_reports_api import DeskReport
 from services.responder_adapter.service import build
 from services.responder_adapter.wires.signature import sign
 from shared.contract.calls import AlarmClaimed, AlarmReleased, AlarmSettled
@@ -38,6 +39,7 @@ from shared.kernel.process.service import ServiceProcess, running_service
 from shared.kernel.process.settings import Settings
 from tests.services.desk_server import Desk, http, says, serving
 from tests.support.eventually import eventually
+from tests.support.guessing import everything, recovered, spellings
 
 CITY = "140700"
 POLICE, MEDICAL, FIRE, ECHO_DESK = "140700-110", "140700-120", "140700-119", "140700-000"
@@ -185,6 +187,21 @@ async def test_the_desks_reports_climb_the_ladder_and_each_is_taken_once(line: L
     assert (await line.says(POLICE, report(case, "accepted", event_no="E-2"))).json()["disputed"] is True
     found = await line.stands(case, POLICE, rung="arrived", event_no="E-1")
     assert [step["rung"] for step in found["steps"]] == ["delivered", "accepted", "arrived"]
+
+
+async def test_s1_what_a_desk_answers_and_reports_leaves_no_hash_to_try_it_against(line: Line, case: UUID) -> None:
+    line.police.reply = says(status="accepted", officer="041207", event_no="E-1")
+    await line.orders(case, POLICE)
+    await line.stands(case, POLICE, rung="accepted")
+    assert (await line.says(POLICE, report(case, "arrived", officer="041207"))).status_code == 200
+    names = [topic.name for topic in topics.listed()]
+    written = await everything(line.settings.redis_url, line.settings.kafka, names, line.settings.cities)
+    said = DeskReport.model_validate_json(report(case, "arrived", officer="041207"))
+    answered = "Answer(rung=<Rung.ACCEPTED: 'accepted'>, officer='041207', event_no='E-1', code=None)"
+    old = [f"{said.key}|{token}|{answered}".encode() for token in range(1, 4)]
+    old += [said.model_dump_json(exclude={"at"}).encode(), *spellings(said.model_dump(mode="json", exclude_none=True))]
+    assert str(case).encode() in b"".join(written)
+    assert recovered(written, old) == []
 
 
 async def test_a_report_counts_only_from_the_desk_that_was_asked(line: Line, case: UUID) -> None:

@@ -25,8 +25,7 @@ class Answer:
     officer: str | None = None
     event_no: str | None = None
     code: str | None = None
-    # Not part of the representation, from which the id of each outcome is made.
-    then: "Answer | None" = field(default=None, repr=False)
+    then: "Answer | None" = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from shared.kernel import trace
 from shared.kernel.clock import unix_milliseconds
 from shared.kernel.errors import Unavailable
 from shared.kernel.machine import cloudevent
+from shared.kernel.machine.fingerprint import prove_other_body
 from shared.kernel.machine.machine import Address, Machine
 from shared.kernel.machine.shards import shard_of
 from shared.kernel.machine.store import GENERATION, Commit, OutboxRow, Store
@@ -37,7 +38,7 @@ REMEMBERED = 20_000
 class IdempotencyKey:
     """Under what a message is learnt: under an `id` that was applied before, it changes nothing.
 
-    `fingerprint` tells whether the body is the same; the same id with another one is KeyReused.
+    `fingerprint` tells whether the body is the same, and none any; the same id with another one is KeyReused.
     """
 
     id: UUID
@@ -267,7 +268,7 @@ class Keeper(Generic[S]):
         return kept
 
     def _already_applied(self, kept: _Cached[S], key: IdempotencyKey, fingerprint: str) -> Learned[S]:
-        if fingerprint not in {key.fingerprint, WILDCARD_FINGERPRINT}:
+        if prove_other_body(fingerprint, key.fingerprint):
             raise KeyReused
         return Learned(kept.state, (), True, kept.drill, kept.version)
 

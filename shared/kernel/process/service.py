@@ -29,6 +29,7 @@ from shared.kernel.log.leases import LEASE, OutboxLeases
 from shared.kernel.log.outbox import add_failed_deadline
 from shared.kernel.log.relay import Relay
 from shared.kernel.log.router import EventRouter, Handler
+from shared.kernel.machine.fingerprint import Fingerprints
 from shared.kernel.machine.generation import StoreGeneration
 from shared.kernel.machine.keeper import Effect, Keeper
 from shared.kernel.machine.machine import Machine
@@ -226,6 +227,7 @@ def assemble_process(
     generation = StoreGeneration(store, now, timers.clear_memory, rewind_consumers)
     process = ServiceProcess(service, settings, store, relay, consumers, timers, verifier, fallback, generation)
     app = web.application(name, settings.api_token.get_secret_value(), process.check_ready)
+    app.state.fingerprints = Fingerprints(settings.masters)
     # Over HTTP there is no batch to wait for: both kinds come the same way.
     event_router = EventRouter({**service.follows, **service.consumes})
     for api in (*service.routes, events_endpoint.routes(event_router, settings.peer_tokens, fallback.note_doubt)):

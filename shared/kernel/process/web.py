@@ -1,11 +1,10 @@
 """The HTTP side of a service: who asks, why once, and errors that speak (RFC 9457 problem+json)."""
 
-import hashlib
 import hmac
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any
-from uuid import UUID, uuid5
+from uuid import UUID, uuid4, uuid5
 
 from fastapi import Depends, FastAPI, Header, Request
 from fastapi.dependencies.models import Dependant
@@ -131,15 +130,14 @@ async def _asked(
     actor: Actor,
     idempotency_key: Annotated[str, Header(description="The same key again changes nothing again")] = "",
 ) -> IdempotencyKey:
-    body = await request.body()
-    fingerprint = hashlib.sha256(body).hexdigest()[:16]
-    if request.method == "PUT":  # the same body to the same place is the same act
-        idempotency_key = idempotency_key or fingerprint
+    if request.method == "PUT":  # again without a key it is another act, of which its machine knows that it is no news
+        idempotency_key = idempotency_key or str(uuid4())
     if not KEY.fullmatch(idempotency_key):
         raise BadRequest(
             "idempotency_key_needed", "Send a new Idempotency-Key (1–128 visible characters) with each act."
         )
-    return IdempotencyKey(request_id(actor, request.method, request.url.path, idempotency_key), fingerprint)
+    act = request_id(actor, request.method, request.url.path, idempotency_key)
+    return IdempotencyKey(act, request.app.state.fingerprints.fingerprint(act, await request.body()))
 
 
 def request_id(actor: str, method: str, path: str, idempotency_key: str) -> UUID:
