@@ -170,7 +170,7 @@ class Screening(SeatAct):
         check_answers(self.answers)
 
     async def command(self, request: SeatActRequest, seal: Seal, *, rang: bool) -> RecordScreening:
-        answers = await seal("answers", self.answers)
+        answers = await seal(f"answers/{request.screening}", self.answers)
         return RecordScreening(
             **request.about, screening=request.screening, answers=answers, danger=self.urgent, by=request.by
         )

@@ -16,7 +16,8 @@ async def on_screening_recorded(
     vault: Vault, assessments: Keeper[Assessment], recorded: ScreeningRecorded, cause: IdempotencyKey
 ) -> None:
     """Have the screening rated. Answers that cannot be read, or that no instrument has, are Malformed."""
-    opened = await vault.unseal(recorded.case, "answers", recorded.answers, city=recorded.city)
+    field = f"answers/{recorded.screening}"
+    opened = await vault.unseal(recorded.case, field, recorded.answers, city=recorded.city)
     command = Assess(
         case=recorded.case,
         city=recorded.city,

@@ -51,8 +51,8 @@ RefNo = Annotated[
 WrittenRefNo = Annotated[str, StringConstraints(min_length=1, max_length=40)]
 """A RefNo in an event: whatever an earlier release took down is still read."""
 
-Sealed = Annotated[str, StringConstraints(pattern=r"^s1\.[A-Za-z0-9_-]{38,}$", max_length=65536)]
-"""Personal or health data as ciphertext: AES-256-GCM under the case's key, bound to case and field."""
+Sealed = Annotated[str, StringConstraints(pattern=r"^s[12]\.[A-Za-z0-9_-]{38,}$", max_length=65536)]
+"""Personal or health data as ciphertext: AES-256-GCM under the case's key, bound to case, city and field."""
 
 
 class Tier(StrEnum):

@@ -64,7 +64,8 @@ async def command_of(request: SeatActRequest, *, rang: bool) -> Command:
 
 async def sealed_stub(field: str, value: object) -> str:
     """The seal with which the fixture's commands were decided: a digest instead of a ciphertext."""
-    return "s1." + sha256(json.dumps([field, value], ensure_ascii=False, sort_keys=True).encode()).hexdigest()
+    name, _, _ = field.partition("/")
+    return "s1." + sha256(json.dumps([name, value], ensure_ascii=False, sort_keys=True).encode()).hexdigest()
 
 
 EVENTS_BEFORE = 55
@@ -215,4 +216,5 @@ class OneKey:
 async def test_a_sealed_field_opens(field: str) -> None:
     vault = Vault(MASTERS, OneKey())  # type: ignore[arg-type]
     case = UUID(BEFORE["acts"][0]["what"]["case"])
-    assert await vault.unseal(case, field, BEFORE["sealed"][field], city="140700") == BEFORE["plain"][field]
+    for named in (field, f"{field}/{UUID(int=7)}"):
+        assert await vault.unseal(case, named, BEFORE["sealed"][field], city="140700") == BEFORE["plain"][field]

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from redis.asyncio import Redis
 
 from deploy.local.ports import free
+from shared.kernel.machine.shards import shard_of
 from shared.kernel.machine.valkey import ValkeyStore
 from shared.kernel.machine.vault import Unreadable, Vault
 from shared.kernel.process.service import running_service
@@ -120,7 +121,32 @@ async def test_a_ciphertext_moved_to_another_case_or_field_does_not_open(setting
                 await sealing.unseal(wrong_case, wrong_field, sealed, city=CITY)
 
 
-@pytest.mark.parametrize("damaged", ["", "s1.", "s1.?", "s1.AAAA", "s2.", "nothing", "s1.王", "s1." + "A" * 200])
+async def test_s10_an_earlier_screening_does_not_open_in_place_of_a_later_one(settings: Settings) -> None:
+    case, first, second = uuid4(), f"answers/{uuid4()}", f"answers/{uuid4()}"
+    async with vault(settings) as sealing:
+        sealed = [await sealing.seal(case, field, PLANTED, city=CITY) for field in (first, second)]
+        assert await sealing.unseal(case, first, sealed[0], city=CITY) == PLANTED
+        with pytest.raises(Unreadable):
+            await sealing.unseal(case, second, sealed[0], city=CITY)
+        with pytest.raises(Unreadable):  # nor if it says that it is of before such things were bound
+            await sealing.unseal(case, second, sealed[0].replace("s2.", "s1."), city=CITY)
+
+
+async def test_s10_a_case_id_that_comes_up_in_two_cities_has_a_key_in_each(settings: Settings) -> None:
+    case, other = uuid4(), next(f"{code}" for code in range(110000, 999999) if shard_of(str(code)) != shard_of(CITY))
+    async with vault(settings) as sealing:
+        sealed = {city: await sealing.seal(case, "place", PLANTED, city=city) for city in (CITY, other)}
+        assert sealing.pending_key(case, CITY) != sealing.pending_key(case, other)
+        for city, elsewhere in ((CITY, other), (other, CITY)):
+            assert await sealing.unseal(case, "place", sealed[city], city=city) == PLANTED
+            with pytest.raises(Unreadable):
+                await sealing.unseal(case, "place", sealed[city], city=elsewhere)
+
+
+DAMAGED = ["", "s1.", "s1.?", "s1.AAAA", "s2.", "s2.AAAA", "s3.AAAA", "nothing", "s1.王", "s2.王", "s2." + "A" * 200]
+
+
+@pytest.mark.parametrize("damaged", DAMAGED)
 async def test_a_damaged_ciphertext_is_unreadable_and_nothing_worse(settings: Settings, damaged: str) -> None:
     case = uuid4()
     async with vault(settings) as sealing:

@@ -65,7 +65,7 @@ class Line:
         vault = Vault(self.settings.masters, self.process.store)
         brief = await vault.seal(case, "brief", BRIEF, city=CITY)
         text = await vault.seal(case, "place", "迎宾街 1 号 502", city=CITY)
-        if wrapped := vault.pending_key(case):
+        if wrapped := vault.pending_key(case, CITY):
             await self.process.store.ask("SET", key_name(case, CITY), wrapped)
         return Situation(place=Place(confidence=Confidence.READ_BACK, city=CITY, text=text), brief=brief)
 

@@ -46,8 +46,8 @@ class Line:
     async def saves(self, case: UUID, answers: Any, field: str = "answers") -> UUID:
         """Say on the log that a screening was saved, sealed as intake would."""
         vault, screening = Vault(self.settings.masters, self.process.store), uuid4()
-        sealed = await vault.seal(case, field, answers, city=CITY)
-        if wrapped := vault.pending_key(case):
+        sealed = await vault.seal(case, f"{field}/{screening}", answers, city=CITY)
+        if wrapped := vault.pending_key(case, CITY):
             await self.process.store.ask("SET", key_name(case, CITY), wrapped)
         about: dict[str, Any] = {"case": case, "city": CITY, "at": now(), "situation": Situation()}
         await self.hears(ScreeningRecorded(**about, screening=screening, answers=sealed, danger=False), 2)

@@ -170,7 +170,7 @@ class Keeper(Generic[S]):
         return await self._commit(_Change(address, message, key, kept, after, events))
 
     async def _commit(self, change: "_Change[S]") -> Learned[S] | _Cached[S]:
-        pending = self.vault.pending_key(change.message.case) if change.events else None
+        pending = self.vault.pending_key(change.message.case, change.address.home) if change.events else None
         reply = await self.store.commit(self._commit_of(change, pending))
         match reply[0]:
             case b"KNOWN":
@@ -178,10 +178,10 @@ class Keeper(Generic[S]):
             case b"STALE":
                 return self._remember(change.address, reply)
             case b"KEY":
-                self.vault.drop_key(change.message.case)
+                self.vault.drop_key(change.message.case, change.address.home)
                 raise Unavailable("The case was opened twice at the same moment. Send the request again.")
         if pending:
-            self.vault.mark_stored(change.message.case, pending)
+            self.vault.mark_stored(change.message.case, change.address.home, pending)
         self._note_applied(change)
         return Learned(change.after.state, change.events, False, change.after.drill, change.after.version)
 

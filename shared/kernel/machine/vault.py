@@ -1,8 +1,10 @@
 """封存: personal and health data leaves a process only as ciphertext under the case's own key.
 
-AES-256-GCM (NIST SP 800-38D, 96-bit random nonce); the associated data binds a field to its case and name, so that
-a ciphertext moved elsewhere does not open. The case's key is wrapped by a versioned master key that lives outside
-Redis and Kafka. To erase a person is to destroy the wrapped key.
+AES-256-GCM (NIST SP 800-38D, 96-bit random nonce); the associated data binds a field to its case, city and name, so
+that a ciphertext moved elsewhere does not open. A field of which a case has several is named with what it is of,
+`answers/<screening>`: then an earlier one does not open in place of a later. What was sealed before, `s1.`, is bound to
+case and plain name. The case's key is wrapped by a versioned master key that lives outside Redis and Kafka. To erase a
+person is to destroy the wrapped key.
 """
 
 import asyncio
@@ -45,17 +47,18 @@ class Vault:
         self._masters = {version: AESGCM(key) for version, key in masters.items()}
         self._newest = max(masters)
         self._store = store
-        self._keys: OrderedDict[UUID, AESGCM] = OrderedDict()
-        self._pending: OrderedDict[UUID, bytes] = OrderedDict()
-        self._refused: dict[UUID, tuple[bytes, float]] = {}
+        # By the store's name of the key: the same case id in another city's shard has another key.
+        self._keys: OrderedDict[str, AESGCM] = OrderedDict()
+        self._pending: OrderedDict[str, bytes] = OrderedDict()
+        self._refused: dict[str, tuple[bytes, float]] = {}
 
     async def seal(self, case: UUID, field: str, value: Any, *, city: str) -> str:
-        """`value` (anything JSON holds) as ciphertext that opens only for this case and field."""
-        key = await self._key(case, city) or self._make(case)
+        """`value` (anything JSON holds) as ciphertext that opens only for this case, city and field."""
+        key = await self._key(case, city) or self._make(case, city)
         plain = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
         nonce = os.urandom(12)
-        sealed = nonce + key.encrypt(nonce, plain, _bound_to(case, field))
-        return "s1." + base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
+        sealed = nonce + key.encrypt(nonce, plain, _bound_to("s2", case, city, field))
+        return "s2." + base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
     async def unseal(self, case: UUID, field: str, sealed: str, *, city: str) -> Any:
         """The value again. Raises Unreadable."""
@@ -64,8 +67,8 @@ class Vault:
             raise Unreadable("the case has no key; it was erased or never had one")
         try:
             version, _, text = sealed.partition(".")
-            raw = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True) if version == "s1" else b""
-            return json.loads(key.decrypt(raw[:12], raw[12:], _bound_to(case, field)))
+            raw = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
+            return json.loads(key.decrypt(raw[:12], raw[12:], _bound_to(version, case, city, field)))
         except (InvalidTag, ValueError) as broken:
             raise Unreadable(f"the field {field!r} does not open with this case's key") from broken
 
@@ -73,40 +76,43 @@ class Vault:
         """Handle a case's first event: fetch its key now, for later a person's rescue may wait for it."""
         await self._key(first.case, first.city)
 
-    def pending_key(self, case: UUID) -> bytes | None:
+    def pending_key(self, case: UUID, city: str) -> bytes | None:
         """The wrapped key that the case's next commit must carry, if the store does not have it yet."""
-        wrapped, until = self._refused.get(case, (None, 0.0))
-        if wrapped and asyncio.get_running_loop().time() > until:
-            del self._refused[case]
-        return self._pending.get(case) or (wrapped if case in self._refused else None)
+        name = key_name(case, city)
+        wrapped, until = self._refused.get(name, (None, 0.0))
+        return self._pending.get(name) or (wrapped if asyncio.get_running_loop().time() <= until else None)
 
-    def mark_stored(self, case: UUID, wrapped: bytes) -> None:
+    def mark_stored(self, case: UUID, city: str, wrapped: bytes) -> None:
         """Note that the store has taken this wrapped key."""
-        if self._pending.get(case) == wrapped:
-            del self._pending[case]
+        if self._pending.get(key_name(case, city)) == wrapped:
+            del self._pending[key_name(case, city)]
 
-    def drop_key(self, case: UUID) -> None:
+    def drop_key(self, case: UUID, city: str) -> None:
         """Give up our key, for another process made one first: nothing sealed under ours is learnt."""
-        self._keys.pop(case, None)
-        if refused := self._pending.pop(case, None):
-            self._refused[case] = refused, asyncio.get_running_loop().time() + REFUSED_FOR
+        name, now = key_name(case, city), asyncio.get_running_loop().time()
+        self._keys.pop(name, None)
+        self._refused = {kept: refused for kept, refused in self._refused.items() if now <= refused[1]}
+        if refused := self._pending.pop(name, None):
+            self._refused[name] = refused, now + REFUSED_FOR
 
     async def _key(self, case: UUID, city: str) -> AESGCM | None:
-        if case in self._keys:
-            self._keys.move_to_end(case)
-            return self._keys[case]
-        wrapped = self._pending.get(case) or await self._store.ask("GET", key_name(case, city))
-        return None if wrapped is None else self._remember(case, self._unwrap(case, wrapped))
+        name = key_name(case, city)
+        if name in self._keys:
+            self._keys.move_to_end(name)
+            return self._keys[name]
+        wrapped = self._pending.get(name) or await self._store.ask("GET", name)
+        return None if wrapped is None else self._remember(name, self._unwrap(case, wrapped))
 
-    def _make(self, case: UUID) -> AESGCM:
-        if case in self._keys:  # made or fetched by another task while we asked the store
-            return self._keys[case]
+    def _make(self, case: UUID, city: str) -> AESGCM:
+        name = key_name(case, city)
+        if name in self._keys:  # made or fetched by another task while we asked the store
+            return self._keys[name]
         plain, nonce = os.urandom(32), os.urandom(12)
         wrapped = nonce + self._masters[self._newest].encrypt(nonce, plain, case.bytes)
         if len(self._pending) >= REMEMBERED:  # made for requests that then were refused
             self._pending.popitem(last=False)
-        self._pending[case] = f"k1.{self._newest}.".encode() + base64.urlsafe_b64encode(wrapped)
-        return self._remember(case, plain)
+        self._pending[name] = f"k1.{self._newest}.".encode() + base64.urlsafe_b64encode(wrapped)
+        return self._remember(name, plain)
 
     def _unwrap(self, case: UUID, wrapped: bytes) -> bytes:
         try:
@@ -116,11 +122,11 @@ class Vault:
         except (KeyError, ValueError, InvalidTag) as broken:
             raise Unreadable("the case's key does not open with any master key here") from broken
 
-    def _remember(self, case: UUID, plain: bytes) -> AESGCM:
-        self._keys[case] = AESGCM(plain)
+    def _remember(self, name: str, plain: bytes) -> AESGCM:
+        self._keys[name] = AESGCM(plain)
         if len(self._keys) > REMEMBERED:
             self._keys.popitem(last=False)
-        return self._keys[case]
+        return self._keys[name]
 
 
 def key_name(case: UUID, city: str) -> str:
@@ -134,5 +140,11 @@ def key_row(case: UUID, home: str, wrapped: bytes) -> OutboxRow:
     return OutboxRow(KEYS_TOPIC, str(case), headers, wrapped)
 
 
-def _bound_to(case: UUID, field: str) -> bytes:
-    return f"{case}|{field}|s1".encode()
+def _bound_to(version: str, case: UUID, city: str, field: str) -> bytes:
+    """What a ciphertext of this version is bound to. Raises ValueError on any other."""
+    match version:
+        case "s1":
+            return f"{case}|{field.partition('/')[0]}|s1".encode()
+        case "s2":
+            return f"{case}|{city}|{field}|s2".encode()
+    raise ValueError(version)
