@@ -28,7 +28,8 @@ Case = Annotated[UUID, Depends(_case)]
 
 async def _asked(city: str, case: Case, actor: web.Actor, key: web.ActKey) -> Callable[[SeatAct], SeatActRequest]:
     def asked(act: SeatAct) -> SeatActRequest:
-        whole_key = IdempotencyKey(key.id, key.fingerprint, key.drill or act.is_drill)
+        counted = "" if act.urgent else key.actor
+        whole_key = IdempotencyKey(key.id, key.fingerprint, key.drill or act.is_drill, counted)
         return SeatActRequest(act, city, case, actor, now(), whole_key)
 
     return asked

@@ -147,7 +147,7 @@ def parse_report(body: bytes) -> DeskReport:
 def report_key(fingerprints: Fingerprints, desk: str, webhook_id: str, said: DeskReport) -> IdempotencyKey:
     """The desk's own id makes a report one; how it was spelled, or sent again when, does not make it another."""
     act = uuid5(NAMES, f"report|{desk}|{webhook_id}")
-    return IdempotencyKey(act, fingerprints.fingerprint(act, said.model_dump_json().encode()))
+    return IdempotencyKey(act, fingerprints.fingerprint(act, said.model_dump_json().encode()), actor=desk)
 
 
 async def _known(kit: Kit, callouts: Keeper[CallOut], desk: str, key: str) -> CallOut:

@@ -80,6 +80,5 @@ def check_answers(answers: Answers) -> None:
 
 def has_danger(answers: Answers) -> bool:
     """Whether any answer is one that starts the ledger's clocks at the moment it is saved."""
-    return any(
-        answer and item in INSTRUMENTS[name].danger for name, given in answers.items() for item, answer in given.items()
-    )
+    known = ((INSTRUMENTS[name], given) for name, given in answers.items() if name in INSTRUMENTS)
+    return any(answer and item in instrument.danger for instrument, given in known for item, answer in given.items())

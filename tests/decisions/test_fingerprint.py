@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from shared.kernel.machine.fingerprint import Fingerprints, prove_other_body
+from shared.kernel.machine.fingerprint import Fingerprints, KeyReused, check_same_body
 
 OLD, NEW = os.urandom(32), os.urandom(32)
 ACT = uuid4()
@@ -23,20 +23,22 @@ def test_t13_the_same_body_spelled_otherwise_is_the_same(same: bytes) -> None:
 )
 def test_another_body_is_told_whatever_it_is(other: bytes) -> None:
     made = Fingerprints({1: OLD})
-    assert prove_other_body(made.fingerprint(ACT, BODY), made.fingerprint(ACT, other))
-    assert not prove_other_body(made.fingerprint(ACT, other), made.fingerprint(ACT, other))
+    with pytest.raises(KeyReused):
+        check_same_body(made.fingerprint(ACT, BODY), made.fingerprint(ACT, other))
+    check_same_body(made.fingerprint(ACT, other), made.fingerprint(ACT, other))
 
 
 def test_s1_a_newer_master_key_changes_nothing_and_a_retired_one_refuses_nobody() -> None:
     before, rotated, after = (Fingerprints(masters) for masters in ({1: OLD}, {1: OLD, 2: NEW}, {2: NEW}))
-    assert prove_other_body(before.fingerprint(ACT, BODY), rotated.fingerprint(ACT, b"other"))
+    with pytest.raises(KeyReused):
+        check_same_body(before.fingerprint(ACT, BODY), rotated.fingerprint(ACT, b"other"))
     assert before.fingerprint(ACT, BODY) == rotated.fingerprint(ACT, BODY)
-    assert not prove_other_body(rotated.fingerprint(ACT, BODY), after.fingerprint(ACT, BODY))
+    check_same_body(rotated.fingerprint(ACT, BODY), after.fingerprint(ACT, BODY))
 
 
 @pytest.mark.parametrize("kept", ["", "*", "0123456789abcdef"])
 def test_s1_where_no_keyed_fingerprint_was_kept_any_body_is_the_one_it_had(kept: str) -> None:
-    assert not prove_other_body(kept, Fingerprints({1: OLD}).fingerprint(ACT, BODY))
+    check_same_body(kept, Fingerprints({1: OLD}).fingerprint(ACT, BODY))
 
 
 def test_s1_equal_bodies_of_two_acts_do_not_look_alike_and_without_the_key_nobody_makes_them() -> None:

@@ -16,8 +16,8 @@ from deploy.local.ports import free
 from shared.contract.event import DeadlinePassed
 from shared.kernel.clock import now
 from shared.kernel.errors import Unavailable
-from shared.kernel.machine.fingerprint import Fingerprints
-from shared.kernel.machine.keeper import IdempotencyKey, Keeper, KeyReused
+from shared.kernel.machine.fingerprint import Fingerprints, KeyReused
+from shared.kernel.machine.keeper import IdempotencyKey, Keeper
 from shared.kernel.machine.machine import Address
 from shared.kernel.machine.store import OutboxRow
 from shared.kernel.machine.valkey import ValkeyStore

@@ -14,6 +14,7 @@ import httpx
 import pytest
 import pytest_asyncio
 import yaml
+from redis.asyncio import Redis
 from uuid_utils.compat import uuid7
 
 from deploy.local import topics
@@ -29,6 +30,7 @@ from shared.contract.terms import Situation, Tier, spoken_number
 from shared.kernel.clock import now
 from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.machine.cloudevent import source_of
+from shared.kernel.machine.shards import shard_of
 from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
 from shared.kernel.process.web import request_id
@@ -325,6 +327,19 @@ async def test_s1_neither_answers_nor_number_are_found_again_by_trying_all_there
 async def test_s1_a_call_put_twice_at_once_without_a_key_is_open_once(client: httpx.AsyncClient, case: UUID) -> None:
     answers = await asyncio.gather(*(opened(client, case, caller="13877712399") for _ in range(8)))
     assert {answer.status_code for answer in answers} <= {200, 201}
+
+
+async def test_s9_a_seat_that_repeats_itself_without_end_is_stopped_and_its_cries_for_help_are_not(
+    client: httpx.AsyncClient, settings: Settings, case: UUID
+) -> None:
+    await opened(client, case)
+    async with Redis.from_url(settings.redis_url) as redis:
+        await redis.hset(f"{shard_of(CITY)}:hotline_intake:call:{CITY}:{case}", "a:seat-1", "2000")
+    refused = await post(client, f"calls/{case}/briefs", {"name": "Zhang San"})
+    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_acts")
+    for what, body in (("escalations", {}), ("screenings", {"answers": DANGER})):
+        assert (await post(client, f"calls/{case}/{what}", body)).status_code == 201
+    assert (await post(client, f"calls/{case}/briefs", {"name": "Zhang San"}, by="seat-2")).status_code == 201
 
 
 async def test_every_answer_is_described(client: httpx.AsyncClient) -> None:

@@ -26,6 +26,7 @@ Word = str | int | float | bytes
 Place = tuple[int, int]
 
 HIGHEST = 1 << 62
+UNMOVED, MOVES = 512, 2000
 EVENT = re.compile(rb'"ce_type": "cn\.jingyi\.(\w+)"')
 
 OUTSIDE = Context()
@@ -204,8 +205,8 @@ class Valkey:
 
     def learn_function(self, keys: tuple[bytes, ...], args: tuple[bytes, ...]) -> list[bytes]:
         """As functions.lua has it."""
-        cause = b"i:" + args[1]
-        version, state, drill, known = self._hmget(keys[0], b"v", b"s", b"d", cause)
+        cause, moves = b"i:" + args[1], b"a:" + args[10]
+        version, state, drill, known, moved = self._hmget(keys[0], b"v", b"s", b"d", cause, moves)
         now = version or b"0"
         if known is not None:
             return [b"KNOWN", now, state or b"", drill or b"", known]
@@ -213,14 +214,23 @@ class Valkey:
             return [b"LOST"]
         if now != args[0]:
             return [b"STALE", now, state or b"", drill or b""]
+        if not args[3]:
+            self._remember_unmoved(keys[0], cause, args[2])
+            return [b"OK"]
+        if args[10] and int(moved or 0) >= MOVES:
+            return [b"MANY"]
         if args[9]:
             if self._get(keys[4]) not in {None, args[9]}:
                 return [b"KEY"]
             self._set(keys[4], args[9])
-        if not args[3]:
-            self._hset(keys[0], cause, args[2])
-            return [b"OK"]
         self._hset(keys[0], b"v", b"%d" % (int(now) + 1), b"s", args[3], b"d", args[4], cause, args[2])
+        if args[10]:
+            self._hset(keys[0], moves, b"%d" % (int(moved or 0) + 1))
+        self._note_times(keys, args)
+        rows = (args[at : at + 4] for at in range(11, len(args), 4))
+        return [b"OK", *(self._xadd(keys[1], b"*", b"t", t, b"k", k, b"h", h, b"v", v) for t, k, h, v in rows)]
+
+    def _note_times(self, keys: tuple[bytes, ...], args: tuple[bytes, ...]) -> None:
         if args[7]:
             self._zadd(keys[2], args[7], args[6])
         else:
@@ -229,8 +239,12 @@ class Valkey:
             self._zadd(keys[3], b"NX", args[8], args[5])
         else:
             self._zrem(keys[3], args[5])
-        rows = (args[at : at + 4] for at in range(10, len(args), 4))
-        return [b"OK", *(self._xadd(keys[1], b"*", b"t", t, b"k", k, b"h", h, b"v", v) for t, k, h, v in rows)]
+
+    def _remember_unmoved(self, key: bytes, cause: bytes, fingerprint: bytes) -> None:
+        count = int(self._hget(key, b"q") or 0) + 1
+        place = b"q:%d" % (count % UNMOVED)
+        self._hdel(key, self._hget(key, place) or b"")
+        self._hset(key, b"q", b"%d" % count, cause, fingerprint, place, cause)
 
     def _lease(self, keys: tuple[bytes, ...], args: tuple[bytes, ...]) -> int:
         holder = self._get(keys[0])

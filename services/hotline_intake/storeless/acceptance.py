@@ -17,8 +17,8 @@ from services.hotline_intake.storeless.mirror import LedgerMirror, MirroredCall
 from shared.contract.event import Event, Rejected
 from shared.contract.terms import spoken_number
 from shared.kernel.errors import Unavailable
-from shared.kernel.machine.fingerprint import prove_other_body
-from shared.kernel.machine.keeper import IdempotencyKey, Keeper, KeyReused, Learned
+from shared.kernel.machine.fingerprint import check_same_body
+from shared.kernel.machine.keeper import IdempotencyKey, Keeper, Learned
 from shared.kernel.process.journal import Journal, Unwritable
 from shared.kernel.process.service import Kit
 
@@ -149,8 +149,7 @@ class Acceptance:
         return True
 
     def _keep_again(self, request: SeatActRequest) -> KeptInJournal:
-        if prove_other_body(self._kept[request.key.id].key.fingerprint, request.key.fingerprint):
-            raise KeyReused
+        check_same_body(self._kept[request.key.id].key.fingerprint, request.key.fingerprint)
         if request.key.id not in self._journal.open_entries and not self._write(request):
             raise self._nothing_took(request)
         return KeptInJournal(request, self._mirror.known_call(request.address).call)

@@ -13,6 +13,17 @@ from uuid import UUID
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from shared.contract.event import Rejected
+
+
+class KeyReused(Rejected):
+    """An Idempotency-Key that came before, with another body."""
+
+    status = 422
+
+    def __init__(self) -> None:
+        super().__init__("idempotency_key_reused", "This Idempotency-Key came before with another body. Use a new key.")
+
 
 class Fingerprints:
     """Makes fingerprints `f1.<master key version>.<HMAC>`."""
@@ -27,10 +38,11 @@ class Fingerprints:
         return f"f1.{self._version}.{digest.hex()[:16]}"
 
 
-def prove_other_body(kept: str, ours: str) -> bool:
-    """Whether these fingerprints of one act are of one key, and of two bodies."""
+def check_same_body(kept: str, ours: str) -> None:
+    """Raise KeyReused if these fingerprints of one act are of one key, and of two bodies."""
     maker, _, _ = ours.rpartition(".")
-    return maker.startswith("f1.") and kept.startswith(f"{maker}.") and kept != ours
+    if maker.startswith("f1.") and kept.startswith(f"{maker}.") and kept != ours:
+        raise KeyReused
 
 
 def _meaning(body: bytes) -> bytes:

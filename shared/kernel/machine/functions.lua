@@ -13,14 +13,29 @@ local function lost(instance, generation)
   return tonumber(string.sub(instance, 1, 8) .. string.sub(instance, 10, 13), 16) <= tonumber(since)
 end
 
+-- How many causes that moved nothing an instance knows again, and how often one actor may move it.
+local UNMOVED, MOVES = 512, 2000
+
+-- remember_unmoved: remember a cause that moved nothing, and forget the oldest such.
+local function remember_unmoved(key, cause, fingerprint)
+  local place = 'q:' .. redis.call('HINCRBY', key, 'q', 1) % UNMOVED
+  local oldest = redis.call('HGET', key, place)
+  if oldest then
+    redis.call('HDEL', key, oldest)
+  end
+  redis.call('HSET', key, cause, fingerprint, place, cause)
+end
+
 -- learn: one machine learns one message: state, applied id, deadline, list and outbox change together or not at all.
 -- KEYS state, outbox, due, listed, wrapped case key, generation
 -- ARGV expected version, cause, fingerprint, state ('' if unchanged), drill, instance, member, due ms ('' if none),
---      listed since ms ('' if not), new wrapped key ('' if none), then (topic, key, headers, value) for each event
+--      listed since ms ('' if not), new wrapped key ('' if none), actor whose moves are counted ('' if nobody's),
+--      then (topic, key, headers, value) for each event
 -- Reply {OK, row id…} | {KNOWN, version, state, drill, fingerprint} | {STALE, version, state, drill} | {KEY} | {LOST}
+--       | {MANY}
 local function learn(keys, args)
-  local cause = 'i:' .. args[2]
-  local kept = redis.call('HMGET', keys[1], 'v', 's', 'd', cause)
+  local cause, moves = 'i:' .. args[2], 'a:' .. args[11]
+  local kept = redis.call('HMGET', keys[1], 'v', 's', 'd', cause, moves)
   local version = kept[1] or '0'
   if kept[4] then
     return {'KNOWN', version, kept[2] or '', kept[3] or '', kept[4]}
@@ -31,6 +46,13 @@ local function learn(keys, args)
   if version ~= args[1] then
     return {'STALE', version, kept[2] or '', kept[3] or ''}
   end
+  if args[4] == '' then
+    remember_unmoved(keys[1], cause, args[3])
+    return {'OK'}
+  end
+  if args[11] ~= '' and tonumber(kept[5] or 0) >= MOVES then
+    return {'MANY'}
+  end
   if args[10] ~= '' then
     local held = redis.call('GET', keys[5])
     if held and held ~= args[10] then
@@ -38,11 +60,10 @@ local function learn(keys, args)
     end
     redis.call('SET', keys[5], args[10])
   end
-  if args[4] == '' then
-    redis.call('HSET', keys[1], cause, args[3])
-    return {'OK'}
-  end
   redis.call('HSET', keys[1], 'v', version + 1, 's', args[4], 'd', args[5], cause, args[3])
+  if args[11] ~= '' then
+    redis.call('HINCRBY', keys[1], moves, 1)
+  end
   if args[8] == '' then
     redis.call('ZREM', keys[3], args[7])
   else
@@ -54,7 +75,7 @@ local function learn(keys, args)
     redis.call('ZADD', keys[4], 'NX', args[9], args[6])
   end
   local reply = {'OK'}
-  for at = 11, #args, 4 do
+  for at = 12, #args, 4 do
     reply[#reply + 1] =
       redis.call('XADD', keys[2], '*', 't', args[at], 'k', args[at + 1], 'h', args[at + 2], 'v', args[at + 3])
   end

@@ -16,7 +16,7 @@ from shared.kernel import trace
 from shared.kernel.clock import unix_milliseconds
 from shared.kernel.errors import Unavailable
 from shared.kernel.machine import cloudevent
-from shared.kernel.machine.fingerprint import prove_other_body
+from shared.kernel.machine.fingerprint import check_same_body
 from shared.kernel.machine.machine import Address, Machine
 from shared.kernel.machine.shards import shard_of
 from shared.kernel.machine.store import GENERATION, Commit, OutboxRow, Store
@@ -38,12 +38,14 @@ REMEMBERED = 20_000
 class IdempotencyKey:
     """Under what a message is learnt: under an `id` that was applied before, it changes nothing.
 
-    `fingerprint` tells whether the body is the same, and none any; the same id with another one is KeyReused.
+    `fingerprint` tells whether the body is the same, and none any; the same id with another one is KeyReused. `actor`:
+    whose moves of an instance are counted and at last refused; nobody's if help may depend on it.
     """
 
     id: UUID
     fingerprint: str = ""
     drill: bool = False
+    actor: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,14 @@ class _Change(Generic[S]):
     events: tuple[Event, ...]
 
 
-class KeyReused(Rejected):
-    """An Idempotency-Key that came before, with another body."""
+class TooManyActs(Rejected):
+    """One actor has moved one instance more often than anybody at work does."""
 
-    status = 422
+    status = 429
 
     def __init__(self) -> None:
-        super().__init__("idempotency_key_reused", "This Idempotency-Key came before with another body. Use a new key.")
+        said = "Too many acts of one actor on one case: let somebody else go on. Escalations are taken all the same."
+        super().__init__("too_many_acts", f"同一人对本案操作过多，请换人继续；人工升级不受限制。 {said}")
 
 
 Effect = Callable[[Any, Any, bool], None]
@@ -180,6 +183,8 @@ class Keeper(Generic[S]):
             case b"KEY":
                 self.vault.drop_key(change.message.case, change.address.home)
                 raise Unavailable("The case was opened twice at the same moment. Send the request again.")
+            case b"MANY":
+                raise TooManyActs
         if pending:
             self.vault.mark_stored(change.message.case, change.address.home, pending)
         self._note_applied(change)
@@ -227,6 +232,7 @@ class Keeper(Generic[S]):
                 if events and not after.drill and self.machine.listed(after.state)
                 else "",
                 pending or b"",
+                change.key.actor,
                 *(part for row in rows for part in (row.topic, row.key, json.dumps(row.headers), row.value)),
             ),
             rows=rows,
@@ -268,8 +274,7 @@ class Keeper(Generic[S]):
         return kept
 
     def _already_applied(self, kept: _Cached[S], key: IdempotencyKey, fingerprint: str) -> Learned[S]:
-        if prove_other_body(fingerprint, key.fingerprint):
-            raise KeyReused
+        check_same_body(fingerprint, key.fingerprint)
         return Learned(kept.state, (), True, kept.drill, kept.version)
 
     def _events_for(self, address: Address, kept: _Cached[S], message: Message) -> tuple[Event, ...]:

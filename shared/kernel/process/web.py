@@ -137,7 +137,8 @@ async def _asked(
             "idempotency_key_needed", "Send a new Idempotency-Key (1–128 visible characters) with each act."
         )
     act = request_id(actor, request.method, request.url.path, idempotency_key)
-    return IdempotencyKey(act, request.app.state.fingerprints.fingerprint(act, await request.body()))
+    fingerprint = request.app.state.fingerprints.fingerprint(act, await request.body())
+    return IdempotencyKey(act, fingerprint, actor=actor)
 
 
 def request_id(actor: str, method: str, path: str, idempotency_key: str) -> UUID:

@@ -26,7 +26,7 @@ def commit(version: int = 0, cause: str = "c1", rows: int = 1, state: bytes = b"
         more.get("since", ""),
     )
     parts = [part for _ in range(rows) for part in (ROW.topic, ROW.key, '{"ce_type": "cn.jingyi.Said"}', ROW.value)]
-    return Commit("{s01}", NAMES, (*told, more.get("key", b""), *parts), (ROW,) * rows)  # type: ignore[arg-type]
+    return Commit("{s01}", NAMES, (*told, more.get("key", b""), more.get("actor", ""), *parts), (ROW,) * rows)  # type: ignore[arg-type]
 
 
 async def outbox(kept: Kept, first: str | bytes = "-", last: str | bytes = "+") -> list[bytes]:
@@ -56,6 +56,26 @@ async def test_a_commit_on_an_old_version_is_told_the_newest_and_leaves_no_trace
 async def test_a_cause_without_events_is_remembered_and_moves_no_version(kept: Kept) -> None:
     assert await kept.store.commit(commit(rows=0, state=b"")) == [b"OK"]
     assert await kept.store.ask("HMGET", NAMES[0], "v", "s", "i:c1") == [None, None, b"p"]
+
+
+async def test_s9_of_the_causes_that_moved_nothing_only_the_newest_are_remembered(kept: Kept) -> None:
+    await kept.store.commit(commit(cause="moved"))
+    for n in range(520):
+        await kept.store.commit(commit(1, f"c{n}", rows=0, state=b""))
+    known = await kept.store.ask("HMGET", NAMES[0], "i:moved", "i:c0", "i:c7", "i:c8", "i:c519")
+    assert known == [b"p", None, None, b"p", b"p"]
+    assert len(await kept.store.ask("HGETALL", NAMES[0])) // 2 == 3 + 1 + 1 + 2 * 512
+    assert (await kept.store.commit(commit(1, "c8")))[0] == b"KNOWN"
+
+
+async def test_s9_whoever_moves_an_instance_without_end_is_stopped_and_nobody_else_is(kept: Kept) -> None:
+    async def move(n: int, cause: str, actor: str) -> bytes:
+        return (await kept.store.commit(commit(n, cause, actor=actor)))[0]
+
+    assert {await move(n, f"c{n}", "desk") for n in range(2000)} == {b"OK"}
+    assert await move(2000, "more", "desk") == b"MANY"
+    assert await move(2000, "c7", "desk") == b"KNOWN"
+    assert [await move(2000, "f9", ""), await move(2001, "other", "seat-1")] == [b"OK", b"OK"]
 
 
 async def test_the_first_key_of_a_case_stays(kept: Kept) -> None:
