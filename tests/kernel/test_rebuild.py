@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import reduce
 from typing import Any
 from uuid import UUID, uuid4, uuid5
@@ -43,7 +44,7 @@ from tests.kernel.scene import (
     totals,
     whole,
 )
-from tests.kernel.tally.service import MACHINE, Add, Counted, Tally, Waited, build
+from tests.kernel.tally.service import MACHINE, Add, Counted, KeepNote, Tally, Waited, build
 from tests.support.eventually import eventually
 
 
@@ -80,11 +81,11 @@ async def compared(settings: Settings) -> Comparison:
         )
 
 
-async def rebuilt(settings: Settings) -> RebuildProgress:
+async def rebuilt(settings: Settings, epoch: int = 1) -> RebuildProgress:
     async with stored(settings) as store:
         await rebuild.restore_keys(KafkaBus(settings.kafka), store, quiet)
         return await rebuild.rebuild_service(
-            ServiceLog.for_service(build, settings, store), KafkaBus(settings.kafka), store, 1, quiet
+            ServiceLog.for_service(build, settings, store), KafkaBus(settings.kafka), store, epoch, quiet
         )
 
 
@@ -141,6 +142,26 @@ async def test_what_was_said_before_is_not_said_again_and_a_cause_of_then_is_kno
         await asyncio.sleep(1)
         assert await total(client, case) == 6
     assert len(about(await whole(settings.kafka, "tally.counted"), case)) == said
+
+
+async def test_d5_a_drill_of_the_day_before_is_not_brought_back_and_no_drill_is_compared(settings: Settings) -> None:
+    past, young, real = uuid4(), uuid4(), uuid4()
+    yesterday = clock.now() - timedelta(days=1, hours=1)
+    async with keeping(settings) as (keeper, rows):
+        for case, at, drill in ((past, yesterday, True), (young, clock.now(), True), (real, yesterday, False)):
+            keeper.now = at.replace
+            note = KeepNote(case=case, city=CITY, note="sealed")
+            await keeper.learn(note, IdempotencyKey(uuid4(), drill=drill))
+    async with mouth(settings.kafka) as producer, Redis.from_url(settings.redis_url) as redis:
+        for row in rows:
+            named = [(name, text.encode()) for name, text in row.headers.items()]
+            await producer.send_and_wait(row.topic, row.value, key=row.key.encode(), headers=named)
+        names = {case: f"{shard_of(CITY)}:tally:tally:{CITY}:{case}" for case in (past, young, real)}
+        await redis.flushdb()
+        await rebuilt(settings, round(clock.now().timestamp()))
+        assert [await redis.ttl(names[case]) for case in (past, young, real)] == [-2, 86400, -1]
+        await redis.delete(names[young])
+        assert not {str(past), str(young), str(real)} & (await compared(settings)).differing.keys()
 
 
 async def test_a_rebuilt_deadline_still_fires_and_a_rebuilt_list_has_its_order(settings: Settings) -> None:

@@ -123,6 +123,19 @@ class Valkey:
             self._expires.pop(key, None)
         return sum(self.data.pop(key, None) is not None for key in keys)
 
+    def _expire(self, key: bytes, seconds: bytes) -> int:
+        if key in self.data:
+            self._expires[key] = self._now() + int(seconds)
+        return int(key in self.data)
+
+    def _persist(self, key: bytes) -> int:
+        return int(self._expires.pop(key, None) is not None)
+
+    def _ttl(self, key: bytes) -> int:
+        if self._kept(key) is None:
+            return -2
+        return round(self._expires[key] - self._now()) if key in self._expires else -1
+
     def _exists(self, *keys: bytes) -> int:
         return sum(self._kept(key) is not None for key in keys)
 
@@ -226,6 +239,9 @@ class Valkey:
         self._hset(keys[0], b"v", b"%d" % (int(now) + 1), b"s", args[3], b"d", args[4], cause, args[2])
         if args[10]:
             self._hset(keys[0], moves, b"%d" % (int(moved or 0) + 1))
+        if args[4] == b"1":
+            self._expire_drill(keys[0], args[7])
+            self._expire(keys[4], b"86400")
         self._note_times(keys, args)
         rows = (args[at : at + 4] for at in range(11, len(args), 4))
         return [b"OK", *(self._xadd(keys[1], b"*", b"t", t, b"k", k, b"h", h, b"v", v) for t, k, h, v in rows)]
@@ -239,6 +255,12 @@ class Valkey:
             self._zadd(keys[3], b"NX", args[8], args[5])
         else:
             self._zrem(keys[3], args[5])
+
+    def _expire_drill(self, key: bytes, due: bytes) -> None:
+        if due:
+            self._persist(key)
+        else:
+            self._expire(key, b"86400")
 
     def _remember_unmoved(self, key: bytes, cause: bytes, fingerprint: bytes) -> None:
         count = int(self._hget(key, b"q") or 0) + 1
@@ -260,6 +282,8 @@ class Valkey:
         self._hset(keys[0], b"v", args[0], b"s", args[1], b"d", args[2])
         for cause in args[8:]:
             self._hset(keys[0], b"i:" + cause, args[7])
+        if args[2] == b"1":
+            self._expire_drill(keys[0], args[5])
         if args[5]:
             self._zadd(keys[1], args[5], args[4])
         if args[6]:

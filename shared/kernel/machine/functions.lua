@@ -16,6 +16,15 @@ end
 -- How many causes that moved nothing an instance knows again, and how often one actor may move it.
 local UNMOVED, MOVES = 512, 2000
 
+-- expire_drill: a drill that waits for nothing is gone a day after it moved last; nobody asks for it then.
+local function expire_drill(key, due)
+  if due == '' then
+    redis.call('EXPIRE', key, 86400)
+  else
+    redis.call('PERSIST', key)
+  end
+end
+
 -- remember_unmoved: remember a cause that moved nothing, and forget the oldest such.
 local function remember_unmoved(key, cause, fingerprint)
   local place = 'q:' .. redis.call('HINCRBY', key, 'q', 1) % UNMOVED
@@ -64,6 +73,10 @@ local function learn(keys, args)
   if args[11] ~= '' then
     redis.call('HINCRBY', keys[1], moves, 1)
   end
+  if args[5] == '1' then
+    expire_drill(keys[1], args[8])
+    redis.call('EXPIRE', keys[5], 86400)
+  end
   if args[8] == '' then
     redis.call('ZREM', keys[3], args[7])
   else
@@ -107,6 +120,9 @@ local function restore(keys, args)
   redis.call('HSET', keys[1], 'v', args[1], 's', args[2], 'd', args[3])
   for at = 9, #args do
     redis.call('HSET', keys[1], 'i:' .. args[at], args[8])
+  end
+  if args[3] == '1' then
+    expire_drill(keys[1], args[6])
   end
   if args[6] ~= '' then
     redis.call('ZADD', keys[2], args[6], args[5])

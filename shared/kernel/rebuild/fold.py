@@ -14,6 +14,9 @@ from shared.kernel.machine.machine import Address, Machine
 
 S = TypeVar("S")
 
+DRILL_KEPT = 86_400
+"""Seconds that the store keeps a drill at rest; functions.lua has the same."""
+
 VERSION = 8
 """Digits of `ce_sequence` that number the commit; the others number the event within it."""
 
@@ -62,8 +65,14 @@ class ReplayedInstance(Generic[S]):
     drill: bool
     causes: tuple[str, ...]
     listed_since: datetime | None
+    moved_at: datetime
     missing: int = 0
     impossible: int = 0
+
+    def is_past_drill(self, now: float) -> bool:
+        """Whether it is a drill that the store has let go by then, in Unix seconds: a day after its last move."""
+        waits = self.machine.deadline(self.state) is not None
+        return self.drill and not waits and now - self.moved_at.timestamp() > DRILL_KEPT
 
 
 class ForeignRecord(ValueError):
@@ -118,6 +127,7 @@ def _fold(machine: Machine[S], address: Address, parsed: Sequence[_ParsedEvent])
         parsed[0].logged.drill,
         tuple(dict.fromkeys(each.logged.cause for each in parsed)),
         since,
+        parsed[-1].event.at,
         parsed[-1].version - versions,
         impossible,
     )

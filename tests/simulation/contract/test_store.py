@@ -19,7 +19,7 @@ def commit(version: int = 0, cause: str = "c1", rows: int = 1, state: bytes = b"
         cause,
         more.get("print", "p"),
         state,
-        0,
+        more.get("drill", 0),
         more.get("instance", "a"),
         "m|1|1|a",
         more.get("due", ""),
@@ -76,6 +76,27 @@ async def test_s9_whoever_moves_an_instance_without_end_is_stopped_and_nobody_el
     assert await move(2000, "more", "desk") == b"MANY"
     assert await move(2000, "c7", "desk") == b"KNOWN"
     assert [await move(2000, "f9", ""), await move(2001, "other", "seat-1")] == [b"OK", b"OK"]
+
+
+async def test_d5_a_drill_that_waits_for_nothing_is_gone_after_a_day_and_nothing_else_is(kept: Kept) -> None:
+    async def goes_in() -> list[int]:
+        return [await kept.store.ask("TTL", NAMES[at]) for at in (0, 4)]
+
+    await kept.store.commit(commit(drill=1, key=b"k1", due=5000))
+    assert await goes_in() == [-1, 86400]
+    await kept.store.commit(commit(1, "c2", drill=1))
+    assert await goes_in() == [86400, 86400]
+    await kept.store.ask("DEL", NAMES[0], NAMES[4])
+    await kept.store.commit(commit(cause="c3", key=b"k1"))
+    assert await goes_in() == [-1, -1]
+
+
+async def test_d5_a_restored_drill_goes_as_if_it_had_been_learnt(kept: Kept) -> None:
+    for due, goes_in in ((5000, -1), ("", 86400)):
+        told = (NAMES[0], NAMES[2], NAMES[3], 4, b"{}", 1, "a", "m|1|1|a", due, "", "p")
+        assert await kept.store.ask("FCALL", "restore", 3, *told) == 1
+        assert await kept.store.ask("TTL", NAMES[0]) == goes_in
+        await kept.store.ask("DEL", NAMES[0])
 
 
 async def test_the_first_key_of_a_case_stays(kept: Kept) -> None:
