@@ -10,7 +10,6 @@ from uuid import UUID
 import structlog
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
-from pydantic import ValidationError
 
 from services.auditor.account import Account, evolve
 from services.auditor.dead_letter import DeadLetter, read_dead_letter
@@ -18,6 +17,7 @@ from services.auditor.followed_events import FOLLOWED_EVENTS, TOPICS
 from services.auditor.view import escalation_line
 from shared.contract.audit import EscalationLine
 from shared.contract.city import Cities
+from shared.kernel.errors import crash_places
 from shared.kernel.log.bus import Bus, Record, TopicReader
 from shared.kernel.log.kafka import stop_consumer
 from shared.kernel.log.record import header_texts
@@ -63,10 +63,10 @@ class KafkaReader:
             finally:
                 reading.cancel()
                 await asyncio.wait({reading}, timeout=LOOK_EVERY)
-            if reading.done() and not reading.cancelled():
-                reading.result()
-            else:
+            if not reading.done() or reading.cancelled():
                 log.warning("reader_given_up", seconds=BLIND_AFTER)
+            elif crash := reading.exception():
+                log.critical("reader_crashed", signal="warning", at=crash_places(crash))
             await asyncio.sleep(1)
 
     async def _follow(self, since: datetime) -> None:
@@ -129,8 +129,8 @@ class KafkaReader:
 
     async def _hear(self, reader: TopicReader) -> None:
         for partition, records in (await reader.getmany(timeout_ms=500)).items():
-            self._places[partition] = records[-1].offset + 1
             for record in records:
+                self._places[partition] = record.offset + 1
                 self._take(record)
 
     async def _reached(self, reader: TopicReader, ends: Mapping[TopicPartition, int]) -> bool:
@@ -148,7 +148,7 @@ class KafkaReader:
         kind = FOLLOWED_EVENTS.get(named.get("ce_type", ""))
         if kind is None or named.get("ce_source") != source_of(kind.service):
             return
-        with suppress(ValidationError, ValueError):  # what nobody can read is the dead letters' matter
+        with suppress(KeyError, ValueError):  # what nobody can read is the dead letters' matter
             event = kind.model_validate_json(record.value or b"")
             cause = UUID(named["ce_cause"]) if "ce_cause" in named else None
             drill = named.get("ce_drill") == "true"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,6 +11,7 @@ import httpx
 from shared.contract.event import Event
 from shared.kernel.clock import now
 from shared.kernel.errors import Unavailable
+from shared.kernel.log.suspects import CRASHES
 from shared.kernel.process.service import Kit, Service, running_service
 from shared.kernel.process.settings import Settings
 from tests.kernel.scene import (
@@ -154,3 +156,37 @@ async def test_what_a_handler_cannot_have_now_is_tried_again_while_other_cases_f
 
         await eventually(both)
     assert len(tries) == 3
+
+
+async def test_t2_the_door_of_a_service_that_stands_alone_outlives_its_consumers_crashes(
+    settings: Settings, client: httpx.AsyncClient
+) -> None:
+    case, other = uuid4(), uuid4()
+    heard: list[int] = []
+
+    def hear(given: Given) -> None:
+        if given.case == case:
+            heard.append(given.amount)
+            raise RuntimeError("a bug")
+
+    def alone(kit: Kit) -> Service:
+        return replace(build(kit, hear), alone=lambda: True)
+
+    alone.__module__ = build.__module__
+    async with running_service(alone, settings), mouth(settings.kafka) as producer:
+        await ready(client)
+        sent = await give(producer, case, 4)
+        await ready(client, "degraded")
+        assert (await add(client, uuid4(), 1, "meanwhile")).is_success
+        await give(producer, other, 5)
+        await counted(settings.kafka, other, 5, within=60)
+
+        def aside(found: list[Any]) -> bool:
+            place = f"tally.given/{sent.partition}/{sent.offset}"
+            return [header(r, "dead_letter_reason") for r in found if header(r, "dead_letter_origin") == place] == [
+                "crash"
+            ]
+
+        await said(settings.kafka, "tally.given.dlq", aside, within=60)
+        await ready(client)
+    assert len(heard) == CRASHES

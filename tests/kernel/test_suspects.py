@@ -62,3 +62,19 @@ async def test_a_record_in_work_at_too_many_ends_is_put_aside_and_forgotten() ->
     counts = Counts({"hotline.calls/0/5": CRASHES - 1})
     with pytest.raises(Malformed):
         await Heard(CrashSuspects("dispatch", cast(Store, counts))).hear(5)
+
+
+async def test_t2_who_waits_beside_a_crash_is_not_suspected_of_it() -> None:
+    counts = Counts({"hotline.calls/0/5": 1, "hotline.calls/0/6": 1})
+    suspects = CrashSuspects("dispatch", cast(Store, counts))
+
+    async def crash() -> None:
+        async with suspects.counted_attempt(cast(Any, Record(5))):
+            await asyncio.sleep(0.01)
+            raise RuntimeError
+
+    waits = asyncio.create_task(crash()), asyncio.create_task(Heard(suspects).hear(6))
+    await asyncio.wait(waits, timeout=0.1)
+    assert counts.kept == {"hotline.calls/0/5": 2, "hotline.calls/0/6": 1}
+    waits[1].cancel()
+    await asyncio.gather(*waits, return_exceptions=True)

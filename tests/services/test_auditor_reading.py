@@ -3,16 +3,25 @@
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, cast
+from uuid import UUID, uuid4
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
+from uuid_utils.compat import uuid7
 
+from deploy.local import topics
+from deploy.local.kafka import Cluster
 from services.auditor import kafka_reader
-from services.auditor.kafka_reader import KafkaReader
+from services.auditor.kafka_reader import NAMES, KafkaReader
+from shared.contract.calls import EscalationRequested
+from shared.contract.terms import Situation
 from shared.kernel.clock import now
-from shared.kernel.log import kafka
+from shared.kernel.log import kafka as kafka_log
 from shared.kernel.log.bus import Bus
+from shared.kernel.log.kafka import KafkaBus
+from tests.support.batches import ODD, batch, put, zstandard
 from tests.support.eventually import eventually
 
 
@@ -76,7 +85,7 @@ class Readers:
 async def test_a_reader_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch, hangs_at: str) -> None:
     monkeypatch.setattr(kafka_reader, "STUCK_AFTER", 0.2)
     monkeypatch.setattr(kafka_reader, "BLIND_AFTER", 1.0)
-    monkeypatch.setattr(kafka, "STOPPED_WITHIN", 0.1)
+    monkeypatch.setattr(kafka_log, "STOPPED_WITHIN", 0.1)
     monkeypatch.setattr(kafka_reader, "LOOK_EVERY", 0.05)
     readers = Readers(hangs_at)
     found = KafkaReader(cast(Bus, readers))
@@ -89,3 +98,20 @@ async def test_a_reader_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch, 
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert len(readers.made) == 2
+
+
+async def test_t2_it_reads_on_over_what_cannot_be_read_on_every_topic(kafka: Cluster) -> None:
+    await topics.create(kafka.bootstrap, topics.listed())
+    began, case = now() - timedelta(minutes=1), UUID(str(uuid7()))
+    cry = EscalationRequested(case=case, city="140700", at=now(), by="seat-1", situation=Situation())
+    named = [("ce_type", cry.type_name().encode()), ("ce_id", str(uuid4()).encode())]
+    value, key = cry.model_dump_json().encode(), str(case).encode()
+    for topic in NAMES:
+        for odd in ([(ODD, b"?")], named[:1]):
+            plain = batch((None, value, odd))
+            await put(kafka.bootstrap, topic, 0, plain)
+            await put(kafka.bootstrap, topic, 0, zstandard(plain))
+    await put(kafka.bootstrap, cry.topic, 0, batch((key, value, named)))
+    found = KafkaReader(KafkaBus(kafka.bootstrap))
+    await found.once(began)
+    assert case in found.accounts

@@ -7,7 +7,12 @@ from collections.abc import Iterator
 from tests.shape.source import Source, under
 
 LONGEST = 300
-CATCHES_ALL = {"shared/kernel/log/consumer.py", "shared/kernel/log/relay.py", "shared/kernel/process/service.py"}
+CATCHES_ALL = {
+    "shared/kernel/log/consumer.py",
+    "shared/kernel/log/relay.py",
+    "shared/kernel/log/unreadable.py",
+    "shared/kernel/process/service.py",
+}
 """Where a failure of any kind is turned into the end of the process, or into a dead letter."""
 
 

@@ -19,12 +19,14 @@ from opentelemetry.trace import SpanKind
 from shared.contract.event import Event
 from shared.kernel import trace
 from shared.kernel.errors import Malformed, Unavailable
-from shared.kernel.log.bus import MAX_EVENT, Bus, GroupConsumer, Record
+from shared.kernel.log.bus import Bus, GroupConsumer, Record
+from shared.kernel.log.dead_letter import dead_letter
 from shared.kernel.log.kafka import stop_consumer
 from shared.kernel.log.record import header_text
 from shared.kernel.log.relay import Relay
 from shared.kernel.log.router import EventRouter, Handler
 from shared.kernel.log.suspects import CrashSuspects
+from shared.kernel.log.unreadable import UnreadableRecord
 from shared.kernel.log.watchdog import ConsumerWatchdog
 from shared.kernel.machine.cloudevent import ReceivedEvent
 from shared.kernel.machine.store import Store
@@ -40,9 +42,6 @@ DRAIN_WITHIN = 2.0
 
 CAREFUL = 2 * AT_ONCE
 """Records of a partition to handle with care at the most; more were never in work at once."""
-
-ROOM = 2048
-"""Bytes kept free in a dead letter for its reason and the framing."""
 
 UNREADABLE = "\ufffd"
 """What stands for bytes that are not UTF-8."""
@@ -79,36 +78,49 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._group = group
         self._bus = bus
         self._router = EventRouter(handlers)
-        self._suspects = CrashSuspects(group, store)
+        self._store = store
         self._relay = relay
+        self._begin()
+        self._stopping = False
+        self._rewind_since: int | None = None
+        self.joined = self.unreachable = False
+
+    def _begin(self) -> None:
+        self._suspects = CrashSuspects(self._group, self._store)
         self._partitions: dict[TopicPartition, _PartitionWork] = {}
         self._lanes: dict[_Subject, deque[tuple[_PartitionWork, Record]]] = {}
         self._lane_tasks: set[asyncio.Task[None]] = set()
         self._in_work = 0
-        self._stopping = False
-        self._rewind_since: int | None = None
         self._idle = asyncio.Event()
-        self._watchdog = ConsumerWatchdog(group)
-        self.joined = self.unreachable = False
+        self._watchdog = ConsumerWatchdog(self._group)
 
     async def run(self) -> None:
-        """Consume for ever; returns only after `stop`."""
-        async with asyncio.TaskGroup() as tasks:
-            while not self._stopping:
-                kafka = self._bus.consumer(self._group, patient=self._group.endswith(FOLLOWS))
-                try:
-                    await kafka.start()
-                except (KafkaError, OSError) as silence:
-                    log.warning("kafka_unreachable", brokers=self._bus.brokers, error=type(silence).__name__)
-                    self.unreachable = True
-                    await stop_consumer(kafka)
-                    await asyncio.sleep(1)
-                    continue
-                self.unreachable = False
-                kafka.subscribe(self._router.topics, listener=self)
-                await self._poll(kafka, tasks)
-            for lane in self._lane_tasks:  # those that a silent store or broker kept busy beyond DRAIN_WITHIN
-                lane.cancel()
+        """Consume for ever; returns only after `stop`. Once it has raised it may be run again."""
+        self._begin()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                while not self._stopping:
+                    await self._consume(tasks)
+                for lane in self._lane_tasks:  # those that a silent store or broker kept busy beyond DRAIN_WITHIN
+                    lane.cancel()
+        finally:
+            self.joined = False
+
+    async def _consume(self, tasks: asyncio.TaskGroup) -> None:
+        """Until `stop`, or until Kafka does not answer or refuses."""
+        kafka = self._bus.consumer(self._group, patient=self._group.endswith(FOLLOWS))
+        try:
+            await kafka.start()
+            self.unreachable = False
+            kafka.subscribe(self._router.topics, listener=self)
+            await self._poll(kafka, tasks)
+        except (KafkaError, OSError) as silence:
+            log.warning("kafka_unreachable", brokers=self._bus.brokers, error=type(silence).__name__)
+            self.joined, self.unreachable = False, True
+            self._partitions.clear()
+            await asyncio.sleep(1)
+        finally:
+            await stop_consumer(kafka)
 
     def stop(self) -> None:
         """Take nothing new, finish what is in work, commit, leave the group."""
@@ -159,7 +171,6 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 await self._commit_once(kafka)
                 if not self._in_work:
                     await self._suspects.mark_released(kafka.assignment())
-            await stop_consumer(kafka)
 
     async def _rewind(self, kafka: GroupConsumer, since: int) -> None:
         with suppress(KafkaError, IllegalStateError):
@@ -225,31 +236,20 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._learn(record)
 
     async def _learn(self, record: Record) -> None:
+        if isinstance(record, UnreadableRecord):
+            raise Malformed("unreadable")
         type_and_id = (header_text(record, "ce_type") or "", header_text(record, "ce_id") or "")
         drill, source = header_text(record, "ce_drill") == "true", header_text(record, "ce_source") or ""
         await self._router.learn(ReceivedEvent(*type_and_id, record.key, record.value or b"", drill, source))
 
     async def _dead_letter(self, record: Record, reason: str) -> None:
-        """Put the record aside with its reason, and go on only when the broker has it.
-
-        One too large to carry its reason is named by its origin alone, where it stays for ever.
-        """
+        """Put the record aside with its reason, and go on only when the broker has it."""
         where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
         log.error("dead_letter", **where, reason=reason, signal="warning")
-        parts = (record.key, record.value, *(text for header in record.headers for text in header))
-        whole = sum(len(part or b"") for part in parts)
-        fits = whole <= MAX_EVENT - ROOM
-        headers = [
-            *((name, text) for name, text in record.headers if fits and name != "traceparent"),
-            ("traceparent", trace.current_traceparent().encode()),
-            ("dead_letter_reason", reason.encode()),
-            ("dead_letter_service", self._group.encode()),
-            ("dead_letter_origin", f"{record.topic}/{record.partition}/{record.offset}".encode()),
-        ]
+        key, value, headers = dead_letter(record, reason, self._group)
         pause = 0.1
         while True:
             with suppress(Unavailable):
-                key, value = (record.key, record.value or b"") if fits else (None, b"")
                 return await self._relay.publish(f"{record.topic}.dlq", key, value, headers)
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_AT_MOST)

@@ -12,9 +12,13 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import CloseReason
+from aiokafka.consumer import fetcher
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 
 from shared.kernel.log.bus import MAX_EVENT, GroupConsumer, Producer, TopicReader
+from shared.kernel.log.unreadable import FetchedBytes, FetchedRecords
+
+fetcher.MemoryRecords, fetcher.PartitionRecords = FetchedBytes, FetchedRecords  # else one record stops every consumer
 
 PATIENCE_MS = 150
 """Milliseconds a follower lets records gather before it fetches them together."""

@@ -9,7 +9,7 @@ records beside it are suspected once at the most. The others go on a few at a ti
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 
 from aiokafka import TopicPartition
 
@@ -87,14 +87,22 @@ class CrashSuspects:
 
     @asynccontextmanager
     async def _kept_apart(self, *, suspected: bool) -> AsyncIterator[None]:
-        """Alone, or beside others that are not suspected; whoever is to be alone comes in when those are through."""
-        places = BESIDE if suspected else 1
-        async with AsyncExitStack() as taken:
-            async with self._alone:
-                for _ in range(places):
-                    await self._side_by_side.acquire()
-                    taken.callback(self._side_by_side.release)
+        """Alone, or beside others that are not suspected; whoever is to be alone comes in when those are through.
+
+        After a crash nobody comes in: the records that wait here are not to be suspected of the next one, too.
+        """
+        places, failure = BESIDE if suspected else 1, None
+        async with self._alone:
+            for _ in range(places):
+                await self._side_by_side.acquire()
+        try:
             yield
+        except (Malformed, Unavailable) as known:
+            failure = known
+        for _ in range(places):
+            self._side_by_side.release()
+        if failure is not None:
+            raise failure
 
     async def _acquit(self, where: str) -> None:
         del self._crashes[where]

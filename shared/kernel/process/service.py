@@ -1,4 +1,4 @@
-"""One service as a process: one task group, and any task that dies ends the process."""
+"""One service as a process: one task group, and any task that dies ends the process, or its consumer begins anew."""
 
 import asyncio
 import contextlib
@@ -61,7 +61,7 @@ class Service:
     What it `consumes` reaches it at once, what it `follows` in batches: a fraction of a second later, at a fraction of
     the cost. A topic goes one way or the other. It says the events below `speaks`, and nobody else speaks on their
     topic. `first` is done before it serves requests; while `alone` is true it is ready for them though store and Kafka
-    are away.
+    are away, and outlives its consumers.
     """
 
     name: str
@@ -156,7 +156,7 @@ class ServiceProcess:
                 tasks.create_task(work) for work in (self._load_functions(), *carries, self.fallback.run(store))
             ]
             deciding = [tasks.create_task(work) for work in decides]
-            consuming = [tasks.create_task(consumer.run()) for consumer in self.consumers]
+            consuming = [tasks.create_task(self._consume(consumer)) for consumer in self.consumers]
             serving = tasks.create_task(self._serve(server))
             await self.stopping.wait()
             # Consumers end first: what they have in work commits while store and relay still carry it.
@@ -172,6 +172,17 @@ class ServiceProcess:
             await self.relay.close(store)
             for task in carrying:
                 task.cancel()
+
+    async def _consume(self, consumer: Consumer) -> None:
+        """Until it is stopped. The door of a service that stands alone outlives a consumer that crashes."""
+        while True:
+            try:
+                return await consumer.run()
+            except Exception as crash:
+                if not self.service.alone():
+                    raise
+                log.critical("consumer_crashed", signal="warning", at=crash_places(crash))
+            await asyncio.sleep(1)
 
     async def _serve(self, server: HttpServer) -> None:
         for preparation in self.service.first:

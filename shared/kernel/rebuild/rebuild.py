@@ -156,7 +156,10 @@ async def restore_keys(bus: Bus, store: Store, report: ReportProgress) -> Rebuil
         progress.total_records = sum(ends.values())
         async for record in read_records(reader, ends):
             progress.records += 1
-            newest[record.key] = _key_command(record)
+            try:
+                newest[record.key] = _key_command(record)
+            except ValueError:
+                progress.unread.append(_record_place(record))
     commands = [command for command in newest.values() if command]
     for at in range(0, len(commands), AT_ONCE):
         await store.ask_all(commands[at : at + AT_ONCE])
