@@ -14,19 +14,25 @@ from redis.asyncio import Redis
 
 from deploy.local.ports import free
 from shared.contract.event import DeadlinePassed
-from shared.kernel.clock import now
+from shared.kernel.clock import now, unix_milliseconds
 from shared.kernel.errors import Unavailable
+from shared.kernel.log.consumer import Consumer
+from shared.kernel.log.kafka import KafkaBus
+from shared.kernel.log.leases import OutboxLeases
+from shared.kernel.log.relay import Relay
 from shared.kernel.machine.fingerprint import Fingerprints, KeyReused
 from shared.kernel.machine.keeper import IdempotencyKey, Keeper
 from shared.kernel.machine.machine import Address
-from shared.kernel.machine.store import OutboxRow
+from shared.kernel.machine.store import OutboxRow, Store
 from shared.kernel.machine.valkey import ValkeyStore
 from shared.kernel.machine.vault import Vault
 from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
 from tests.kernel.conftest import speaking
 from tests.kernel.scene import CITY, about, add, counted, deaf, give, header, mouth, once, ready, said, total, totals
-from tests.kernel.tally.service import MACHINE, Add, Counted, Tally, TooMuch, Waited, build, evolve
+from tests.kernel.tally.service import MACHINE, Add, Counted, Given, Tally, TooMuch, Waited, build, evolve
+from tests.kernel.test_rebuild import stored
+from tests.support.eventually import eventually
 
 Rows = list[OutboxRow]
 
@@ -213,3 +219,36 @@ async def test_a_process_that_has_seen_an_older_state_does_not_overlook_what_con
         tally = await one.get(address)
     assert tally is not None
     assert (tally.total, tally.waited) == (2, 2)
+
+
+async def test_d13_a_wish_to_hear_again_waits_for_partitions_and_outlives_the_consumer(settings: Settings) -> None:
+    case, group, heard = uuid4(), f"again-{uuid4().hex[:8]}", list[int]()
+
+    async def hear(event: Given, _: IdempotencyKey) -> None:
+        if event.case == case:
+            heard.append(event.amount)
+
+    @asynccontextmanager
+    async def hearing(store: Store) -> AsyncIterator[Consumer]:
+        relay = Relay(KafkaBus(settings.kafka), OutboxLeases(group, "test", ()))
+        consumer = Consumer(group, KafkaBus(settings.kafka), {Given: hear}, store, relay)
+        if heard:
+            consumer.rewind_to(began)
+        work = asyncio.create_task(consumer.run())
+        yield consumer
+        consumer.stop()
+        await work
+
+    async def times(count: int) -> None:
+        async def so() -> bool:
+            return len(heard) == count
+
+        await eventually(so)
+
+    began = unix_milliseconds(now())
+    async with stored(settings) as store, mouth(settings.kafka) as producer:
+        await give(producer, case, 1)
+        async with hearing(store):
+            await times(1)
+        async with hearing(store):
+            await times(2)

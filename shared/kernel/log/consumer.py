@@ -128,7 +128,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def rewind_to(self, since: int) -> None:
         """Take once more all records since that Unix millisecond; what was learnt of them changes nothing again."""
-        self._rewind_since = since
+        self._rewind_since = min(since, self._rewind_since or since)
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         """Finish what was taken from them; what is not committed by then comes again, elsewhere."""
@@ -173,13 +173,18 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                     await self._suspects.mark_released(kafka.assignment())
 
     async def _rewind(self, kafka: GroupConsumer, since: int) -> None:
+        """The wish stays until partitions are ours and their group is to go on from there, whoever comes after us."""
         with suppress(KafkaError, IllegalStateError):
             found = await kafka.offsets_for_times(dict.fromkeys(kafka.assignment(), since))
-            for partition, then in found.items():
-                if then is not None and then.offset < await kafka.position(partition):
-                    kafka.seek(partition, then.offset)
-                    self._partitions.pop(partition, None)  # its offsets would be committed ahead of what comes again
-            self._rewind_since = None
+            first = {partition: then.offset for partition, then in found.items() if then is not None}
+            back = {partition: at for partition, at in first.items() if at <= await kafka.position(partition)}
+            for partition, offset in back.items():
+                kafka.seek(partition, offset)
+                self._partitions.pop(partition, None)  # its offsets would be committed ahead of what comes again
+            if back:
+                await kafka.commit(back)
+            if found:
+                self._rewind_since = None
 
     def take_records(self, work: _PartitionWork, records: Sequence[Record], tasks: asyncio.TaskGroup) -> None:
         """Put each into the lane of its subject; a lane is a task while it has records."""
