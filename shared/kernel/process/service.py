@@ -46,6 +46,8 @@ from shared.notify import channels
 
 S = TypeVar("S")
 
+Task = Callable[[], Coroutine[Any, Any, None]]
+
 REAL = Platform()
 
 FLUSH_WITHIN = 3.0
@@ -68,9 +70,9 @@ class Service:
     consumes: Mapping[type[Event], Handler]
     speaks: type[Event]
     routes: tuple[APIRouter, ...] = ()
-    tasks: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = ()
+    tasks: tuple[Task, ...] = ()
     follows: Mapping[type[Event], Handler] = field(default_factory=dict)
-    first: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = ()
+    first: tuple[Task, ...] = ()
     alone: Callable[[], bool] = lambda: False
 
     @property
@@ -149,14 +151,14 @@ class ServiceProcess:
 
     async def run(self, server: HttpServer) -> None:
         """Serve until `stopping`; then take no more events, answer requests, stop deciding, send the outbox, end."""
-        store, decides = self.store, (self.timers.run(), *(task() for task in self.service.tasks))
-        carries = (self.generation.run(), store.run(), self.verifier.run(store), self.relay.run(store))
+        store = self.store
+        with_store = (self.verifier.run, self.relay.run, self.fallback.run)
+        carries: list[Task] = [self._load_functions, self.generation.run, store.run]
+        carries += [partial(work, store) for work in with_store]
         async with asyncio.TaskGroup() as tasks:
-            carrying = [
-                tasks.create_task(work) for work in (self._load_functions(), *carries, self.fallback.run(store))
-            ]
-            deciding = [tasks.create_task(work) for work in decides]
-            consuming = [tasks.create_task(self._consume(consumer)) for consumer in self.consumers]
+            carrying = [tasks.create_task(self._kept_alive(work)) for work in carries]
+            deciding = [tasks.create_task(self._kept_alive(work)) for work in (self.timers.run, *self.service.tasks)]
+            consuming = [tasks.create_task(self._kept_alive(consumer.run)) for consumer in self.consumers]
             serving = tasks.create_task(self._serve(server))
             await self.stopping.wait()
             # Consumers end first: what they have in work commits while store and relay still carry it.
@@ -173,15 +175,15 @@ class ServiceProcess:
             for task in carrying:
                 task.cancel()
 
-    async def _consume(self, consumer: Consumer) -> None:
-        """Until it is stopped. The door of a service that stands alone outlives a consumer that crashes."""
+    async def _kept_alive(self, work: Task) -> None:
+        """Until it has ended. The door of a service that stands alone outlives a task that crashes."""
         while True:
             try:
-                return await consumer.run()
+                return await work()
             except Exception as crash:
                 if not self.service.alone():
                     raise
-                log.critical("consumer_crashed", signal="warning", at=crash_places(crash))
+                log.critical("task_crashed", signal="warning", at=crash_places(crash))
             await asyncio.sleep(1)
 
     async def _serve(self, server: HttpServer) -> None:
