@@ -4,10 +4,9 @@ from collections.abc import Callable
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, Path
+from fastapi import Depends, Path, Request
 
 from services.hotline_intake.acts import SeatAct, SeatActRequest, Unusable
-from shared.kernel.clock import now
 from shared.kernel.machine.keeper import IdempotencyKey
 from shared.kernel.process import web
 
@@ -26,11 +25,13 @@ Case = Annotated[UUID, Depends(_case)]
 """The case id out of the path. Raises Rejected `case_not_uuid7`."""
 
 
-async def _asked(city: str, case: Case, actor: web.Actor, key: web.ActKey) -> Callable[[SeatAct], SeatActRequest]:
+async def _asked(
+    request: Request, city: str, case: Case, actor: web.Actor, key: web.ActKey
+) -> Callable[[SeatAct], SeatActRequest]:
     def asked(act: SeatAct) -> SeatActRequest:
         counted = "" if act.urgent else key.actor
         whole_key = IdempotencyKey(key.id, key.fingerprint, key.drill or act.is_drill, counted)
-        return SeatActRequest(act, city, case, actor, now(), whole_key)
+        return SeatActRequest(act, city, case, actor, request.app.state.now(), whole_key)
 
     return asked
 

@@ -40,3 +40,25 @@ def test_a_planted_bug_is_noticed(bug: str) -> None:
 def test_a_bug_is_planted_on_a_step_that_the_product_names() -> None:
     """Else a private line that moves takes the bug with it, and nobody sees that nothing is planted any more."""
     assert [what for bug in BUGS for _, what, _ in bug.patches if what.startswith("_")] == []
+
+
+KEPT_CLAIM = """
+from tests.simulation.city import DESKS
+from tests.simulation.plan import STARTED, Fault, Plan
+from tests.simulation.run import prepare
+from tests.simulation.world import play
+
+prepare()
+habits = {desk: {"habit": "deliver", "reads_after": 90.0, "clears_after": None} for desk in DESKS}
+for away in (15.0, 60.0):
+    down = Fault("store down", "", STARTED, away)
+    world = play(Plan(1, ((STARTED + 1, ("f9",)),), habits, "vanishes", (down,)))
+    assert [sent.status for sent in world.crowd.sent if sent.act == "claims"][0] == 202, world.crowd.sent
+    print(any("AlarmClaimed" in str(moment) for moment in world.timeline))
+"""
+
+
+def test_d12_a_claim_kept_while_the_store_was_away_lapses_by_the_services_own_clock() -> None:
+    """Else whoever claimed and was called away holds the desk for another claim's time, and nobody is rung."""
+    said = subprocess.run([sys.executable, "-c", KEPT_CLAIM], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (said.stdout.split(), said.stderr) == (["True", "False"], "")

@@ -241,6 +241,7 @@ def assemble_process(
     process = ServiceProcess(service, settings, store, relay, consumers, timers, verifier, fallback, generation)
     app = web.application(name, settings.api_token.get_secret_value(), process.check_ready)
     app.state.fingerprints = Fingerprints(settings.masters)
+    app.state.now = now
     # Over HTTP there is no batch to wait for: both kinds come the same way.
     event_router = EventRouter({**service.follows, **service.consumes})
     for api in (*service.routes, events_endpoint.routes(event_router, settings.peer_tokens, fallback.note_doubt)):
