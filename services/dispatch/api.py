@@ -65,7 +65,7 @@ class Closing(ActBody):
 def routes(kit: Kit, incidents: Keeper[Incident]) -> APIRouter:
     """The doors of dispatch. Acts answer with the incident after them; an illegal one is a 409 that says why."""
 
-    async def known_city(city: str) -> None:
+    async def known_city(city: str, _: Actor) -> None:
         web.city_pack(kit.cities, city)
 
     router = APIRouter(tags=["incidents 联动事件"], dependencies=[Depends(known_city)])

@@ -1,6 +1,7 @@
 """One trace per case: the case id is the trace id, so every process joins it without asking."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import cache, partial
@@ -25,9 +26,23 @@ from opentelemetry.trace import (
     Status,
     StatusCode,
     TraceFlags,
+    TraceState,
 )
 
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+
+TRACEPARENT = re.compile(
+    r"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
+)
+"""W3C Trace Context: a later version may say more behind the flags, version 00 nothing."""
+
+TRACESTATE = re.compile(
+    r"([a-z][_0-9a-z\-*/]{0,255}|[a-z0-9][_0-9a-z\-*/]{0,240}@[a-z][_0-9a-z\-*/]{0,13})"
+    r"=([\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e])"
+)
+"""One member of a `tracestate`."""
+
+MOST_STATES = 32
 
 _opening: ContextVar[UUID | None] = ContextVar("opening_case", default=None)
 
@@ -79,13 +94,21 @@ def traceparent_of(context: SpanContext) -> str:
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
-def parse_traceparent(traceparent: str | None) -> SpanContext:
-    """A span context out of W3C `traceparent`; the invalid one if it is none."""
-    try:
-        _, trace_id, span_id, flags = (traceparent or "").split("-")
-        return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=TraceFlags(int(flags, 16)))
-    except ValueError:
+def parse_traceparent(traceparent: str | None, tracestate: Sequence[str] = ()) -> SpanContext:
+    """A span context out of W3C `traceparent` and the `tracestate` headers beside it; the invalid one if it is none."""
+    found = TRACEPARENT.fullmatch(traceparent or "")
+    if found is None:
         return INVALID_SPAN_CONTEXT
+    trace_id, span_id, flags = (int(part, 16) for part in found.group(1, 2, 3))
+    return SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags), trace_state=_state(tracestate))
+
+
+def _state(tracestate: Sequence[str]) -> TraceState:
+    members = [member.strip(" \t") for header in tracestate for member in header.split(",")]
+    found = [TRACESTATE.fullmatch(member) for member in members if member]
+    pairs = {pair[1]: pair[2] for pair in found if pair}
+    # As a whole or not at all; and not by OpenTelemetry's own reading, which logs what it cannot read.
+    return TraceState(list(pairs.items()) if len(pairs) == len(found) <= MOST_STATES else [])
 
 
 def start_span(name: str, within: SpanContext, kind: SpanKind, attributes: dict[str, str | int]) -> Span:
@@ -110,8 +133,13 @@ def use_span(started: Span) -> Iterator[None]:
     """Make a span the current one without ending it; a failure is marked by its type."""
     using = trace.use_span(started, end_on_exit=False, record_exception=False, set_status_on_exception=False)
     with using, ExitStack() as failing:
-        failing.push(partial(_mark, started, ends=True))
+        failing.push(partial(_mark, started))
         yield
+
+
+def mark_failed(failure: Exception) -> None:
+    """Mark the current span by the type of a failure that goes no further."""
+    _mark(trace.get_current_span(), None, failure, None)
 
 
 @contextmanager
@@ -137,13 +165,9 @@ def in_case_trace(case: UUID, name: str) -> Iterator[None]:
         yield
 
 
-def _mark(
-    started: Span, _: object, failure: BaseException | None, __: TracebackType | None, *, ends: bool = False
-) -> None:
+def _mark(started: Span, _: object, failure: BaseException | None, __: TracebackType | None) -> None:
     if isinstance(failure, Exception):
         started.set_status(Status(StatusCode.ERROR, type(failure).__name__))
-        if ends:
-            started.end()
 
 
 def _root_span_id(case: UUID) -> int:

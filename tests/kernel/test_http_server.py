@@ -121,6 +121,15 @@ async def test_t3_a_body_is_kept_whatever_upgrade_is_on_offer(
                 assert await client.answer() == (200, BODY)
 
 
+@pytest.mark.parametrize("line", ["GET /health/live HTTP/1.1", "GET /x HTTP/1.1", "POST /echo HTTP/1.1", "no"])
+async def test_s12_no_answer_is_kept_or_guessed_at_on_its_way(door: Settings, line: str) -> None:
+    async with connected(door) as client:
+        client.writer.write(f"{line}\r\n\r\n".encode())
+        head = await client.reader.readuntil(b"\r\n\r\n")
+    assert b"\r\ncache-control: no-store\r\n" in head
+    assert b"\r\nx-content-type-options: nosniff\r\n" in head
+
+
 async def test_t3_a_tunnel_is_no_request(door: Settings) -> None:
     async with connected(door) as client:
         client.writer.write(b"CONNECT x:443 HTTP/1.1\r\nhost: x\r\n\r\n")

@@ -6,22 +6,24 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any
 from uuid import UUID, uuid4, uuid5
 
+import structlog
 from fastapi import Depends, FastAPI, Header, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanContext, SpanKind
 from pydantic import SecretStr
 from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.contract.city import Cities, City
 from shared.contract.event import Rejected
 from shared.contract.terms import ActorId
 from shared.kernel import trace
-from shared.kernel.errors import Malformed, Unavailable
+from shared.kernel.errors import Malformed, Unavailable, crash_places
 from shared.kernel.log.fallback.client import EVENTS, MAX_BATCH
 from shared.kernel.machine.keeper import NAMES, IdempotencyKey
 
@@ -41,8 +43,20 @@ CODES = {
 }
 """What a refusal of the framework is called."""
 
+UNTRACED = (EVENTS.encode(), b"/health/", b"/heartbeat", b"/openapi.json")
+"""Paths without a span: what anybody may ask, and peers' events."""
+
+UNMATCHED = "unmatched"
+
+CRASHED = (
+    "服务内部错误：请马上打电话通知，并用同一个 Idempotency-Key 再提交一次。 · "
+    "An error inside this service: phone them now, and send the same request again under the same Idempotency-Key."
+)
+
 SHOWN = 20
 """Errors of one body that an answer names at the most."""
+
+log = structlog.get_logger()
 
 
 class NotFound(Rejected):
@@ -266,41 +280,88 @@ class TrailingSlash:
         await self._app(scope, receive, send)
 
 
+class CrashAnswer:
+    """What nobody expected is logged by type and place, and answered with what to do; never with what it was about."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except ClientDisconnect:
+            return
+        except Exception as crash:
+            trace.mark_failed(crash)
+            case = _case(scope)
+            log.error("request_crashed", at=crash_places(crash), route=_route(scope), case=case and str(case))  # noqa: TRY400
+            if started:
+                raise
+            await problem_response(500, "crashed", CRASHED)(scope, receive, send)
+
+
 class RequestTracing:
     """One server span a request, in the trace of the case that its path names; PUT on a call opens the trace.
 
-    Peers' events have none: each brings the span it was told in.
+    Peers' events have none: each brings the span it was told in. Whoever asks without a token, or for what is not
+    there, adds nothing to a trace that is not theirs.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path: bytes = scope.get("raw_path") or b""
-        if scope["type"] != "http" or path == EVENTS.encode() or path.startswith(b"/health/"):
+        if scope["type"] != "http" or scope["raw_path"].startswith(UNTRACED):
             return await self._app(scope, receive, send)
-        headers = dict(scope["headers"])
-        named = CASE.search(path)
-        case = UUID(named.group(1).decode()) if named else None
-        given = trace.parse_traceparent(headers.get(b"traceparent", b"").decode(errors="replace"))
-        if case and scope["method"] == "PUT":
+        case, method, status = _case(scope), scope["method"], 0
+        within = trace.case_root(case) if case else _given(scope)
+        if case and method == "PUT":
             with trace.opening_case(case):
                 started = trace.tracer().start_span("PUT", kind=SpanKind.SERVER)
         else:
-            started = trace.start_span(scope["method"], trace.case_root(case) if case else given, SpanKind.SERVER, {})
+            started = trace.start_span(method, within, SpanKind.SERVER, {})
 
         async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                started.set_attribute("http.response.status_code", message["status"])
+            nonlocal status
+            status = message.get("status", status)
             await send(message)
 
-        with trace.use_span(started):
-            await self._app(scope, receive, sending)
-        route = getattr(scope.get("route"), "path", "unmatched")
-        started.update_name(f"{scope['method']} {route}")
-        started.set_attributes({"http.request.method": scope["method"], "http.route": route})
-        started.end()
+        try:
+            with trace.use_span(started):
+                await self._app(scope, receive, sending)
+        finally:
+            route = _route(scope)
+            asked_nobody = route == UNMATCHED or status == 405
+            if status != 401 and not (asked_nobody and within.is_valid):
+                started.update_name(f"{method} {route}")
+                started.set_attributes({"http.request.method": method, "http.route": route})
+                if status:
+                    started.set_attribute("http.response.status_code", status)
+                started.end()
         return None
+
+
+def _case(scope: Scope) -> UUID | None:
+    named = CASE.search(scope["raw_path"])
+    return UUID(named.group(1).decode()) if named else None
+
+
+def _route(scope: Scope) -> str:
+    return str(getattr(scope.get("route"), "path", UNMATCHED))
+
+
+def _given(scope: Scope) -> SpanContext:
+    """The context that the request brings; two of them are none."""
+    parents = [value.decode("latin-1") for name, value in scope["headers"] if name == b"traceparent"]
+    states = [value.decode("latin-1") for name, value in scope["headers"] if name == b"tracestate"]
+    return trace.parse_traceparent(parents[0] if len(parents) == 1 else None, states)
 
 
 def application(name: str, token: str, ready: Callable[[], Awaitable[tuple[int, dict[str, Any]]]]) -> FastAPI:
@@ -321,7 +382,13 @@ def application(name: str, token: str, ready: Callable[[], Awaitable[tuple[int, 
         },
     )
     app.state.token = token
-    for layer in (TokenBeforeBody, BodyLimit, RequestTracing, TrailingSlash):  # the last sees a request first
+    for layer in (
+        TokenBeforeBody,
+        BodyLimit,
+        CrashAnswer,
+        RequestTracing,
+        TrailingSlash,
+    ):  # the last sees a request first
         app.add_middleware(layer)
 
     @app.get("/health/live", include_in_schema=False)
