@@ -6,10 +6,11 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+import structlog
 
 from shared.kernel.clock import now
 from shared.kernel.errors import Unavailable
-from shared.kernel.log.fallback.client import MAX_BATCH
+from shared.kernel.log.fallback.client import AT_ONCE, MAX_BATCH
 from shared.kernel.machine.cloudevent import BATCH
 from shared.kernel.process.service import Kit, Service, running_service
 from shared.kernel.process.settings import Settings
@@ -129,6 +130,36 @@ async def test_s6_a_service_is_heard_at_the_door_on_its_own_events_alone(
         assert answer.json() == {"learnt": [], "refused": {forged["id"]: "foreign_source"}}
         assert (await tell(peer, [own]))["learnt"] == [own["id"]]
         assert await total(client, case) == 2
+
+
+async def test_s7_a_batch_of_too_many_events_teaches_nothing(
+    settings: Settings, client: httpx.AsyncClient, peer: httpx.AsyncClient
+) -> None:
+    case = uuid4()
+    batch = [given(case, 1) for _ in range(AT_ONCE + 1)]
+    async with running_service(build, settings):
+        await alive(client)
+        refusal = await peer.post("/events", json=batch)
+        assert (refusal.status_code, "body: too_long" in refusal.json()["detail"]) == (422, True)
+        assert (await peer.post("/events", json=[given(case, 1, id="x" * 201)])).status_code == 422
+        assert (await tell(peer, batch[1:]))["learnt"] == [event["id"] for event in batch[1:]]
+        assert await total(client, case) == AT_ONCE
+
+
+@pytest.mark.parametrize(("amount", "said"), [(-1, "event_refused"), (SILENT, "waiting"), (BROKEN, "event_not_learnt")])
+async def test_s7_a_batch_writes_one_line_for_each_thing_that_is_wrong(
+    settings: Settings, client: httpx.AsyncClient, peer: httpx.AsyncClient, amount: int, said: str
+) -> None:
+    """Else one token fills a disk with what it sends."""
+    batch = [given(uuid4(), amount) for _ in range(AT_ONCE)]
+    async with running_service(build, settings):
+        await alive(client)
+        with structlog.testing.capture_logs() as logs:
+            assert (await tell(peer, batch))["learnt"] == []
+    [line] = [line for line in logs if line["event"] in {"event_refused", "waiting", "event_not_learnt"}]
+    assert (line["event"], len(line.get("ids", ())), line.get("events")) == (
+        (said, 5, AT_ONCE) if amount < 0 else (said, 0, None)
+    )
 
 
 async def test_a_batch_may_be_larger_than_a_staff_request_and_no_larger_than_its_own_limit(

@@ -1,6 +1,7 @@
 """What Kafka does not take in two seconds is told at its hearers' doors, once and in order, and still to Kafka."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -290,6 +291,25 @@ async def test_a_door_that_talks_nonsense_is_away_and_ends_nobody(said: str) -> 
         with pytest.raises(Unavailable):
             await peer.send_rows(client, [row], None)
     assert peer.unreachable
+
+
+async def test_s7_a_peer_that_comes_and_goes_and_refuses_much_is_said_in_few_lines() -> None:
+    """Else its trouble fills the disk of everybody else."""
+    peer = EventsClient("dispatch", "http://dispatch", "token")
+    rows = [OutboxRow("tally.counted", str(uuid4()), {"ce_id": str(uuid4())}, b"{}") for _ in range(50)]
+    refused = {row.headers["ce_id"]: "foreign_source" for row in rows}
+    answers = itertools.cycle([{"hears": []}, "nonsense", {"learnt": [], "refused": refused}])
+    flapping = httpx.MockTransport(lambda _: httpx.Response(200, json=next(answers)))
+    async with httpx.AsyncClient(transport=flapping) as client:
+        with capture_logs() as logs:
+            for _ in range(20):
+                await peer.fetch_types(client)
+                with pytest.raises(Unavailable):
+                    await peer.send_rows(client, rows, None)
+                assert (await peer.send_rows(client, rows, None))[1] == refused.keys()
+    assert sum(line["event"] == "door_away" for line in logs) == 1
+    named = [(line["events"], len(line["ids"])) for line in logs if line["event"] == "event_refused"]
+    assert named == [(50, 5)] * 20
 
 
 class Doors(httpx.AsyncBaseTransport):

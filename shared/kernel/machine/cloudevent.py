@@ -1,10 +1,10 @@
 """An event as CloudEvents 1.0 write it: on Kafka the headers of a record, by HTTP one JSON object of a batch."""
 
 import json
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.contract.event import Event
 from shared.kernel import trace
@@ -17,6 +17,9 @@ BATCH = "application/cloudevents-batch+json"
 def source_of(service: str) -> str:
     """The CloudEvents `source` of what a service says."""
     return f"/jingyi/{service}"
+
+
+Name = Annotated[str, Field(max_length=200)]
 
 
 class ReceivedEvent(NamedTuple):
@@ -35,9 +38,9 @@ class StructuredEvent(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    id: str
-    type: str
-    partitionkey: str
+    id: Name
+    type: Name
+    partitionkey: Name
     data: Any
     drill: bool = False
     traceparent: str = ""

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import structlog
 from fastapi import APIRouter, Header
 from opentelemetry.trace import SpanKind
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 from shared.kernel import trace
 from shared.kernel.errors import Malformed, Unavailable, crash_places
-from shared.kernel.log.fallback.client import EVENTS
+from shared.kernel.log.fallback.client import AT_ONCE, EVENTS, NAMED, log_refused
 from shared.kernel.log.router import EventRouter
 from shared.kernel.machine.cloudevent import StructuredEvent, source_of
 from shared.kernel.process.web import requires_peer_token
@@ -47,11 +47,11 @@ def routes(router: EventRouter, tokens: Mapping[str, SecretStr], doubted: NoteDo
 
     @api.post(EVENTS)
     async def hear(
-        batch: list[StructuredEvent],
+        batch: Annotated[list[StructuredEvent], Field(max_length=AT_ONCE)],
         speaker: str = peer,
         doubt: Annotated[float | None, Header(alias="jingyi-doubt", ge=0, description="Seconds")] = None,
     ) -> dict[str, Any]:
-        """Learn a batch; what is in neither list of the answer is to be sent again."""
+        """Learn a batch of 50 at the most; what is in neither list of the answer is to be sent again."""
         if doubt is not None:
             doubted(doubt)
         outcome = await learn_batch(router, batch, source_of(speaker))
@@ -71,9 +71,11 @@ async def learn_batch(router: EventRouter, batch: list[StructuredEvent], source:
     silences = [failure for failure in ends if isinstance(failure, Unavailable)]
     if silences:
         log.warning("waiting", at=EVENTS, cases=len(silences), error=str(silences[0]))
-    for failure in ends:
-        if failure is not None and failure not in silences:
-            log.error("event_not_learnt", at=crash_places(failure))
+    crashes = [failure for failure in ends if failure is not None and failure not in silences]
+    if crashes:
+        places = {place: None for crash in crashes for place in crash_places(crash)}
+        log.error("event_not_learnt", cases=len(crashes), at=list(places)[:NAMED])
+    log_refused(outcome.refused)
     return outcome
 
 
@@ -86,7 +88,6 @@ async def _learn_case(router: EventRouter, events: list[StructuredEvent], source
             try:
                 await router.learn(event.received_from(source))
             except Malformed as poison:
-                log.warning("event_refused", type=event.type, id=event.id, reason=poison.reason)
                 outcome.refused[event.id] = poison.reason
             else:
                 outcome.learnt.append(event.id)

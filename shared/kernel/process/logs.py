@@ -2,12 +2,19 @@
 
 import logging
 import sys
-from collections.abc import MutableMapping
+import time
+from collections.abc import Callable, MutableMapping
 from io import TextIOWrapper
 from typing import Any
 
 import structlog
 from opentelemetry import trace as otel
+
+WINDOW = 10.0
+"""Seconds."""
+
+AT_MOST = 50
+"""Lines of one kind in a window: enough to see what is the matter, too few to fill a disk."""
 
 
 def speak_json() -> None:
@@ -17,6 +24,7 @@ def speak_json() -> None:
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
+            Flood(time.monotonic).held_back,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _with_trace,
             structlog.processors.format_exc_info,
@@ -25,6 +33,31 @@ def speak_json() -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_Forward()])
+
+
+class Flood:
+    """Holds back what is said too often: of one kind `AT_MOST` lines in `WINDOW` seconds, alarms and news left out.
+
+    The first line of the next window says how many were held back: `left_out`.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._said: dict[tuple[object, object], tuple[float, int]] = {}
+
+    def held_back(self, _: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """The line, or DropEvent."""
+        if event["level"] in {"debug", "info"} or event.get("signal") == "alarm":
+            return event
+        kind, now = (event["event"], event.get("logger")), self._clock()
+        since, said = self._said.get(kind, (now, 0))
+        if now - since >= WINDOW:
+            event.update({"left_out": said - AT_MOST} if said > AT_MOST else {})
+            since, said = now, 0
+        self._said[kind] = since, said + 1
+        if said >= AT_MOST:
+            raise structlog.DropEvent
+        return event
 
 
 class _Forward(logging.Handler):

@@ -1,7 +1,7 @@
 """A peer's events endpoint, as its client: which types it takes, and sending it some."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import httpx
@@ -23,8 +23,14 @@ MAX_BATCH = 1_048_576
 AT_ONCE = 50
 """Rows of a batch at the most."""
 
+NAMED = 5
+"""Reasons and events of one batch that the log names at the most; the others are counted."""
+
 WITHIN = 4.0
 """Seconds for an answer: a peer learns before it answers, and may wait for its store for three."""
+
+SAY_EVERY = 60.0
+"""Seconds between two lines about a peer that comes and goes."""
 
 A = TypeVar("A", bound=BaseModel)
 
@@ -47,6 +53,7 @@ class EventsClient:
         self.name = name
         self.heard_types: frozenset[str] | None = None
         self.unreachable = False
+        self._quiet_until = 0.0
         self._url = url.rstrip("/") + EVENTS
         self._bearer = {"authorization": f"Bearer {token}"}
 
@@ -73,8 +80,7 @@ class EventsClient:
             request = client.build_request("POST", self._url, headers=headers, content=batch)
             answer = await self._exchange(request, client, _Outcome)
             settled = {*answer.learnt, *answer.refused}
-            if answer.refused:
-                log.warning("event_refused", signal="warning", door=self.name, refused=answer.refused)
+            log_refused(answer.refused, signal="warning", door=self.name)
         finally:
             for row, span in zip(rows, spans, strict=False):
                 if row.headers["ce_id"] not in settled:
@@ -88,13 +94,22 @@ class EventsClient:
                 answer = (await client.send(request)).raise_for_status()
             parsed = kind.model_validate_json(answer.content)
         except (httpx.HTTPError, TimeoutError, ValueError) as silence:
-            # Once for each outage, and not for a peer that has yet to start.
-            if not self.unreachable and self.heard_types is not None:
+            # Once for each outage and each minute, and not for a peer that has yet to start.
+            now = asyncio.get_running_loop().time()
+            if not self.unreachable and self.heard_types is not None and now >= self._quiet_until:
+                self._quiet_until = now + SAY_EVERY
                 log.warning("door_away", signal="warning", door=self.name, error=type(silence).__name__)
             self.unreachable = True
             raise Unavailable(f"The door of {self.name} does not answer: {type(silence).__name__}.") from silence
         else:
             return parsed
+
+
+def log_refused(refused: Mapping[str, str], **where: str) -> None:
+    """One line a reason, however many events a batch has: how many, and the ids of some."""
+    for reason in list(dict.fromkeys(refused.values()))[:NAMED]:
+        ids = [event_id for event_id, why in refused.items() if why == reason]
+        log.warning("event_refused", reason=reason, events=len(ids), ids=ids[:NAMED], **where)
 
 
 def _span(row: OutboxRow) -> Span:
