@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, MutableMapping
 from io import TextIOWrapper
@@ -9,6 +10,8 @@ from typing import Any
 
 import structlog
 from opentelemetry import trace as otel
+
+from shared.kernel.errors import crash_places
 
 WINDOW = 10.0
 """Seconds."""
@@ -27,12 +30,19 @@ def speak_json() -> None:
             Flood(time.monotonic).held_back,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _with_trace,
-            structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_Forward()])
+    logging.basicConfig(level=logging.WARNING, handlers=[_Forward()])
+    threading.excepthook = lambda ended: _crashed("thread", ended.exc_value)
+    sys.unraisablehook = lambda ended: _crashed("clean-up", ended.exc_value)
+    sys.excepthook = lambda _, crash, __: _crashed("main", crash)
+
+
+def _crashed(where: str, crash: BaseException | None) -> None:
+    """Instead of Python's own words on stderr, which end with those of the failure."""
+    structlog.get_logger().error("crashed", where=where, at=crash_places(crash) if crash else [])
 
 
 class Flood:
@@ -61,10 +71,22 @@ class Flood:
 
 
 class _Forward(logging.Handler):
-    """Library logs as JSON lines of ours."""
+    """Library logs as JSON lines of ours; of a failure its type and place, for its words may be about a person."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        structlog.get_logger().log(record.levelno, "library", logger=record.name, message=record.getMessage())
+        crash = record.exc_info[1] if record.exc_info else None
+        told = {"at": crash_places(crash)} if crash else {"message": _message(record)}
+        structlog.get_logger().log(record.levelno, "library", logger=record.name, **told)
+
+
+def _message(record: logging.LogRecord) -> str:
+    args = record.args if isinstance(record.args, tuple) else (record.args,) if record.args else ()
+    named = tuple(type(arg).__name__ if isinstance(arg, BaseException) else arg for arg in args)
+    try:
+        said = type(record.msg).__name__ if isinstance(record.msg, BaseException) else str(record.msg)
+        return (said % named if named else said).partition("\n")[0]
+    except (TypeError, ValueError):
+        return f"{record.filename}:{record.lineno}"
 
 
 def _with_trace(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
