@@ -12,7 +12,7 @@ from deploy.cli.client import INTAKE, whereabouts
 from deploy.cli.main import COMMANDS
 from deploy.local import credentials
 from deploy.local.trouble import Trouble
-from tests.shape.source import ROOT
+from tests.shape.source import ROOT, under
 
 WITH_A_PLATFORM = frozenset({"run", "demo", "bench"})
 
@@ -60,6 +60,34 @@ def test_every_command_is_named_where_only_the_services_are_installed() -> None:
 @pytest.mark.parametrize("command", sorted(set(COMMANDS) - WITH_A_PLATFORM))
 def test_a_command_for_operators_starts_from_the_runtime_requirements(command: str) -> None:
     said = called(command, "--help")
+    assert (said.returncode, said.stderr) == (0, "")
+
+
+LATE_AND_SPARED = {("deploy.local.ports", "psutil"), ("deploy.local.table", "psutil")}
+"""Who holds a port that is taken, which only a platform asks; and a column that stays empty."""
+
+
+def test_d7_what_a_command_for_operators_reaches_is_in_the_runtime_requirements() -> None:
+    """Else it starts, and ends in a traceback at the import that it does late, on the night of a rebuild."""
+    every = {source.module: source for source in under("deploy", "services", "shared")}
+    open_ones = [f"deploy.cli.{entry.module}" for name, entry in COMMANDS.items() if name not in WITH_A_PLATFORM]
+    # What they import by name: the parts of a rebuild, each as a process of its own, and the auditor's reading.
+    open_ones += ["deploy.cli.rebuilding", *(module for module in every if module.startswith("services."))]
+    reached: set[str] = set()
+    while open_ones:
+        module = open_ones.pop()
+        if module in every and module not in reached:
+            reached.add(module)
+            open_ones += [name for taken in every[module].imports() for name in (taken.module, taken.whole)]
+    beyond = beyond_runtime()
+    tops = {(name, taken.module.partition(".")[0]) for name in reached for taken in every[name].imports()}
+    assert {(name, top) for name, top in tops if top in beyond} == LATE_AND_SPARED
+
+
+def test_d7_the_parts_of_a_rebuild_start_from_the_runtime_requirements() -> None:
+    said = called(
+        code=RUNTIME_ONLY.partition("from deploy")[0] + "import deploy.cli.rebuilding, services.auditor.service"
+    )
     assert (said.returncode, said.stderr) == (0, "")
 
 
