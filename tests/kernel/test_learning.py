@@ -21,7 +21,7 @@ from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.log.leases import OutboxLeases
 from shared.kernel.log.relay import Relay
 from shared.kernel.machine.fingerprint import Fingerprints, KeyReused
-from shared.kernel.machine.keeper import IdempotencyKey, Keeper
+from shared.kernel.machine.keeper import REMEMBERED, IdempotencyKey, Keeper
 from shared.kernel.machine.machine import Address
 from shared.kernel.machine.store import OutboxRow, Store
 from shared.kernel.machine.valkey import ValkeyStore
@@ -252,3 +252,17 @@ async def test_d13_a_wish_to_hear_again_waits_for_partitions_and_outlives_the_co
             await times(1)
         async with hearing(store):
             await times(2)
+
+
+async def test_d14_a_process_that_reads_much_remembers_no_more_than_one_that_writes_much(settings: Settings) -> None:
+    cases = [uuid4() for _ in range(REMEMBERED + 1)]
+    async with keeping(settings) as keeper, Redis.from_url(settings.redis_url) as redis:
+        pipeline = redis.pipeline(transaction=False)
+        for case in cases:
+            pipeline.hset(keeper.instance_name(CITY, str(case)), mapping={"v": 1, "s": "{}", "d": 0})
+        await pipeline.execute()
+        await asyncio.gather(*(keeper.get(Address(str(case), CITY)) for case in cases[:-1]))
+        await keeper.get(Address(str(cases[0]), CITY))
+        await keeper.get(Address(str(cases[-1]), CITY))
+        remembered = [keeper.latest_state(Address(str(case), CITY)) is not None for case in cases]
+    assert (remembered[0], remembered[1], remembered[-1], sum(remembered)) == (True, False, True, REMEMBERED)

@@ -38,8 +38,7 @@ REMEMBERED = 20_000
 class IdempotencyKey:
     """Under what a message is learnt: under an `id` that was applied before, it changes nothing.
 
-    `fingerprint` tells whether the body is the same, and none any; the same id with another one is KeyReused. `actor`:
-    whose moves of an instance are counted and at last refused; nobody's if help may depend on it.
+    `fingerprint` tells another body, which is KeyReused; `actor` whose moves are counted, nobody's if help depends on it.
     """
 
     id: UUID
@@ -193,10 +192,7 @@ class Keeper(Generic[S]):
     def _note_applied(self, change: "_Change[S]") -> None:
         if not change.events:
             return
-        self._cache[change.address] = after = change.after
-        self._cache.move_to_end(change.address)
-        if len(self._cache) > REMEMBERED:
-            self._cache.popitem(last=False)
+        after = self._cached(change.address, change.after)
         self.note_deadline(self, change.address, change.message.city, self.machine.deadline(after.state))
         for event in change.events:
             if effect := self.effects.get(type(event)):
@@ -206,8 +202,7 @@ class Keeper(Generic[S]):
         address, after, events, tag = change.address, change.after, change.events, shard_of(change.address.home)
         deadline = self.machine.deadline(after.state)
         rows = tuple(self.outbox_row(change, n, event) for n, event in enumerate(events))
-        if pending:
-            # First, so that the log has the key before anything sealed under it.
+        if pending:  # first, so that the log has the key before anything sealed under it
             rows = (key_row(change.message.case, address.home, pending), *rows)
         return Commit(
             tag=tag,
@@ -260,7 +255,7 @@ class Keeper(Generic[S]):
         kept = self._remember(address, [b"", *(part or b"" for part in reply[:3])])
         # A commit of ours may have overtaken this reply: reads and commits have a connection each.
         if newest and newest.version > kept.version > 0:
-            self._cache[address] = kept = newest
+            kept = self._cached(address, newest)
         return kept, None if reply[3] is None else reply[3].decode()
 
     def _remember(self, address: Address, reply: list[bytes]) -> _Cached[S]:
@@ -270,7 +265,13 @@ class Keeper(Generic[S]):
         kept = self._cache.get(address)
         if kept is None or kept.version != int(reply[1]):
             kept = _Cached(self.states.validate_json(reply[2]), int(reply[1]), reply[3] == b"1", ours=False)
-            self._cache[address] = kept
+        return self._cached(address, kept)
+
+    def _cached(self, address: Address, kept: _Cached[S]) -> _Cached[S]:
+        self._cache[address] = kept
+        self._cache.move_to_end(address)
+        if len(self._cache) > REMEMBERED:
+            self._cache.popitem(last=False)
         return kept
 
     def _already_applied(self, kept: _Cached[S], key: IdempotencyKey, fingerprint: str) -> Learned[S]:
