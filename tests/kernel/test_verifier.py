@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from aiokafka.admin import NewTopic
+from aiokafka.admin import NewPartitions, NewTopic
 from redis.asyncio import Redis
 
 from deploy.local import topics
@@ -17,7 +17,7 @@ from shared.kernel.machine.valkey import ValkeyStore
 from shared.kernel.process import verifier
 from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
-from shared.kernel.process.verifier import SettingsVerifier, weak_topic
+from shared.kernel.process.verifier import SettingsVerifier, cramped_store, differing_clocks, weak_topic
 from tests.kernel.scene import add, alive, counted, ready
 from tests.kernel.tally.service import build
 from tests.support.eventually import eventually
@@ -44,7 +44,7 @@ async def look(settings: Settings, *names: str) -> SettingsVerifier:
 async def topic(settings: Settings, **changed: str) -> str:
     name = f"tally.{uuid4().hex[:8]}"
     async with topics.administrator(settings.kafka) as admin:
-        await admin.create_topics([NewTopic(name, 1, 1, topic_configs={**SAFE, **changed})])
+        await admin.create_topics([NewTopic(name, 12, 1, topic_configs={**SAFE, **changed})])
 
         async def known() -> bool:
             return bool((await admin.describe_topics([name]))[0]["partitions"])
@@ -117,6 +117,64 @@ async def test_weak_settings_shut_the_relay_and_not_the_door_until_they_are_mend
         await counted(settings.kafka, case, 1)
         await ready(client)
     await redis.aclose()
+
+
+async def test_t11_a_setting_that_is_altered_while_it_runs_is_said_and_stops_no_order(
+    settings: Settings, client: httpx.AsyncClient, stoppable: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verifier, "LOOK_EVERY", 0.2)
+    case, used = uuid4(), await topic(settings)
+    there = settings.model_copy(update={"redis_url": stoppable.url})
+    async with Redis.from_url(stoppable.url) as redis, running_service(build, there) as tally:
+        tally.verifier._topics.append(used)
+        await ready(client)
+        await redis.config_set("appendfsync", "everysec")
+        await redis.config_set("maxmemory", (await redis.info("memory"))["used_memory"] * 5 // 4)
+        async with topics.administrator(settings.kafka) as admin:
+            await admin.create_partitions({used: NewPartitions(16)})
+        wanted = {
+            "store: appendfsync is everysec, must be always",
+            f"topic {used}: it has 16 partitions, must have 12 for ever",
+        }
+
+        async def said() -> bool:
+            weak = set((await client.get("/health/ready")).json()["weak"])
+            return weak > wanted and any(one.startswith("store: more than 70 %") for one in weak)
+
+        await eventually(said)
+        await ready(client, "degraded")
+        assert (await add(client, case, 1, "one")).is_success
+        await counted(settings.kafka, case, 1)
+        await redis.config_set("appendfsync", "always")
+        await redis.config_set("maxmemory", 0)
+
+        async def mended() -> bool:
+            weak: list[str] = (await client.get("/health/ready")).json()["weak"]
+            return [one.split(":")[0] for one in weak] == [f"topic {used}"]
+
+        await eventually(mended)
+
+
+@pytest.mark.parametrize(
+    ("info", "signal"),
+    [
+        ({"used_memory": "69", "maxmemory": "100"}, []),
+        ({"used_memory": "70", "maxmemory": "100"}, ["warning"]),
+        ({"used_memory": "90", "maxmemory": "100", "total_system_memory": "1000"}, ["alarm"]),
+        ({"used_memory": "90", "maxmemory": "0", "total_system_memory": "100"}, ["alarm"]),
+        ({"used_memory": "90"}, []),
+    ],
+)
+def test_t11_a_store_whose_memory_ends_says_so_before(info: dict[str, str], signal: list[str]) -> None:
+    assert [one.signal for one in cramped_store(info)] == signal
+
+
+@pytest.mark.parametrize(
+    ("told", "signal"),
+    [(100.0, []), (97.0, ["warning"]), (105.5, []), (107.5, ["warning"]), (170.0, ["alarm"]), (30.0, ["alarm"])],
+)
+def test_t11_clocks_that_differ_are_said_and_a_slow_answer_is_no_difference(told: float, signal: list[str]) -> None:
+    assert [one.signal for one in differing_clocks(100.0, told, 104.0)] == signal
 
 
 async def test_what_is_away_is_not_called_weak(settings: Settings, client: httpx.AsyncClient) -> None:

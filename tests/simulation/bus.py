@@ -469,7 +469,7 @@ class Admin:
     async def describe_topics(self, topics: Iterable[str]) -> list[dict[str, Any]]:
         if self._kafka.way.away:
             raise UnknownTopicOrPartitionError
-        return [{"topic": topic, "partitions": [{"replicas": [1, 2, 3]}]} for topic in topics]
+        return [{"topic": topic, "partitions": [{"replicas": [1, 2, 3]}] * PARTITIONS} for topic in topics]
 
     async def describe_configs(self, resources: Iterable[Any]) -> list[Any]:
         return [SimpleNamespace(resources=[(0, "", 2, resource.name, []) for resource in resources])]

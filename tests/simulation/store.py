@@ -93,6 +93,9 @@ class Valkey:
         }
         return [word for name in names for word in (name, safe[name])]
 
+    def _info(self, *_: bytes) -> bytes:
+        return b"used_memory:1\r\nmaxmemory:0\r\ntotal_system_memory:100\r\n"
+
     def _scan(self, _: bytes, *more: bytes) -> list[Any]:
         """All at once, as the real one may."""
         fits = more[more.index(b"MATCH") + 1].decode() if b"MATCH" in more else "*"

@@ -231,7 +231,7 @@ def assemble_process(
     heard = {event.topic for event in (*service.consumes, *service.follows)}
     spoken = service.speaks.topic
     topics = {*heard, *(f"{topic}.dlq" for topic in {*heard, spoken}), spoken, KEYS_TOPIC}
-    verifier = SettingsVerifier(bus, topics, relay.gate)
+    verifier = SettingsVerifier(bus, topics, relay.gate, now)
 
     def rewind_consumers(since: int) -> None:
         for consumer in consumers:
