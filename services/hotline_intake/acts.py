@@ -1,17 +1,13 @@
 """What a seat asks: one class an act, with its body in plain, its check, whether it cries for help, and its command."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated, Any, ClassVar
-from uuid import UUID, uuid5
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints
+from pydantic import BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints
 
 from services.hotline_intake.alarm.decide import ClaimAlarm, ReleaseAlarm, SettleAlarm
 from services.hotline_intake.call import (
-    Call,
     EndCall,
     Escalate,
     OpenCall,
@@ -21,121 +17,19 @@ from services.hotline_intake.call import (
     RecordScreening,
 )
 from services.hotline_intake.follow_up import standard_schedule
+from services.hotline_intake.lenient import Ignored, usable_part
+from services.hotline_intake.seat_act import Seal, SeatAct, SeatActRequest, Unusable
 from shared.contract.calls import CallEnding, FollowUp
 from shared.contract.city import Cities, City
-from shared.contract.event import Command, Rejected
-from shared.contract.instruments import check_answers, has_danger
+from shared.contract.instruments import check_answers, has_danger, known_answers
 from shared.contract.shown import folded_text
 from shared.contract.terms import AreaCode, Brief, CityCode, Confidence, DeskId, DeskKind, Place, RefNo, desk_kind
-from shared.kernel.machine.keeper import IdempotencyKey
-from shared.kernel.machine.machine import Address
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 Phone = Annotated[str, StringConstraints(pattern=r"^\+?[0-9][0-9 -]{2,23}$"), BeforeValidator(folded_text)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=80)]
 
-Seal = Callable[[str, Any], Awaitable[str]]
-"""Gives a field of the case as ciphertext. Raises Unavailable where the case's key cannot be fetched."""
-
 HERE = ZoneInfo("Asia/Shanghai")
-
-
-class Unusable(Rejected):
-    """A request that makes no sense as it stands."""
-
-    status = 422
-
-
-class SeatAct(BaseModel):
-    """The body of one act; unknown fields are refused. `kind` is its name in the journal."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: ClassVar[str]
-    answers_alarm: ClassVar[bool] = False
-
-    @property
-    def urgent(self) -> bool:
-        """Whether it is a cry for help: written down before anything else is tried, and rung if it cannot be learnt."""
-        return False
-
-    @property
-    def is_drill(self) -> bool:
-        """Whether it marks its call as an exercise."""
-        return False
-
-    def check(self, cities: Cities, city: City) -> None:
-        """Raises Rejected if the act makes no sense as it stands, whatever the call is."""
-
-    async def command(self, request: "SeatActRequest", seal: Seal, *, rang: bool) -> Command:
-        """The command that a sensible act means; `rang` if its desk rang from memory. Raises what `seal` raises."""
-        raise NotImplementedError(self.kind)
-
-
-@dataclass(frozen=True)
-class SeatActRequest:
-    """One act of one person on one call, in plain: it exists in memory, and sealed in the journal.
-
-    `by` is who proved to act, whatever the body says. The key is the same for every attempt and every replay.
-    """
-
-    act: SeatAct
-    city: str
-    case: UUID
-    by: str
-    at: datetime
-    key: IdempotencyKey
-
-    @classmethod
-    def from_journal(cls, entry: Mapping[str, Any]) -> "SeatActRequest":
-        """The request that `to_journal` wrote. Raises ValidationError, KeyError or ValueError on any other entry."""
-        return cls(
-            act=ACTS[entry["what"]].model_validate(entry["body"]),
-            city=entry["city"],
-            case=UUID(entry["case"]),
-            by=entry["by"],
-            at=datetime.fromisoformat(entry["at"]),
-            key=IdempotencyKey(UUID(entry["id"]), entry["fingerprint"], entry["drill"]),
-        )
-
-    def to_journal(self) -> dict[str, Any]:
-        """Its names are on disks: a later release reads what an earlier one wrote."""
-        return {
-            "what": self.act.kind,
-            "city": self.city,
-            "case": str(self.case),
-            "by": self.by,
-            "at": self.at.isoformat().replace("+00:00", "Z"),
-            "id": str(self.key.id),
-            "fingerprint": self.key.fingerprint,
-            "drill": self.key.drill,
-            "body": self.act.model_dump(mode="json", exclude_none=True),
-        }
-
-    @property
-    def address(self) -> Address:
-        return Address(str(self.case), self.city)
-
-    @property
-    def about(self) -> dict[str, Any]:
-        return {"case": self.case, "city": self.city}
-
-    @property
-    def screening(self) -> UUID:
-        return uuid5(self.key.id, "screening")
-
-    @property
-    def opening(self) -> OpenCall:
-        """Of a call whose own opening never got through: it is with whoever cried for help."""
-        return OpenCall(**self.about, counsellor=self.by)
-
-
-@dataclass(frozen=True)
-class KeptInJournal:
-    """What an act comes to while the store is silent: the call as memory has it."""
-
-    request: SeatActRequest
-    call: Call
 
 
 class CallOpening(SeatAct):
@@ -148,6 +42,11 @@ class CallOpening(SeatAct):
     @property
     def is_drill(self) -> bool:
         return self.drill
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any], city: City) -> tuple[Self, Ignored]:
+        """Whatever its caller's number looks like: the conversation has begun."""
+        return usable_part(cls, told)
 
     async def command(self, request: SeatActRequest, seal: Seal, *, rang: bool) -> OpenCall:
         caller = self.caller and await seal("caller", self.caller)
@@ -166,8 +65,18 @@ class Screening(SeatAct):
     def urgent(self) -> bool:
         return has_danger(self.answers)
 
+    @classmethod
+    def read(cls, told: Mapping[str, Any], city: City) -> tuple[Self, Ignored]:
+        """Answers that mean danger are taken, whatever stands beside them."""
+        answers, ignored = known_answers(told.get("answers"))
+        if not has_danger(answers):
+            return cls.model_validate(told), ()
+        besides = ("…",) if told.keys() - cls.model_fields.keys() else ()
+        return cls(answers=answers), (*(("answers",) if ignored else ()), *besides)
+
     def check(self, cities: Cities, city: City) -> None:
-        check_answers(self.answers)
+        if not self.urgent:
+            check_answers(self.answers)
 
     async def command(self, request: SeatActRequest, seal: Seal, *, rang: bool) -> RecordScreening:
         answers = await seal(f"answers/{request.screening}", self.answers)
@@ -214,10 +123,14 @@ class Escalation(SeatAct):
     def urgent(self) -> bool:
         return True
 
-    def check(self, cities: Cities, city: City) -> None:
-        known = sorted({desk_kind(desk) for desk in city.desks})
-        if not set(self.desks) <= set(known):
-            raise Unusable("desk_unknown", f"This city has the desks {', '.join(known)}. Name some of these, or none.")
+    @classmethod
+    def read(cls, told: Mapping[str, Any], city: City) -> tuple[Self, Ignored]:
+        """Always: with the desks that this city has, those of the playbook if none of them is named."""
+        act, ignored = usable_part(cls, told)
+        known = {desk_kind(desk) for desk in city.desks}
+        desks = tuple(desk for desk in act.desks if desk in known)
+        ignored = ignored if desks == act.desks else tuple(dict.fromkeys((*ignored, "desks")))
+        return act.model_copy(update={"desks": desks}), ignored
 
     async def command(self, request: SeatActRequest, seal: Seal, *, rang: bool) -> Escalate:
         reason = self.reason and await seal("reason", self.reason)
@@ -293,6 +206,3 @@ class FollowUpPlan(SeatAct):
         own = sorted((FollowUp(**dict(planned)) for planned in self.follow_ups), key=lambda planned: planned.due)
         dates = standard_schedule(today) if self.standard else tuple(own)
         return PlanFollowUp(**request.about, follow_ups=dates, by=request.by)
-
-
-ACTS: Mapping[str, type[SeatAct]] = {act.kind: act for act in SeatAct.__subclasses__()}

@@ -6,8 +6,9 @@ from uuid import UUID, uuid5
 from fastapi import APIRouter, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from services.hotline_intake.acts import AlarmClaim, AlarmRelease, AlarmSettlement, SeatActRequest
+from services.hotline_intake.acts import AlarmClaim, AlarmRelease, AlarmSettlement
 from services.hotline_intake.call import Call, Escalate
+from services.hotline_intake.seat_act import SeatActRequest
 from services.hotline_intake.seat_request import Asked, Case
 from services.hotline_intake.storeless.acceptance import Acceptance
 from services.hotline_intake.storeless.mirror import LedgerMirror

@@ -9,9 +9,10 @@ from uuid import UUID
 from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.hotline_intake.acts import KeptInJournal, Screening, SeatActRequest
+from services.hotline_intake.acts import Screening
 from services.hotline_intake.alarm.row import AlarmRow, desk_due_at, unheard_due_at
 from services.hotline_intake.call import Call, CallStatus
+from services.hotline_intake.seat_act import KeptInJournal, SeatActRequest
 from shared.contract.calls import CallEnding, FollowUp
 from shared.contract.city import Cities, City
 from shared.contract.ledger import ALARMING, LedgerDesk, LedgerRow, Phase, WatchedDesk
@@ -67,6 +68,7 @@ class CallView(IntakeView):
     has_brief: bool
     follow_ups: tuple[FollowUp, ...] = ()
     ledger: LedgerView
+    ignored: tuple[str, ...] = Field((), description="What of the request could not be used 未采用的内容")
 
 
 class CallFile(CallView):
@@ -85,6 +87,7 @@ class ScreeningSaved(IntakeView):
     danger: bool
     spoken_number: str
     call: CallView
+    ignored: tuple[str, ...] = Field((), description="What of the request could not be used 未采用的内容")
 
 
 class PhoneNow(IntakeView):
@@ -106,6 +109,7 @@ class KeptView(IntakeView):
     say: str = Field(description="What to do, in words")
     screening: UUID | None = None
     call: CallView = Field(description="As far as it is known without the store")
+    ignored: tuple[str, ...] = Field((), description="What of the request could not be used 未采用的内容")
 
 
 class AlarmView(IntakeView):
@@ -144,14 +148,18 @@ KEPT: dict[int | str, dict[str, Any]] = {
 
 
 def seat_answer(
-    cities: Cities, request: SeatActRequest, outcome: Learned[Call] | KeptInJournal, response: Response
+    cities: Cities,
+    request: SeatActRequest,
+    outcome: Learned[Call] | KeptInJournal,
+    response: Response,
+    ignored: tuple[str, ...] = (),
 ) -> CallView | KeptView:
     """The answer to an act that was taken: the call as it is now, or with 202 as memory and journal keep it."""
     city = cities[request.city]
     if isinstance(outcome, KeptInJournal):
         response.status_code = 202
-        return kept_view(cities, city, outcome)
-    return call_view(city, request.case, outcome.state)
+        return kept_view(cities, city, outcome).model_copy(update={"ignored": ignored})
+    return call_view(city, request.case, outcome.state).model_copy(update={"ignored": ignored})
 
 
 async def call_file(

@@ -4,7 +4,7 @@ from pydantic import StrictBool, TypeAdapter, ValidationError
 
 from services.risk_assessment.assessment import Assess, Assessment
 from shared.contract.calls import ScreeningRecorded
-from shared.contract.instruments import Answers, UnknownAnswer, check_answers
+from shared.contract.instruments import Answers, UnknownAnswer, check_answers, has_danger, known_answers
 from shared.kernel.errors import Malformed
 from shared.kernel.machine.keeper import IdempotencyKey, Keeper
 from shared.kernel.machine.vault import Vault
@@ -29,7 +29,13 @@ async def on_screening_recorded(
 
 
 def readable_answers(opened: object) -> Answers:
-    """The answers, if they are some. Its errors name what is wrong, never what was answered."""
+    """The answers, if they are some. Those that mean danger are rated, whatever stands beside them.
+
+    Its errors name what is wrong, never what was answered.
+    """
+    known, _ = known_answers(opened)
+    if has_danger(known):
+        return known
     try:
         answers = ANSWERS.validate_python(opened)
         check_answers(answers)

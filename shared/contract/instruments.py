@@ -78,6 +78,32 @@ def check_answers(answers: Answers) -> None:
                 )
 
 
+YES, NO = frozenset({"true", "yes", "y", "1", "是"}), frozenset({"false", "no", "n", "0", "否"})
+"""How systems write an answer where none is true or false."""
+
+
+def known_answers(told: object) -> tuple[Answers, bool]:
+    """Of what was told, the answers that an instrument asks for, and whether there was anything else."""
+    answers: dict[str, dict[str, bool]] = {}
+    rest = not isinstance(told, Mapping)
+    for name, given in told.items() if isinstance(told, Mapping) else ():
+        instrument = INSTRUMENTS.get(name)
+        if instrument is None or not isinstance(given, Mapping):
+            rest = True
+            continue
+        read = {item: _yes_or_no(answer) for item, answer in given.items() if item in instrument.items}
+        answers[name] = {item: answer for item, answer in read.items() if answer is not None}
+        rest = rest or len(answers[name]) < len(given)
+    return answers, rest
+
+
+def _yes_or_no(told: object) -> bool | None:
+    if isinstance(told, bool):
+        return told
+    word = str(told).strip().lower()
+    return True if word in YES else False if word in NO else None
+
+
 def has_danger(answers: Answers) -> bool:
     """Whether any answer is one that starts the ledger's clocks at the moment it is saved."""
     known = ((INSTRUMENTS[name], given) for name, given in answers.items() if name in INSTRUMENTS)

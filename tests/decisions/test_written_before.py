@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from services.dispatch import service as dispatch
 from services.hotline_intake import service as intake
-from services.hotline_intake.acts import SeatActRequest
+from services.hotline_intake.seat_act import SeatActRequest
 from services.responder_adapter import service as adapter
 from services.risk_assessment import service as risk
 from shared.contract import callouts, calls, incidents

@@ -248,12 +248,11 @@ async def test_the_standard_plan_has_five_contacts_and_a_refusal_can_be_planned(
     [
         ("calls/{case}/screenings", {"answers": {"horoscope/1": {"1": True}}}, (422, "unknown_instrument")),
         ("calls/{case}/screenings", {"answers": {}}, (422, "no_answers")),
-        ("calls/{case}/screenings", {"answers": {"cssrs-screener/1": {"4": True}}}, (422, "item_not_asked")),
+        ("calls/{case}/screenings", {"answers": {"cssrs-screener/1": {"3": True}}}, (422, "item_not_asked")),
         ("calls/{case}/screenings", {"answers": {"cssrs-screener/1": {"1": "yes"}}}, (422, "invalid")),
         ("calls/{case}/places", {"confidence": "stated", "city": "510100"}, (422, "area_code_needed")),
         ("calls/{case}/places", {"confidence": "sure"}, (422, "invalid")),
         ("calls/{case}/briefs", {"diagnosis": "x"}, (422, "invalid")),
-        ("calls/{case}/escalations", {"desks": ["999"]}, (422, "desk_unknown")),
         ("calls/{case}/end", {"how": "exploded"}, (422, "invalid")),
         ("calls/{case}/follow-up-plan", {}, (422, "follow_ups_needed")),
         ("calls/{case}/follow-up-plan", {"follow_ups": [{"due": "2020-01-01"}]}, (422, "follow_up_in_the_past")),
@@ -288,9 +287,98 @@ async def test_what_is_not_there_is_not_found(
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
-async def test_a_screening_on_a_call_that_nobody_opened_is_not_taken(client: httpx.AsyncClient, case: UUID) -> None:
-    refused = await post(client, f"calls/{case}/screenings", {"answers": DANGER})
+async def test_a_calm_screening_on_a_call_that_nobody_opened_is_not_taken(
+    client: httpx.AsyncClient, case: UUID
+) -> None:
+    refused = await post(client, f"calls/{case}/screenings", {"answers": CALM})
     assert (refused.status_code, refused.json()["code"]) == (404, "call_unknown")
+
+
+ODD_CRIES: list[tuple[bytes, list[str]]] = [
+    (b"", []),
+    (b"null", []),
+    (b"{}", []),
+    (b'{"reason": ""}', ["reason"]),
+    (b'{"reason": null, "desks": []}', []),
+    (b'{"reason": 7, "desks": "110"}', ["desks", "reason"]),
+    (b'{"desks": ["110", "999", ""]}', ["desks"]),
+    (b'{"desks": ["999"]}', ["desks"]),
+    (b'{"desks": [' + b'"110",' * 20 + b'"110"]}', ["desks"]),
+    (b'{"seat": "\xe4\xba\x8c", "reason": "x"}', ["\u2026"]),
+    (b'\xef\xbb\xbf{"reason": "x"}', []),
+    (b'{"reason": "\xff"}', []),
+    (b"reason=x", ["body"]),
+    (b"[1, 2]", ["body"]),
+    (b"[" * 30_000, ["body"]),
+    (b'{"reason": "' + b"x" * 5000 + b'"}', ["reason"]),
+]
+
+
+@pytest.mark.parametrize(("body", "ignored"), ODD_CRIES)
+async def test_t5_f9_is_taken_whatever_its_body_is(
+    client: httpx.AsyncClient, case: UUID, body: bytes, ignored: list[str]
+) -> None:
+    for content_type in ("application/json", "text/plain", ""):
+        headers = {"idempotency-key": str(uuid4()), "content-type": content_type}
+        taken = await client.post(f"/cities/{CITY}/calls/{case}/escalations", content=body, headers=headers)
+        assert (taken.status_code, taken.json()["ledger"]["state"]) == (201, "watching")
+        assert sorted(taken.json()["ignored"]) == sorted(ignored)
+
+
+@pytest.mark.parametrize("key", [None, "", "a b", "k" * 200])
+async def test_t5_f9_and_danger_need_no_key(client: httpx.AsyncClient, case: UUID, key: str | None) -> None:
+    headers = {} if key is None else {"idempotency-key": key}
+    for path, body in (("escalations", {}), ("screenings", {"answers": DANGER})):
+        taken = await client.post(f"/cities/{CITY}/calls/{case}/{path}", json=body, headers=headers)
+        assert taken.status_code == 201
+    refused = await client.post(f"/cities/{CITY}/calls/{case}/screenings", json={"answers": CALM}, headers=headers)
+    assert (refused.status_code, refused.json()["code"]) == (400, "idempotency_key_needed")
+
+
+async def test_t5_another_cry_under_the_same_key_is_another_cry(client: httpx.AsyncClient, case: UUID) -> None:
+    first = await post(client, f"calls/{case}/escalations", {"desks": ["120"]}, key="f9")
+    other = await post(client, f"calls/{case}/escalations", {"desks": ["110"]}, key="f9")
+    again = await post(client, f"calls/{case}/escalations", {"desks": ["110"]}, key="f9")
+    assert [first.status_code, other.status_code, again.status_code] == [201, 201, 201]
+
+
+@pytest.mark.parametrize(
+    ("answers", "ignored"),
+    [
+        ({"cssrs-screener/1": {"5": True}}, []),
+        ({"cssrs-screener/1": {"2": False, "4": True}}, []),
+        ({"cssrs-screener/1": {"4": True, "9": True}}, ["answers"]),
+        ({**DANGER, "horoscope/1": {"1": True}}, ["answers"]),
+        ({"acute-criteria/1": {"in_progress": "yes", "plan_72_hours": "perhaps"}}, ["answers"]),
+        ({"acute-criteria/1": {"in_progress": 1}}, []),
+        ({**DANGER, "cssrs-screener/1": "none"}, ["answers"]),
+    ],
+)
+async def test_t5_a_danger_answer_is_taken_whatever_stands_beside_it(
+    client: httpx.AsyncClient, case: UUID, answers: Body, ignored: list[str]
+) -> None:
+    saved = await post(client, f"calls/{case}/screenings", {"answers": answers})
+    assert (saved.status_code, saved.json().get("danger"), saved.json().get("ignored")) == (201, True, ignored)
+    assert saved.json()["call"]["ledger"]["state"] == "watching"
+    besides = await post(client, f"calls/{case}/screenings", {"answers": answers, "seat": 2})
+    assert (besides.status_code, besides.json()["ignored"]) == (201, [*ignored, "\u2026"])
+
+
+@pytest.mark.parametrize("caller", ["anonymous", "", "未知", 7, None, "110'; --"])
+async def test_t5_a_call_is_opened_whatever_its_callers_number_is(
+    client: httpx.AsyncClient, case: UUID, caller: object
+) -> None:
+    answer = await client.put(f"/cities/{CITY}/calls/{case}", json={"caller": caller, "line": 2})
+    assert (answer.status_code, "\u2026" in answer.json()["ignored"]) == (201, True)
+    assert ("caller" in answer.json()["ignored"]) is (caller is not None)
+
+
+async def test_t5_who_cannot_be_helped_here_is_told_to_phone(client: httpx.AsyncClient, case: UUID) -> None:
+    for path in (f"/cities/999999/calls/{case}/escalations", f"/cities/{CITY}/calls/1/escalations"):
+        refused = await client.post(path, headers={"idempotency-key": "f9"})
+        assert refused.status_code in {404, 422}
+        assert "拨打 110" in refused.json()["detail"]
+        assert "phone 110 now" in refused.json()["detail"]
 
 
 def every_answering() -> list[Body]:

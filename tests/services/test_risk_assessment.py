@@ -19,6 +19,7 @@ from deploy.local.kafka import Cluster
 from deploy.local.ports import free
 from deploy.local.valkey import Valkey
 from services.risk_assessment.handlers import readable_answers
+from services.risk_assessment.scale import rate_answers
 from services.risk_assessment.service import build
 from shared.contract.calls import ScreeningRecorded
 from shared.contract.terms import Situation
@@ -149,6 +150,18 @@ async def test_nobody_reads_an_assessment_without_saying_who_asks(line: Line, ca
 
 
 @pytest.mark.parametrize(
+    "answers",
+    [
+        {"cssrs-screener/1": {"5": True}},
+        {"cssrs-screener/1": {"4": True, "14": True}},
+        {"horoscope/1": {"1": True}, "acute-criteria/1": {"in_progress": True}},
+    ],
+)
+def test_t5_answers_that_mean_danger_are_rated_whatever_stands_beside_them(answers: object) -> None:
+    assert rate_answers(readable_answers(answers)).dispatch_now
+
+
+@pytest.mark.parametrize(
     ("opened", "reason"),
     [
         ("text", "answers_unreadable"),
@@ -156,7 +169,7 @@ async def test_nobody_reads_an_assessment_without_saying_who_asks(line: Line, ca
         ({}, "no_answers"),
         ({"horoscope/1": {"1": True}}, "unknown_instrument"),
         ({"cssrs-screener/1": {"14": True}}, "unknown_item"),
-        ({"cssrs-screener/1": {"4": True}}, "item_not_asked"),
+        ({"cssrs-screener/1": {"3": True}}, "item_not_asked"),
     ],
 )
 def test_answers_no_instrument_can_have_are_malformed_and_not_repeated(opened: object, reason: str) -> None:

@@ -2,22 +2,24 @@
 
 import asyncio
 from collections import defaultdict
+from dataclasses import replace
 from datetime import timedelta
 from functools import reduce
 from uuid import UUID, uuid5
 
 import structlog
 
-from services.hotline_intake.acts import AlarmClaim, KeptInJournal, SeatActRequest
+from services.hotline_intake.acts import AlarmClaim
 from services.hotline_intake.alarm.decide import AlarmAnswer
 from services.hotline_intake.alarm.row import POLICE
 from services.hotline_intake.call import Call, CallUnknown, Escalate, RecordScreening
+from services.hotline_intake.seat_act import KeptInJournal, SeatActRequest
 from services.hotline_intake.seat_call import SeatCall
 from services.hotline_intake.storeless.mirror import LedgerMirror, MirroredCall
 from shared.contract.event import Event, Rejected
 from shared.contract.terms import spoken_number
 from shared.kernel.errors import Unavailable
-from shared.kernel.machine.fingerprint import check_same_body
+from shared.kernel.machine.fingerprint import KeyReused, check_same_body
 from shared.kernel.machine.keeper import IdempotencyKey, Keeper, Learned
 from shared.kernel.process.journal import Journal, Unwritable
 from shared.kernel.process.service import Kit
@@ -60,7 +62,17 @@ class Acceptance:
         """The call after the act, or as it is kept.
 
         Raises Rejected, NothingTookIt or Unavailable: then it was not taken. KeyError on a line without a pack.
+        A cry for help under a key that came before, with another body, is another cry.
         """
+        try:
+            return await self._take(request)
+        except KeyReused:
+            if not request.act.urgent:
+                raise
+            another = replace(request.key, id=uuid5(request.key.id, request.key.fingerprint))
+            return await self._take(replace(request, key=another))
+
+    async def _take(self, request: SeatActRequest) -> Learned[Call] | KeptInJournal:
         act = request.act
         act.check(self._kit.cities, self._kit.cities[request.city])
         if request.key.id in self._kept:
@@ -219,7 +231,7 @@ class Acceptance:
         try:
             return await self._calls.learn(command, request.key)
         except CallUnknown:
-            if request.key.id not in self._kept or not request.act.urgent:
+            if not request.act.urgent:
                 raise
         opening = IdempotencyKey(uuid5(request.key.id, "opening"), drill=request.key.drill)
         await self._calls.learn(request.opening, opening)

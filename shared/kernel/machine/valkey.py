@@ -79,7 +79,9 @@ class _Pipeline:
         else:
             if any(isinstance(reply, ReadOnlyError | MasterDownError) for reply in answered):
                 await self._hang_up()  # at that address another may be the primary by now
-            on_answer(any(isinstance(reply, RedisError) and not _is_ours(reply) for reply in answered))
+            on_answer(
+                any(isinstance(reply, RedisError) and type(_error_for(reply)) is Unavailable for reply in answered)
+            )
             replies = iter(answered)
             for pending in batch:
                 _settle(pending, [next(replies) for _ in pending.commands])
@@ -188,14 +190,7 @@ def _error_for(refusal: RedisError) -> Exception:
     text = str(refusal)
     if "Function not found" in text:
         return FunctionsLost("The store had lost its functions; they are loaded again.")
-    if _is_ours(refusal):
+    if isinstance(refusal, ClusterCrossSlotError) or (type(refusal) is ResponseError and OUR_BUGS.search(text)):
         return refusal
     code = getattr(refusal, "status_code", None) or text.split(" ", 1)[0]
     return Unavailable(f"The store refuses: {code}.")
-
-
-def _is_ours(refusal: RedisError) -> bool:
-    """Whether the command itself was wrong, so that no time mends it."""
-    if isinstance(refusal, ClusterCrossSlotError):
-        return True
-    return type(refusal) is ResponseError and OUR_BUGS.search(str(refusal)) is not None

@@ -3,6 +3,7 @@
 import hmac
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID, uuid4, uuid5
 
@@ -139,20 +140,42 @@ def requires_peer_token(tokens: Mapping[str, SecretStr]) -> Any:
     return Depends(Bearer("service's own", lambda _: named))
 
 
-async def _asked(
-    request: Request,
-    actor: Actor,
-    idempotency_key: Annotated[str, Header(description="The same key again changes nothing again")] = "",
-) -> IdempotencyKey:
-    if request.method == "PUT":  # again without a key it is another act, of which its machine knows that it is no news
-        idempotency_key = idempotency_key or str(uuid4())
-    if not KEY.fullmatch(idempotency_key):
-        raise BadRequest(
+class KeyNeeded(BadRequest):
+    """An act without a key of its own: sent again, it would be another."""
+
+    def __init__(self) -> None:
+        super().__init__(
             "idempotency_key_needed", "Send a new Idempotency-Key (1–128 visible characters) with each act."
         )
-    act = request_id(actor, request.method, request.url.path, idempotency_key)
+
+
+Key = Annotated[str, Header(alias="idempotency-key", description="The same key again changes nothing again")]
+
+
+@dataclass(frozen=True)
+class AskedKey:
+    """What a request is learnt under; `made_up` here, for it came without a usable one."""
+
+    key: IdempotencyKey
+    made_up: bool
+
+
+async def _any_key(request: Request, actor: Actor, idempotency_key: Key = "") -> AskedKey:
+    made_up = not KEY.fullmatch(idempotency_key)
+    act = request_id(actor, request.method, request.url.path, str(uuid4()) if made_up else idempotency_key)
     fingerprint = request.app.state.fingerprints.fingerprint(act, await request.body())
-    return IdempotencyKey(act, fingerprint, actor=actor)
+    return AskedKey(IdempotencyKey(act, fingerprint, actor=actor), made_up)
+
+
+AnyKey = Annotated[AskedKey, Depends(_any_key)]
+"""What a request is learnt under, where one without a key must not be lost: its own, or one of ours."""
+
+
+async def _asked(request: Request, asked: AnyKey) -> IdempotencyKey:
+    # A PUT again without a key is another act, of which its machine knows that it is no news.
+    if asked.made_up and (request.method != "PUT" or request.headers.get("idempotency-key")):
+        raise KeyNeeded
+    return asked.key
 
 
 def request_id(actor: str, method: str, path: str, idempotency_key: str) -> UUID:
