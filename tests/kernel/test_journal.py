@@ -169,3 +169,48 @@ def test_the_file_begins_anew_once_all_in_it_is_done(tmp_path: Path, monkeypatch
     assert (tmp_path / "journal").stat().st_size < 2_000
     with opened(tmp_path) as journal:
         assert list(journal.open_entries) == [last]
+
+
+def test_d10_a_file_with_lines_of_a_retired_key_begins_anew_like_any_other_and_keeps_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "ANEW_AFTER", 1_000)
+    retired, newer = MASTERS, {2: os.urandom(32)}
+    sealed = [uuid4() for _ in range(3)]
+    kept(tmp_path, *sealed)
+    with opened(tmp_path, newer) as journal:
+        for _ in range(200):
+            journal.write_entry(entry := uuid4(), WHAT)
+            journal.mark_done(entry)
+        journal.write_entry(last := uuid4(), WHAT)
+    assert (tmp_path / "journal").stat().st_size < 5_000
+    with opened(tmp_path, newer) as journal:
+        assert (list(journal.open_entries), journal.unreadable) == ([last], 3)
+    with opened(tmp_path, retired | newer) as journal:
+        assert set(journal.open_entries) == {*sealed, last}
+
+
+def test_d10_a_file_that_cannot_begin_anew_goes_on_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journals, "ANEW_AFTER", 0)
+    with opened(tmp_path) as journal:
+        (tmp_path / "journal.anew").mkdir()
+        journal.write_entry(first := uuid4(), WHAT)
+        journal.mark_done(first)
+        journal.write_entry(second := uuid4(), WHAT)
+    with opened(tmp_path) as journal:
+        assert set(journal.open_entries) == {first, second}
+
+
+def test_d11_what_was_set_aside_waits_in_the_file_and_is_open_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "ANEW_AFTER", 0)
+    strange, ours = uuid4(), uuid4()
+    with opened(tmp_path) as journal:
+        for entry in (strange, ours):
+            journal.write_entry(entry, WHAT)
+        journal.set_aside(strange, "")
+        assert (list(journal.open_entries), journal.unreadable) == ([ours], 1)
+        journal.mark_done(ours)
+    with opened(tmp_path) as journal:
+        assert journal.open_entries == {strange: WHAT}

@@ -23,6 +23,7 @@ from deploy.local.valkey import Valkey
 from deploy.local.valkey import valkey as running_valkey
 from services.hotline_intake.service import build
 from shared.contract.terms import spoken_number
+from shared.kernel.process.file_journal import FileJournal
 from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
 from tests.services.test_hotline_intake_api import CITY, DANGER, PACK, POLICE
@@ -373,3 +374,20 @@ async def _rings(seats: Seats, case: UUID) -> bool:
 async def _learnt(seats: Seats) -> bool:
     alarms = (await seats.client.get(f"/cities/{CITY}/alarms")).json()
     return bool(alarms) and not any(alarm["from_memory"] for alarm in alarms)
+
+
+async def test_d11_an_act_of_another_release_is_set_aside_and_the_door_opens(
+    settings: Settings,
+) -> None:
+    case, strange = uuid7(), uuid4()
+    journal = FileJournal(settings.journal / "journal-test", settings.masters)
+    of_another_release = {"what": "telepathy", "case": str(case), "body": {}}
+    for entry, what in ((strange, of_another_release), (uuid4(), {"what": "escalation"}), (uuid4(), "words")):
+        journal.write_entry(entry, what)
+    journal.close()
+    async with intake(settings) as seats:
+        assert (await seats.presses_f9(case)).status_code == 201
+    journal.open()
+    assert journal.open_entries[strange] == of_another_release
+    assert len(journal.open_entries) == 3
+    journal.close()

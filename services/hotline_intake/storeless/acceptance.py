@@ -33,8 +33,7 @@ TWICE = 2
 AT_ONCE = 16
 """Calls whose kept acts are learnt at the same time: their commits share one fsync."""
 
-REPLAY_EVERY = 0.25
-OPEN_EVERY = 5.0
+REPLAY_EVERY, OPEN_EVERY = 0.25, 5.0
 """Seconds."""
 
 UNSEEN = "s1." + "A" * 40
@@ -135,9 +134,14 @@ class Acceptance:
         except Unwritable as refusal:
             log.warning("journal_unusable", signal="warning", why=str(refusal))
             return
-        for request in map(SeatActRequest.from_journal, self._journal.open_entries.values()):
-            if request.key.id not in self._kept:
-                await self._remember(request)
+        for entry, what in self._journal.open_entries.items():
+            try:
+                request = SeatActRequest.from_journal(what)
+            except (LookupError, TypeError, ValueError):  # of another release; the seats' door opens all the same
+                self._journal.set_aside(entry, str(what["case"]) if "case" in what else "")
+            else:
+                if request.key.id not in self._kept:
+                    await self._remember(request)
 
     async def _remember(self, request: SeatActRequest) -> None:
         """An act of an earlier life stands again as it did, so that it rings, and the same key finds it."""

@@ -38,8 +38,7 @@ REMEMBERED = 20_000
 class IdempotencyKey:
     """Under what a message is learnt: under an `id` that was applied before, it changes nothing.
 
-    `fingerprint` tells another body, which is KeyReused; `actor` whose moves are counted, nobody's where help depends
-    on it.
+    `fingerprint` tells another body: KeyReused. `actor`: whose moves are counted; nobody's if help depends on them.
     """
 
     id: UUID

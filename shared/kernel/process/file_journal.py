@@ -2,7 +2,8 @@
 
 One line an entry, `j1.<key version>.<base64>`, AES-256-GCM under the newest master key; the associated data says that
 it is a journal's, so that no other ciphertext passes for one. A line says either what is kept, or that it is done.
-A power cut may tear the last line: nobody was answered for it. The file begins anew whenever all in it is done.
+A power cut may tear the last line: nobody was answered for it. The file begins anew whenever all in it is done, with
+what no key here opens and what was set aside: both wait in it for the key, or for the release, that reads them.
 """
 
 import base64
@@ -38,7 +39,7 @@ class FileJournal:
         self._lock = self._entries = self._marks = -1
         self._size = 0
         self._kept: dict[UUID, Any] = {}
-        self.unreadable = 0
+        self._sealed: list[bytes] = []
 
     @property
     def open_entries(self) -> dict[UUID, Any]:
@@ -47,6 +48,11 @@ class FileJournal:
     @property
     def is_open(self) -> bool:
         return self._entries >= 0
+
+    @property
+    def unreadable(self) -> int:
+        """Lines that no key here opens, and entries that were set aside."""
+        return len(self._sealed)
 
     def open(self) -> None:
         if self.is_open:
@@ -71,13 +77,17 @@ class FileJournal:
         # Not forced to disk: what is struck twice or not at all is learnt under a key that was applied before.
         if self._kept.pop(entry, None) is None:
             return
-        if not self._kept and not self.unreadable and self._size > ANEW_AFTER:
-            self._begin_anew()
-            return
         try:
-            self._append(self._marks, {"id": str(entry)})
+            if not self._kept and self._size > ANEW_AFTER + 2 * sum(map(len, self._sealed)):
+                self._begin_anew()
+            else:
+                self._append(self._marks, {"id": str(entry)})
         except Unwritable as refusal:
             log.warning("journal_not_struck", signal="warning", why=str(refusal))
+
+    def set_aside(self, entry: UUID, case: str) -> None:
+        log.warning("kept_unreadable", signal="warning", case=case, do="start the release that wrote it")
+        self._sealed.append(self._seal({"id": str(entry), "what": self._kept.pop(entry)}))
 
     def close(self) -> None:
         for held in (self._entries, self._marks, self._lock):
@@ -89,10 +99,8 @@ class FileJournal:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path, flags = self.folder / "journal", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        # One file, opened twice: entries wait for the disk, strikes do not.
-        self._marks = os.open(path, flags, 0o600)
-        entries = os.open(path, flags | os.O_DSYNC, 0o600)
+        path = self.folder / "journal"
+        self._marks, entries = _open_twice(path)
         self._fsync_folder()  # a new file survives a power cut only once its folder is on disk
         self._read(path.read_bytes())
         os.ftruncate(entries, self._size)
@@ -107,7 +115,7 @@ class FileJournal:
 
     def _read(self, raw: bytes) -> None:
         self._size = raw.rfind(b"\n") + 1
-        self.unreadable = 0
+        self._sealed.clear()
         for record in self._records(raw[: self._size]):
             entry = UUID(record["id"])
             if "what" in record:
@@ -126,13 +134,11 @@ class FileJournal:
                 sealed = base64.b64decode(text, validate=True)
                 yield json.loads(self._keys[int(version)].decrypt(sealed[:12], sealed[12:], BOUND_TO))
             except (KeyError, ValueError, InvalidTag):
-                self.unreadable += 1
+                self._sealed.append(line)
 
     def _append(self, file: int, record: dict[str, Any]) -> None:
-        plain, nonce = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode(), os.urandom(12)
-        sealed = nonce + self._keys[self._newest].encrypt(nonce, plain, BOUND_TO)
         # The newline before it ends whatever a torn write left there.
-        line = b"\nj1.%d.%s\n" % (self._newest, base64.b64encode(sealed))
+        line = b"\n%s\n" % self._seal(record)
         try:
             # Whatever an earlier write left unfinished, or one whose entry was refused, goes first.
             if os.lseek(file, 0, os.SEEK_END) != self._size:
@@ -144,13 +150,33 @@ class FileJournal:
             raise self._refused("the disk is full")
         self._size += len(line)
 
+    def _seal(self, record: dict[str, Any]) -> bytes:
+        plain, nonce = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode(), os.urandom(12)
+        sealed = nonce + self._keys[self._newest].encrypt(nonce, plain, BOUND_TO)
+        return b"j1.%d.%s" % (self._newest, base64.b64encode(sealed))
+
     def _refused(self, why: str | None) -> Unwritable:
         return Unwritable(f"{self.folder}: {why}. Make room there, or let the service write.")
 
     def _begin_anew(self) -> None:
+        """Put another file in its place. Raises Unwritable."""
+        anew, rest = self.folder / "journal.anew", b"".join(b"%s\n" % line for line in self._sealed)
+        before = self._marks, self._entries
         try:
-            os.ftruncate(self._marks, 0)
+            anew.unlink(missing_ok=True)
+            self._marks, self._entries = _open_twice(anew)
+            os.write(self._entries, rest)
+            anew.replace(self.folder / "journal")
         except OSError as refusal:
-            log.warning("journal_not_struck", signal="warning", why=str(refusal.strerror))
-        else:
-            self._size = 0
+            self._marks, self._entries = before
+            raise self._refused(refusal.strerror) from refusal
+        self._size = len(rest)
+        for held in before:
+            os.close(held)
+        self._fsync_folder()
+
+
+def _open_twice(path: Path) -> tuple[int, int]:
+    """One file for strikes, which do not wait for the disk, and for entries, which do."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    return os.open(path, flags, 0o600), os.open(path, flags | os.O_DSYNC, 0o600)

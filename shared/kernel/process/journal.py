@@ -35,6 +35,9 @@ class Journal(Protocol):
     def mark_done(self, entry: UUID) -> None:
         """Strike an entry, if it is there. Raises nothing; after a crash it may wait again."""
 
+    def set_aside(self, entry: UUID, case: str) -> None:
+        """Have an entry that this release cannot read wait for one that can: open no more, still written, and said."""
+
     def close(self) -> None:
         """Let another process have it."""
 
