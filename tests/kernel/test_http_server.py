@@ -12,10 +12,10 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from deploy.local.ports import free
+from deploy.local.ports import HOST, free
 from deploy.local.process import Process
 from shared.kernel.process import web
-from shared.kernel.process.http_server import MAX_HEAD, HttpServer, http_server, raise_descriptors
+from shared.kernel.process.http_server import MAX_HEAD, Connections, http_server, raise_descriptors
 from shared.kernel.process.settings import Settings
 from tests.kernel.conftest import speaking
 from tests.kernel.scene import add, environment, ready
@@ -39,6 +39,13 @@ FRAMINGS = (
 @pytest.fixture
 async def door() -> AsyncIterator[Settings]:
     """A server that says back what it was sent."""
+    async with serving(asyncio.Event()) as settings:
+        yield settings
+
+
+@asynccontextmanager
+async def serving(may_answer: asyncio.Event, most: int | None = None) -> AsyncIterator[Settings]:
+    """A server that echoes at once, or when it may, and takes so many connections at the most."""
 
     async def all_is_well() -> tuple[int, dict[str, Any]]:
         return 200, {}
@@ -50,15 +57,17 @@ async def door() -> AsyncIterator[Settings]:
     async def echo(sent: dict[str, Any]) -> dict[str, Any]:
         return sent
 
-    async with serving(http_server(app, settings)):
-        yield settings
+    @app.post("/later")
+    async def later(sent: dict[str, Any]) -> dict[str, Any]:
+        await may_answer.wait()
+        return sent
 
-
-@asynccontextmanager
-async def serving(server: HttpServer) -> AsyncIterator[None]:
+    server = http_server(app, settings)
+    if most is not None:
+        server.server_state = Connections(most)
     work = asyncio.create_task(server.serve())
     await eventually(lambda: server.started)
-    yield
+    yield settings
     server.should_exit = True
     await work
 
@@ -91,8 +100,8 @@ class Client:
 
 
 @asynccontextmanager
-async def connected(settings: Settings) -> AsyncIterator[Client]:
-    reader, writer = await asyncio.open_connection(settings.host, settings.port)
+async def connected(settings: Settings, address: str = HOST) -> AsyncIterator[Client]:
+    reader, writer = await asyncio.open_connection(settings.host, settings.port, local_addr=(address, 0))
     try:
         yield Client(reader, writer)
     finally:
@@ -103,6 +112,9 @@ async def connected(settings: Settings) -> AsyncIterator[Client]:
 
 def request(*headers: str) -> bytes:
     return ("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n" + "".join(headers) + "\r\n").encode()
+
+
+ASKED = request(f"content-length: {len(BODY)}\r\n") + BODY
 
 
 @pytest.mark.parametrize("upgrade", UPGRADES)
@@ -151,7 +163,7 @@ async def test_s2_headers_without_an_end_are_cut_off_early(door: Settings, start
         with pytest.raises(ConnectionError):
             await client.flood(100_000_000)
     async with connected(door) as client:
-        client.writer.write(request(f"content-length: {len(BODY)}\r\n") + BODY)
+        client.writer.write(ASKED)
         assert (await client.answer())[0] == 200
 
 
@@ -176,19 +188,44 @@ async def test_s3_what_drips_or_is_silent_is_closed_and_what_is_between_requests
                 client.writer.write(b"x" if start else b"")
             return await reading
 
-    asked = request(f"content-length: {len(BODY)}\r\n") + BODY
     async with connected(door) as idle, asyncio.timeout(30):
-        idle.writer.write(asked)
+        idle.writer.write(ASKED)
         await idle.answer()
         silent, head, body, second = await asyncio.gather(
-            drip(b""), drip(asked[:70]), drip(request("content-length: 60000\r\n")), drip(asked + asked[:70])
+            drip(b""), drip(ASKED[:70]), drip(request("content-length: 60000\r\n")), drip(ASKED + ASKED[:70])
         )
         assert silent == b""
         assert [cut.split()[1] for cut in (head, body)] == [b"408", b"408"]
         assert second.startswith(b"HTTP/1.1 200")
         assert b"HTTP/1.1 408" in second
-        idle.writer.write(asked)
+        idle.writer.write(ASKED)
         assert (await idle.answer())[0] == 200
+
+
+async def test_s3_silent_connections_displace_each_other_and_no_request_in_work() -> None:
+    may_answer = asyncio.Event()
+    async with serving(may_answer, most=8) as door, AsyncExitStack() as others:
+        first = await others.enter_async_context(connected(door))
+        working = [await others.enter_async_context(connected(door)) for _ in range(4)]
+        for client in working:
+            client.writer.write(ASKED.replace(b"/echo", b"/later"))
+        newcomers = [await others.enter_async_context(connected(door)) for _ in range(20)]
+        newcomers[-1].writer.write(ASKED)
+        assert await newcomers[-1].answer() == (200, BODY)
+        assert await first.closed() == b""
+        may_answer.set()
+        for client in working:
+            assert await client.answer() == (200, BODY)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has more than one loopback address at once")
+async def test_s3_a_flood_from_one_address_displaces_no_other() -> None:
+    async with serving(asyncio.Event(), most=8) as door, connected(door) as seat, AsyncExitStack() as flood:
+        for _ in range(3):
+            seat.writer.write(ASKED)
+            assert await seat.answer() == (200, BODY)
+            for _ in range(20):
+                await flood.enter_async_context(connected(door, "127.0.0.2"))
 
 
 async def test_s3_a_limit_of_descriptors_is_raised_as_far_as_it_goes(tmp_path: Path) -> None:

@@ -40,9 +40,9 @@ log = structlog.get_logger()
 class Connections(ServerState):
     """The open connections. Those that wait for a whole request stand by the address that holds them, oldest first."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         super().__init__()
-        self._most = min(MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+        self._most = most
         self._waiting: defaultdict[str, OrderedDict[BoundedProtocol, None]] = defaultdict(OrderedDict)
 
     def make_room(self) -> None:
@@ -163,7 +163,7 @@ class HttpServer(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self.server_state = Connections()
+        self.server_state = Connections(min(MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
