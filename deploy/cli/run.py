@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.live import Live
@@ -36,8 +36,7 @@ def run(state: StateFolder = None, port: PortChoice = None, free_ports: FreePort
         ports = Ports.free() if free_ports else Ports.chosen(os.environ, chosen_ports(port or []))
         asyncio.run(stay(home, ports))
     except record.AlreadyRunning as running:
-        console.print(f"{running}")
-        show_screens(running.written.get("urls", {}))
+        console.print(f"{running} `jingyi status` shows how it stands.")
     except Trouble as trouble:
         fail(trouble)
 
@@ -77,13 +76,7 @@ def tell(standing: Standing) -> None:
 
 def welcome(running: Running) -> None:
     console.print(f"\nEverything is up after {running.took:.1f} s. Ctrl-C stops it.")
-    show_screens(running.urls)
     console.print(f"  data and logs       {running.state}")
-
-
-def show_screens(urls: dict[str, Any]) -> None:
-    for label, url in table.screens(urls):
-        console.print(f"  {label:<18}  {url}")
 
 
 def chosen_ports(chosen: list[str]) -> dict[str, int]:

@@ -32,8 +32,6 @@ def status(state: Annotated[Path | None, typer.Option("--state", help="Where dat
     console.print(table.drawn(table.rows(found.get("programs", {}))), soft_wrap=False)
     said, colour = heartbeat(found.get("urls", {}))
     console.print(f"  {said}", style=colour)
-    for label, url in table.screens(found.get("urls", {})):
-        console.print(f"  {label:<18}  {url}")
 
 
 def heartbeat(urls: Mapping[str, str]) -> tuple[str, str]:

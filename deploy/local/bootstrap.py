@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-STATE = Path(os.environ.get("JINGYI_STATE") or ROOT / ".jingyi").expanduser().resolve()
-TOOLS = STATE / "tools"
+HOME = ROOT / ".jingyi"
+TOOLS = HOME / "tools"
 VENV = ROOT / ".venv"
 REQUIREMENTS = ROOT / "requirements" / "dev.txt"
 OLDEST = (3, 11)
@@ -73,7 +73,7 @@ def main() -> int:
 
 def set_up(begun: float) -> None:
     TOOLS.mkdir(parents=True, exist_ok=True)
-    with open(STATE / "setup.lock", "w", encoding="utf-8") as lock:
+    with open(HOME / "setup.lock", "w", encoding="utf-8") as lock:
         alone(lock.fileno())
         downloaded = 0.0
         if not (stamped(VENV, environment_id()) and (VENV / "bin" / "jingyi").exists()):
@@ -170,8 +170,7 @@ def fill_toolbox(lock: int) -> float:
     for outdated in ("ready", "kafka.aot"):
         (TOOLS / outdated).unlink(missing_ok=True)
     command = [str(VENV / "bin" / "python"), "-m", "deploy.local.toolbox"]
-    environment = {**os.environ, "JINGYI_STATE": str(STATE)}
-    code = subprocess.run(command, cwd=ROOT, env=environment, pass_fds=(lock,), check=False).returncode
+    code = subprocess.run(command, cwd=ROOT, pass_fds=(lock,), check=False).returncode
     if code == 130:
         raise KeyboardInterrupt
     if code != 0:

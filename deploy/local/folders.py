@@ -1,17 +1,19 @@
-"""Where everything that set-up and runs make is kept: one ignored folder, `.jingyi/` or JINGYI_STATE."""
+"""Where what set-up and runs make is kept: the tools in the checkout's `.jingyi/`, data there or in JINGYI_STATE."""
 
 import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+HOME = ROOT / ".jingyi"
 
 
 def state() -> Path:
-    return Path(os.environ.get("JINGYI_STATE") or ROOT / ".jingyi").expanduser().resolve()
+    return Path(os.environ.get("JINGYI_STATE") or HOME).expanduser().resolve()
 
 
 def tools() -> Path:
-    return state() / "tools"
+    """Beside the .venv that they belong to: data may move later, and needs them all the same."""
+    return HOME / "tools"
 
 
 def run() -> Path:

@@ -1,6 +1,6 @@
 """How the programs stand, as a table for a person: process, port, state, restarts, memory."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,13 +9,6 @@ from rich.text import Text
 
 MB = 1_000_000
 COLOURS = {"ready": "green", "done": "green", "starting": "yellow", "restarting": "red", "waiting": "dim"}
-
-SCREENS = (
-    ("counsellor's seat", "hotline_intake", "/seat"),
-    ("supervisor", "dispatch", "/supervise"),
-    ("110 console", "responder_adapter", "/console/140700-110"),
-    ("120 console", "responder_adapter", "/console/140700-120"),
-)
 
 
 @dataclass(frozen=True)
@@ -64,8 +57,3 @@ def memory(pid: int | None) -> int:
 
 def megabytes(used: int) -> str:
     return f"{used / MB:.0f} MB" if used else ""
-
-
-def screens(urls: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """What each screen is for, and where it is."""
-    return ((label, f"{urls[service]}{path}") for label, service, path in SCREENS if service in urls)

@@ -3,7 +3,6 @@
 import asyncio
 import shutil
 import sys
-from pathlib import Path
 
 from deploy.local import jars, java, kafka, valkey
 from deploy.local.folders import tools
@@ -53,7 +52,8 @@ def main() -> int:
         print(f"\nSet-up stopped. {trouble}", file=sys.stderr)
         return 1
     except OSError as refusal:
-        print(f"\nSet-up stopped. {explain(refusal, f'filling {Path(tools())}')}", file=sys.stderr)
+        said = explain(refusal, f"filling {tools()}", "make the checkout yours")
+        print(f"\nSet-up stopped. {said}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -31,8 +31,9 @@ def clone(tmp_path: Path) -> Path:
 
 def set_up(clone: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(clone / "deploy/local/bootstrap.py")]
-    told = {**os.environ, "JINGYI_STATE": str(clone / "state"), **environment}
-    return subprocess.run(command, env=told, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=120
+    )
 
 
 def test_without_a_network_it_says_so_and_leaves_no_stamp(clone: Path) -> None:

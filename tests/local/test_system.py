@@ -15,7 +15,7 @@ import psutil
 import pytest
 from redis.asyncio import Redis
 
-from deploy.local import record, topics
+from deploy.local import bootstrap, folders, record, topics
 from deploy.local.ports import Ports, available
 from deploy.local.system import DESKS, SERVICES, Plan, system
 from deploy.local.trouble import Trouble
@@ -58,6 +58,23 @@ async def test_s12_what_a_system_writes_is_for_its_owner_alone(tmp_path: Path) -
         assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
         for kind in ("valkey/**/*.aof", "kafka/**/*.index", "kafka/**/0*.log"):
             assert {path.stat().st_mode & 0o077 for path in tmp_path.glob(kind)} == {0}
+
+
+async def test_d19_a_look_at_a_system_names_no_page_that_is_not_there(tmp_path: Path) -> None:
+    async with system(tmp_path, items=lambda plan: ()):
+        look = ("-m", "deploy.cli.main", "status", "--state", str(tmp_path))
+        asked = await asyncio.create_subprocess_exec(sys.executable, *look, stdout=asyncio.subprocess.PIPE)
+        said, _ = await asked.communicate()
+    assert (asked.returncode, "auditor" in said.decode()) == (0, True)
+    assert b"http" not in said
+
+
+def test_d19_the_state_folder_may_move_and_the_tools_stay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Else data on another disk finds no Kafka there, or set-up downloads it again."""
+    before = folders.tools()
+    monkeypatch.setenv("JINGYI_STATE", str(tmp_path))
+    assert (folders.tools(), folders.run()) == (before, tmp_path / "run")
+    assert before == bootstrap.TOOLS
 
 
 async def test_a_second_system_stays_away_from_a_folder_in_use(tmp_path: Path) -> None:
