@@ -8,8 +8,8 @@ SOURCES := $(wildcard services shared deploy tests)
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
 setup: ## make this machine ready: .venv, Kafka, Valkey (implied by the others)
-	@command -v $(PYTHON) >/dev/null || { echo "No python3 is on PATH; install Python 3.11 or newer and run make again."; exit 1; }
-	@$(PYTHON) deploy/local/bootstrap.py
+	@command -v "$(PYTHON)" >/dev/null || { echo "No python3 is on PATH; install Python 3.11 or newer and run make again."; exit 1; }
+	@"$(PYTHON)" deploy/local/bootstrap.py
 run: setup ## start everything, print where it is, stay until Ctrl-C
 	@$(BIN)/jingyi run
 demo: setup ## play one joint response from the call to its closing

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import os
 import signal
+import struct
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -145,9 +146,10 @@ def command(main: str, *arguments: str, training: Path | None = None) -> list[st
     elif cache and cache.exists():
         flags.append(f"-XX:AOTCache={cache}")
     return [
+        *("env", "LC_ALL=C.UTF-8"),  # else Java cannot name a file whose path is not ASCII
         str(runtime.path),
         *flags,
-        f"-Dlog4j2.configurationFile={LOGGING}",
+        f"-Dlog4j2.configurationFile={LOGGING.as_uri()}",
         "-cp",
         jars.class_path(),
         main,
@@ -156,6 +158,12 @@ def command(main: str, *arguments: str, training: Path | None = None) -> list[st
 
 
 def properties(node: int, seats: Sequence[Seat], log: Path) -> str:
+    if "," in str(log):  # Kafka takes a list of folders, and knows no way to write a comma in one
+        raise Trouble(
+            f"Kafka 不能使用路径含逗号的文件夹 {log.parent}：请换一个位置，或用 JINGYI_STATE 指定。\n"
+            f"Kafka cannot keep data in a folder with a comma in its path ({log.parent}): "
+            "choose another place, or name one by JINGYI_STATE."
+        )
     seat, replicas = seats[node - 1], len(seats)
     voters = ",".join(f"{n}@{HOST}:{other.controller}" for n, other in enumerate(seats, 1))
     settings = {
@@ -187,7 +195,17 @@ def properties(node: int, seats: Sequence[Seat], log: Path) -> str:
         "background.threads": 2,
         "log.cleaner.dedupe.buffer.size": 4 * 1024 * 1024,
     }
-    return "".join(f"{name}={value}\n" for name, value in settings.items())
+    return "".join(f"{name}={escaped(str(value))}\n" for name, value in settings.items())
+
+
+def escaped(value: str) -> str:
+    """As Java reads a property: what is not printable ASCII in UTF-16, a backslash twice."""
+    plain = value.replace("\\", "\\\\")
+    return "".join(one if one.isascii() and one.isprintable() else _in_utf16(one) for one in plain)
+
+
+def _in_utf16(one: str) -> str:
+    return "".join(f"\\u{unit:04x}" for (unit,) in struct.iter_unpack(">H", one.encode("utf-16-be")))
 
 
 def cluster_id(folder: Path) -> str:

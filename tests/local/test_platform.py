@@ -3,12 +3,14 @@
 import uuid
 from pathlib import Path
 
+import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from redis.asyncio import Redis
 
 from deploy.local import topics
 from deploy.local.kafka import Cluster
 from deploy.local.kafka import kafka as running_kafka
+from deploy.local.trouble import Trouble
 from deploy.local.valkey import Valkey
 from deploy.local.valkey import valkey as running_valkey
 
@@ -53,6 +55,26 @@ async def test_kafka_keeps_its_topics_when_it_is_killed_and_started_again(tmp_pa
         await broker.start()
         await broker.until_ready()
         assert await topics.differences(cluster.bootstrap, [topics.Topic("kept", partitions=2, settings={})]) == ()
+
+
+@pytest.mark.parametrize("name", ["目录 有空格 𠮷", "a=b#c!d:e\\f"])
+async def test_t12_data_lies_in_the_folder_that_was_named_whatever_its_name(tmp_path: Path, name: str) -> None:
+    """Else it lies elsewhere, is found by nobody, and is gone with the next clean-up."""
+    home = tmp_path / name
+    async with running_kafka(home / "kafka") as cluster, running_valkey(home / "valkey") as server:
+        await topics.create(cluster.bootstrap, [topics.Topic("kept", partitions=1, settings={})])
+        async with Redis.from_url(server.url) as client:
+            await client.set("seen", 1)
+    assert (home / "kafka" / "node-1" / "log" / "kept-0").is_dir()
+    assert (home / "valkey" / "appendonlydir").is_dir()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+async def test_t12_a_folder_with_a_comma_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(Trouble, match="逗号") as refusal:
+        async with running_kafka(tmp_path / "a,b"):
+            pass
+    assert "with a comma" in str(refusal.value)
 
 
 async def test_three_brokers_replicate_and_survive_the_loss_of_one(tmp_path: Path) -> None:
