@@ -80,6 +80,11 @@ async def rebuilt(environment: Mapping[str, str], *, check: bool, beside: bool, 
     settings = Settings()
     url = environment.get("JINGYI_REDIS_URL", settings.redis_url)
     found = await lives_in(url)
+    if not check and await is_older_copy(url):
+        raise Trouble(
+            f"Redis at {url} 是旧副本，请先清空 is an older copy of what it was; Kafka has all of it, and newer. "
+            f"Empty it (`valkey-cli -u {url} flushdb`), then run `jingyi rebuild` again."
+        )
     if found and not check and not beside:
         named = ", ".join(f"{count} {what}" for what, count in sorted(found.items()))
         raise Trouble(
@@ -108,6 +113,14 @@ async def whole_again(url: str, epoch: int) -> None:
 
     async with Redis.from_url(url, socket_timeout=10) as redis:
         await redis.set(GENERATION, epoch)
+
+
+async def is_older_copy(url: str) -> bool:
+    """Whether a service has found that the store had been further before."""
+    from redis.asyncio import Redis
+
+    async with Redis.from_url(url, socket_timeout=10) as redis:
+        return "older:" in str(await redis.get(GENERATION))
 
 
 async def lives_in(url: str) -> Counter[str]:

@@ -23,6 +23,7 @@ from deploy.local.valkey import valkey as running_valkey
 from shared.kernel import trace
 from shared.kernel.process.settings import Settings
 from tests.kernel.scene import PEERS
+from tests.support.generations import begin_generation
 
 WHOLE = {"retention.ms": "-1", "cleanup.policy": "delete"}
 TOPICS = [
@@ -53,6 +54,7 @@ async def frail(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clust
 async def stoppable(tmp_path: Path) -> AsyncIterator[Valkey]:
     """A store that a test may stop and start again."""
     async with running_valkey(tmp_path / "valkey") as server:
+        begin_generation(server.url)
         yield server
 
 
@@ -63,6 +65,7 @@ def settings(brokers: str, valkey: Valkey, tmp_path: Path) -> Settings:
     url = f"{valkey.url.rsplit('/', 1)[0]}/{next(_databases) % 16}"
     with Redis.from_url(url) as redis:
         redis.flushdb()
+    begin_generation(url)
     return Settings(
         redis_url=url,
         kafka=brokers,

@@ -33,6 +33,7 @@ from tests.kernel.scene import CITY, about, add, counted, deaf, give, header, mo
 from tests.kernel.tally.service import MACHINE, Add, Counted, Given, Tally, TooMuch, Waited, build, evolve
 from tests.kernel.test_rebuild import stored
 from tests.support.eventually import eventually
+from tests.support.generations import begin_generation
 
 Rows = list[OutboxRow]
 
@@ -159,6 +160,7 @@ async def _emptied(settings: Settings) -> None:
     redis = Redis.from_url(settings.redis_url)
     await redis.flushdb()
     await redis.aclose()
+    begin_generation(settings.redis_url)
 
 
 async def test_a_drill_stays_a_drill_from_cause_to_effect_and_through_the_deadline(

@@ -19,7 +19,7 @@ from shared.kernel import clock
 from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.machine.keeper import NAMES, IdempotencyKey, Keeper
 from shared.kernel.machine.shards import shard_of
-from shared.kernel.machine.store import GENERATION, OutboxRow, Store
+from shared.kernel.machine.store import OutboxRow, Store
 from shared.kernel.machine.valkey import ValkeyStore
 from shared.kernel.machine.vault import Vault
 from shared.kernel.process.service import running_service
@@ -46,6 +46,7 @@ from tests.kernel.scene import (
 )
 from tests.kernel.tally.service import MACHINE, Add, Counted, KeepNote, Tally, Waited, build
 from tests.support.eventually import eventually
+from tests.support.generations import begin_generation
 
 
 @asynccontextmanager
@@ -84,9 +85,11 @@ async def compared(settings: Settings) -> Comparison:
 async def rebuilt(settings: Settings, epoch: int = 1) -> RebuildProgress:
     async with stored(settings) as store:
         await rebuild.restore_keys(KafkaBus(settings.kafka), store, quiet)
-        return await rebuild.rebuild_service(
+        done = await rebuild.rebuild_service(
             ServiceLog.for_service(build, settings, store), KafkaBus(settings.kafka), store, epoch, quiet
         )
+    begin_generation(settings.redis_url)
+    return done
 
 
 async def emptied(settings: Settings) -> None:
@@ -306,7 +309,6 @@ async def test_over_an_emptied_store_no_old_life_begins_anew_and_new_ones_begin(
         assert (await client.get(f"/cities/{CITY}/tallies/{old}")).status_code == 503
         assert (await add(client, uuid7(), 1, "new")).json() == {"total": 1}
         await rebuilt(settings)
-        await redis.set(GENERATION, 7)
         await ready(client)
         assert (await add(client, old, 1, "second")).json() == {"total": 6}
 
@@ -327,7 +329,6 @@ async def test_what_was_learnt_and_not_yet_said_when_the_store_was_lost_is_heard
             await redis.flushdb()
             await ready(client, "degraded")
             await rebuilt(settings)
-            await redis.set(GENERATION, round(clock.now().timestamp()) + 1)
             await eventually(learnt)
             await give(producer, case, 5, event)
             await give(producer, case, 1)

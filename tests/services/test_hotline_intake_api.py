@@ -35,6 +35,7 @@ from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
 from shared.kernel.process.web import request_id
 from tests.support.a_city import pack
+from tests.support.generations import begin_generation
 from tests.support.guessing import everything, recovered, spellings
 
 CITY = "140700"
@@ -54,6 +55,7 @@ async def settings(kafka: Cluster, valkey: Valkey, tmp_path_factory: pytest.Temp
     (folder / f"{CITY}.yaml").write_text(yaml.safe_dump(PACK, allow_unicode=True), encoding="utf-8")
     (folder / "master.keys").write_text(f"1 {base64.b64encode(os.urandom(32)).decode()}\n")
     await topics.create(kafka.bootstrap, topics.listed())
+    begin_generation(valkey.url)
     return Settings(
         redis_url=valkey.url,
         kafka=kafka.bootstrap,

@@ -28,6 +28,7 @@ from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
 from tests.services.test_hotline_intake_api import CITY, DANGER, PACK, POLICE
 from tests.support.eventually import eventually
+from tests.support.generations import begin_generation
 
 Body = dict[str, Any]
 AMBULANCE = "140700-120"
@@ -48,6 +49,7 @@ def settings(store: Valkey, tmp_path: Path) -> Settings:
     (tmp_path / f"{CITY}.yaml").write_text(yaml.safe_dump(pack, allow_unicode=True), encoding="utf-8")
     (tmp_path / "master.keys").write_text(f"1 {base64.b64encode(os.urandom(32)).decode()}\n")
     port, nowhere = free(2)
+    begin_generation(store.url)
     return Settings(
         redis_url=store.url,
         kafka=f"127.0.0.1:{nowhere}",

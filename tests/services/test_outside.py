@@ -28,6 +28,7 @@ from shared.kernel.process.settings import Settings
 from shared.notify.bell import PAUSE, Bell
 from tests.local.gateway import Gateway, gateway
 from tests.support.a_city import pack
+from tests.support.generations import begin_generation
 
 CITY = "140200"
 OTHER = "140300"
@@ -69,6 +70,7 @@ def settings(
         where: dict[str, Any] = {"cities": folder, "master_keys": folder / "master.keys", "journal": folder / "journal"}
         return Settings(redis_url=valkey.url, kafka=kafka.bootstrap, port=free(1)[0], instance=city, **where)
 
+    begin_generation(valkey.url)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("CHANNEL_FIRST", channel.url("first"))
         environment.setenv("CHANNEL_NEXT", channel.url("next"))

@@ -39,6 +39,7 @@ from shared.kernel.process.service import ServiceProcess, running_service
 from shared.kernel.process.settings import Settings
 from tests.services.desk_server import Desk, http, says, serving
 from tests.support.eventually import eventually
+from tests.support.generations import begin_generation
 from tests.support.guessing import everything, recovered, spellings
 
 CITY = "140700"
@@ -135,6 +136,7 @@ async def line(kafka: Cluster, valkey: Valkey, tmp_path_factory: pytest.TempPath
     keys = folder / "master.keys"
     keys.write_text(f"1 {base64.b64encode(os.urandom(32)).decode()}\n")
     await topics.create(kafka.bootstrap, topics.listed())
+    begin_generation(valkey.url)
     async with AsyncExitStack() as stack:
         police, medical = [await stack.enter_async_context(serving(DELIVERED)) for _ in range(2)]
         with pytest.MonkeyPatch.context() as patch:

@@ -30,6 +30,7 @@ from shared.kernel.machine.cloudevent import source_of
 from shared.kernel.machine.vault import Vault, key_name
 from shared.kernel.process.service import ServiceProcess, running_service
 from shared.kernel.process.settings import Settings
+from tests.support.generations import begin_generation
 
 CITY = "140700"
 PLANNED = {"acute-criteria/1": {"plan_72_hours": True}, "cssrs-screener/1": {"1": True}}
@@ -78,6 +79,7 @@ async def line(kafka: Cluster, valkey: Valkey, tmp_path_factory: pytest.TempPath
     keys = tmp_path_factory.mktemp("risk") / "master.keys"
     keys.write_text(f"1 {base64.b64encode(os.urandom(32)).decode()}\n")
     await topics.create(kafka.bootstrap, topics.listed())
+    begin_generation(valkey.url)
     settings = Settings(
         redis_url=valkey.url,
         kafka=kafka.bootstrap,

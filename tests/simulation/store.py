@@ -139,6 +139,10 @@ class Valkey:
             return -2
         return round(self._expires[key] - self._now()) if key in self._expires else -1
 
+    def _incr(self, key: bytes) -> int:
+        self.data[key] = b"%d" % (int(self.data.get(key, b"0")) + 1)
+        return int(self.data[key])
+
     def _exists(self, *keys: bytes) -> int:
         return sum(self._kept(key) is not None for key in keys)
 
@@ -226,7 +230,7 @@ class Valkey:
         now = version or b"0"
         if known is not None:
             return [b"KNOWN", now, state or b"", drill or b"", known]
-        if now == b"0" and _lost(args[5].decode(), self._get(keys[5])):
+        if _lost(args[5].decode(), now, self._get(keys[5])):
             return [b"LOST"]
         if now != args[0]:
             return [b"STALE", now, state or b"", drill or b""]
@@ -294,12 +298,12 @@ class Valkey:
         return 1
 
 
-def _lost(instance: str, generation: bytes | None) -> bool:
-    """Whether an instance of which nothing is kept may have lived before the store was emptied."""
+def _lost(instance: str, version: bytes, generation: bytes | None) -> bool:
+    """Whether an instance may be more than is kept of it."""
     if generation is None:
-        return True
-    since = generation.removeprefix(b"lost:")
-    if since == generation or instance[14:15] != "7":
+        return version == b"0"
+    kind, _, since = generation.partition(b":")
+    if not since or (kind == b"lost" and version != b"0") or instance[14:15] != "7":
         return False
     return int(instance[:8] + instance[9:13], 16) <= int(since)
 

@@ -1,13 +1,14 @@
 #!lua name=jingyi
 
--- lost: whether an instance of which nothing is kept may have lived before the store was emptied: there is no
--- generation, or one that says `lost:` and the Unix milliseconds, and the case (a UUIDv7) is no younger.
-local function lost(instance, generation)
+-- lost: whether an instance may be more than is kept of it: the store has no generation, or one that says `lost:` (it
+-- was emptied: only of what it has not) or `older:` (it is a copy: also of what it has) and the Unix milliseconds, and
+-- the case (a UUIDv7) is no younger.
+local function lost(instance, version, generation)
   if not generation then
-    return true
+    return version == '0'
   end
-  local since = string.match(generation, '^lost:(%d+)$')
-  if not since or string.sub(instance, 15, 15) ~= '7' then
+  local kind, since = string.match(generation, '^(%l+):(%d+)$')
+  if not since or (kind == 'lost' and version ~= '0') or string.sub(instance, 15, 15) ~= '7' then
     return false
   end
   return tonumber(string.sub(instance, 1, 8) .. string.sub(instance, 10, 13), 16) <= tonumber(since)
@@ -49,7 +50,7 @@ local function learn(keys, args)
   if kept[4] then
     return {'KNOWN', version, kept[2] or '', kept[3] or '', kept[4]}
   end
-  if version == '0' and lost(args[6], redis.call('GET', keys[6])) then
+  if lost(args[6], version, redis.call('GET', keys[6])) then
     return {'LOST'}
   end
   if version ~= args[1] then

@@ -41,7 +41,8 @@ class Commit:
 
 GENERATION = "generation"
 """The store's name for its generation: the epoch of the last rebuild, 0 if there was none. A store that was emptied has
-none, until a process that had seen one writes `lost:` and the Unix millisecond of the loss."""
+none, and one that was replaced by a copy an old one, until a process that knows better writes `lost:` or `older:` and
+the Unix millisecond."""
 
 LOST = "The store has lost what it knew of this. `jingyi rebuild` brings it back from the log of record."
 
@@ -88,7 +89,7 @@ class Store(Protocol):
         """Carry what is asked and committed, for ever; until then nothing is answered."""
 
     async def load(self) -> None:
-        """Bring the Functions along that `commit` calls, and begin the first generation of a store never used."""
+        """Bring the Functions along that `commit` calls."""
 
     def check_not_lost(self, instance: str) -> None:
         """Raise Unavailable if an instance that the store lacks may have lived before it was emptied. Does not wait."""

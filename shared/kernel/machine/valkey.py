@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ClusterCrossSlotError, MasterDownError, ReadOnlyError, RedisError, ResponseError
 
 from shared.kernel.errors import Unavailable
-from shared.kernel.machine.store import GENERATION, LOST, Command, Commit, Committed, FunctionsLost
+from shared.kernel.machine.store import LOST, Command, Commit, Committed, FunctionsLost
 
 ANSWER_WITHIN = 3.0
 """Seconds after which a silent store counts as unavailable."""
@@ -160,7 +160,7 @@ class ValkeyStore:
             self.answered_at = asyncio.get_running_loop().time()
 
     async def load(self) -> None:
-        await self.ask_all([("FUNCTION", "LOAD", "REPLACE", self._functions), ("SET", GENERATION, 0, "NX")])
+        await self.ask("FUNCTION", "LOAD", "REPLACE", self._functions)
 
     def check_not_lost(self, instance: str) -> None:
         if self.lost_at is not None:

@@ -237,7 +237,7 @@ def assemble_process(
         for consumer in consumers:
             consumer.rewind_to(since)
 
-    generation = StoreGeneration(store, now, timers.clear_memory, rewind_consumers)
+    generation = StoreGeneration(name, store, bus, relay.publish, now, timers.clear_memory, rewind_consumers)
     process = ServiceProcess(service, settings, store, relay, consumers, timers, verifier, fallback, generation)
     app = web.application(name, settings.api_token.get_secret_value(), process.check_ready)
     app.state.fingerprints = Fingerprints(settings.masters)

@@ -18,7 +18,7 @@ from deploy.local.valkey import Valkey
 from shared.kernel.clock import now
 from shared.kernel.log.bus import Bus
 from shared.kernel.log.kafka import KafkaBus
-from shared.kernel.machine.store import OutboxRow, Store
+from shared.kernel.machine.store import GENERATION, OutboxRow, Store
 from shared.kernel.machine.valkey import ValkeyStore
 from tests.simulation import bus, store
 
@@ -65,6 +65,7 @@ async def kept(request: pytest.FixtureRequest, valkey: Valkey) -> AsyncIterator[
         making = at_work(lambda told: server().store("", told))
     async with making as made:
         await made.store.load()
+        await made.store.ask("SET", GENERATION, 0)
         yield made
 
 

@@ -116,6 +116,15 @@ async def test_in_an_emptied_store_nothing_begins_anew_that_may_have_lived_befor
     assert (await kept.store.commit(commit(1, "c2")))[0] == b"OK"
 
 
+async def test_t11_in_an_older_copy_nothing_goes_on_that_may_have_become_more(kept: Kept) -> None:
+    before, after = "019a0000-0000-7000-8000-000000000000", "019b0000-0000-7000-8000-000000000000"
+    await kept.store.commit(commit(instance=before))
+    await kept.store.ask("SET", GENERATION, f"older:{0x019A_FFFF_FFFF}")
+    with pytest.raises(Unavailable):
+        await kept.store.commit(commit(1, "c2", instance=before))
+    assert (await kept.store.commit(commit(1, "c2", instance=after)))[0] == b"OK"
+
+
 async def test_a_deadline_and_a_place_in_the_list_come_and_go_with_the_commits(kept: Kept) -> None:
     await kept.store.commit(commit(due=5000, since=7))
     await kept.store.commit(commit(1, "c2", due=6000, since=9))
