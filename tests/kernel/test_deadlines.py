@@ -111,10 +111,10 @@ async def test_a_deadline_found_in_the_store_passes_by_wall_time(
     monkeypatch.setattr(service, "PATIENCE", timedelta(minutes=1))
     case, ahead = uuid4(), timedelta()
     async with running_service(build, settings, lambda: clock.now() + timedelta(hours=1)):
-        await ready(client)
+        await ready(client, "ready", "degraded")
         await add(client, case, 1, "one")
     async with running_service(build, settings, lambda: clock.now() + ahead):
-        await ready(client)
+        await ready(client, "ready", "degraded")
         await asyncio.sleep(1.2)
         assert await waited(client, case) == 0
         ahead = timedelta(hours=1, minutes=2)
@@ -130,7 +130,7 @@ async def test_a_deadline_set_after_a_jump_back_is_as_long_as_any_and_survives_t
         return clock.now() - back
 
     async with running_service(build, settings, jumping):
-        await ready(client)
+        await ready(client, "ready", "degraded")
         await add(client, case, 1, "one")
         back = timedelta()
         await fired_once(client, case, within=2)

@@ -85,7 +85,7 @@ async def serve(settings):
     with trace.get_tracer("test").start_as_current_span("ring"):
         assert await channels.send_message([sys.argv[1]], "now")
 
-run_process("ringing", lambda settings: None, serve)
+run_process("auditor", lambda settings: None, serve)
 """
 
 
@@ -93,7 +93,9 @@ async def rings(url: str, **environment: str) -> int:
     dead = f"http://127.0.0.1:{free(1)[0]}"
     proxies = {name: dead for each in ("http_proxy", "https_proxy", "all_proxy") for name in (each, each.upper())}
     program = (sys.executable, "-c", RINGING, url)
-    process = await asyncio.create_subprocess_exec(*program, cwd=ROOT, env={**os.environ, **proxies, **environment})
+    process = await asyncio.create_subprocess_exec(
+        *program, cwd=ROOT, env={**os.environ, "JINGYI_ENV": "development", **proxies, **environment}
+    )
     return await process.wait()
 
 

@@ -73,7 +73,7 @@ def refused(answer: httpx.Response, code: str) -> None:
 
 async def written(settings: Settings) -> int:
     redis = Redis.from_url(settings.redis_url)
-    own = (b"lease", b"heard", b"generation")
+    own = (b"lease", b"heard", b"generation", b"mark")
     names = [name async for name in redis.scan_iter("*") if not any(word in name for word in own)]
     await redis.aclose()
     return len(names)
@@ -121,7 +121,7 @@ async def test_s7_what_a_stranger_sends_is_not_even_asked_for(settings: Settings
             (PATH, "stranger", b"HTTP/1.1 401"),
             ("/events", "stranger", b"HTTP/1.1 401"),
             (PATH, settings.api_token.get_secret_value(), b"HTTP/1.1 100"),
-            ("/events", settings.peer_tokens["dispatch"].get_secret_value(), b"HTTP/1.1 100"),
+            ("/events", settings.peer_tokens["giver"].get_secret_value(), b"HTTP/1.1 100"),
         ):
             reader, writer = await asyncio.open_connection(settings.host, settings.port)
             writer.write(head(path, token))

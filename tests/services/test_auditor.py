@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 import pytest_asyncio
+import yaml
 from fastapi import FastAPI, HTTPException
 from uuid_utils.compat import uuid7
 
@@ -162,14 +163,18 @@ async def kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clust
 
 
 @pytest_asyncio.fixture(scope="module")
-async def near(kafka: Cluster) -> AsyncIterator[tuple[Neighbours, Settings]]:
+async def near(kafka: Cluster, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Neighbours, Settings]]:
     await topics.create(kafka.bootstrap, topics.listed())
     ours, theirs = free(2)
     beside = f"http://127.0.0.1:{theirs}"
+    cities = tmp_path_factory.mktemp("cities")
+    pack = yaml.safe_load((ROOT / "deploy" / "cities" / f"{CITY}.yaml").read_text(encoding="utf-8"))
+    pack["on_call"]["channels"] = ["CHANNEL"]
+    (cities / f"{CITY}.yaml").write_text(yaml.safe_dump(pack, allow_unicode=True), encoding="utf-8")
     settings = Settings(
         kafka=kafka.bootstrap,
         port=ours,
-        cities=ROOT / "deploy" / "cities",
+        cities=cities,
         master_keys=Path("unread"),
         doors={"hotline_intake": beside, "responder_adapter": beside},
     )
@@ -178,7 +183,9 @@ async def near(kafka: Cluster) -> AsyncIterator[tuple[Neighbours, Settings]]:
         server = http_server(near.app(), settings.model_copy(update={"port": theirs}))
         work = asyncio.create_task(server.serve())
         try:
-            yield near, settings
+            with pytest.MonkeyPatch.context() as environment:
+                environment.setenv("CHANNEL", "json://127.0.0.1:1/")
+                yield near, settings
         finally:
             server.should_exit = True
             await work

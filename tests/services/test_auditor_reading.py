@@ -21,6 +21,7 @@ from shared.kernel.clock import now
 from shared.kernel.log import kafka as kafka_log
 from shared.kernel.log.bus import Bus
 from shared.kernel.log.kafka import KafkaBus
+from shared.kernel.machine.cloudevent import source_of
 from tests.support.batches import ODD, batch, put, zstandard
 from tests.support.eventually import eventually
 
@@ -105,6 +106,7 @@ async def test_t2_it_reads_on_over_what_cannot_be_read_on_every_topic(kafka: Clu
     began, case = now() - timedelta(minutes=1), UUID(str(uuid7()))
     cry = EscalationRequested(case=case, city="140700", at=now(), by="seat-1", situation=Situation())
     named = [("ce_type", cry.type_name().encode()), ("ce_id", str(uuid4()).encode())]
+    named += [("ce_source", source_of(cry.service).encode())]
     value, key = cry.model_dump_json().encode(), str(case).encode()
     for topic in NAMES:
         for odd in ([(ODD, b"?")], named[:1]):
