@@ -11,9 +11,12 @@ CATCHES_ALL = {
     "shared/kernel/log/consumer.py",
     "shared/kernel/log/relay.py",
     "shared/kernel/log/unreadable.py",
+    "shared/kernel/machine/timers.py",
+    "shared/kernel/process/layers.py",
     "shared/kernel/process/service.py",
+    "services/hotline_intake/storeless/mirror.py",
 }
-"""Where a failure of any kind is turned into the end of the process, or into a dead letter."""
+"""Where a failure of any kind ends the process or is told: by a dead letter, an alarm, or a 500 that says what to do."""
 
 
 def product() -> list[Source]:

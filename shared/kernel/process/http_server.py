@@ -13,8 +13,8 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from shared.kernel.process.problem import problem_response
 from shared.kernel.process.settings import Settings
-from shared.kernel.process.web import problem_response
 
 MAX_HEAD = 65_536
 """Bytes of a request that are not its body: its line, its headers, the framing of its chunks."""

@@ -1,63 +1,23 @@
-"""The HTTP side of a service: who asks, why once, and errors that speak (RFC 9457 problem+json)."""
+"""The HTTP side of a service: who asks, why once, and what is refused."""
 
-import hmac
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID, uuid4, uuid5
 
-import structlog
 from fastapi import Depends, FastAPI, Header, Request
-from fastapi.dependencies.models import Dependant
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
-from opentelemetry.trace import SpanContext, SpanKind
 from pydantic import SecretStr
-from starlette.exceptions import HTTPException
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
-from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.contract.city import Cities, City
 from shared.contract.event import Rejected
 from shared.contract.terms import ActorId
-from shared.kernel import trace
-from shared.kernel.errors import Malformed, Unavailable, crash_places
-from shared.kernel.log.fallback.client import EVENTS, MAX_BATCH
 from shared.kernel.machine.keeper import NAMES, IdempotencyKey
+from shared.kernel.process.layers import LAYERS, Bearer
+from shared.kernel.process.problem import PROBLEMS
 
-MAX_BODY = 65_536
-"""Bytes of the largest request that is no batch of peers' events."""
-
-CASE = re.compile(rb"/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})(?:/|$)")
 KEY = re.compile(r"^[\x21-\x7e]{1,128}$")
-FIELD = re.compile(r"[a-z][a-z0-9_]{0,39}")
-
-CODES = {
-    400: "malformed_json",
-    401: "unauthorised",
-    404: "no_such_path",
-    405: "method_not_allowed",
-    413: "too_large",
-}
-"""What a refusal of the framework is called."""
-
-UNTRACED = (EVENTS.encode(), b"/health/", b"/heartbeat", b"/openapi.json")
-"""Paths without a span: what anybody may ask, and peers' events."""
-
-UNMATCHED = "unmatched"
-
-CRASHED = (
-    "服务内部错误：请马上打电话通知，并用同一个 Idempotency-Key 再提交一次。 · "
-    "An error inside this service: phone them now, and send the same request again under the same Idempotency-Key."
-)
-
-SHOWN = 20
-"""Errors of one body that an answer names at the most."""
-
-log = structlog.get_logger()
 
 
 class NotFound(Rejected):
@@ -91,28 +51,6 @@ def city_pack(cities: Cities, code: str) -> City:
     if pack is None:
         raise UnknownCity(code)
     return pack
-
-
-class Bearer:
-    """A dependency: the name of whoever shows a token. It is looked at before the body is read, too."""
-
-    def __init__(self, whose: str, tokens: Callable[[FastAPI], Mapping[str, str]]) -> None:
-        self._whose = whose
-        self._tokens = tokens
-
-    async def __call__(
-        self, request: Request, authorization: Annotated[str, Header(description="Bearer token of our services")] = ""
-    ) -> str:
-        return self.named(request.app, authorization)
-
-    def named(self, app: FastAPI, authorization: str) -> str:
-        """Raises Unauthorised."""
-        expected = {name: f"Bearer {token}".encode() for name, token in self._tokens(app).items()}
-        # Every one is compared, so that the time taken does not tell which of them is nearly right.
-        known = [name for name, token in expected.items() if hmac.compare_digest(authorization.encode(), token)]
-        if not known:
-            raise Unauthorised("unauthorised", f"Send the {self._whose} token as `Authorization: Bearer …`.")
-        return known[0]
 
 
 class _StaffBearer(Bearer):
@@ -187,206 +125,6 @@ ActKey = Annotated[IdempotencyKey, Depends(_asked)]
 """What a request is learnt under: its Idempotency-Key, scoped to actor and route."""
 
 
-def problem_response(status: int, code: str, detail: str, **more: Any) -> JSONResponse:
-    """An RFC 9457 problem; `code` is stable, `detail` says what to do."""
-    body = {"type": f"urn:jingyi:problem:{code}", "title": code.replace("_", " "), "status": status, "code": code}
-    return JSONResponse({**body, "detail": detail, **more}, status, media_type="application/problem+json")
-
-
-async def _rejected(_: Request, refusal: Exception) -> JSONResponse:
-    if not isinstance(refusal, Rejected):
-        raise refusal
-    return problem_response(refusal.status, refusal.code, refusal.detail)
-
-
-async def _unavailable(_: Request, silence: Exception) -> JSONResponse:
-    answer = problem_response(
-        503, "unavailable", f"{silence} Send the same request with the same Idempotency-Key again."
-    )
-    answer.headers["retry-after"] = "1"
-    return answer
-
-
-async def _sealed(_: Request, unreadable: Exception) -> JSONResponse:
-    reason = unreadable.reason if isinstance(unreadable, Malformed) else "sealed"
-    return problem_response(
-        503, reason, "What is kept of this case does not open here; the operator must bring its master key."
-    )
-
-
-async def _invalid(_: Request, invalid: Exception) -> JSONResponse:
-    """What is wrong and where, without repeating what was sent: it may be personal."""
-    if not isinstance(invalid, RequestValidationError):
-        raise invalid
-    errors = [{"where": _where(e["loc"], e["type"]), "what": e["type"]} for e in invalid.errors()[:SHOWN]]
-    if any(error["what"] == "json_invalid" for error in errors):
-        return problem_response(400, "malformed_json", "The body is not JSON.")
-    named = "; ".join(f"{error['where']}: {error['what']}" for error in errors[:5])
-    return problem_response(422, "invalid", f"Correct these and send again: {named}.", errors=errors)
-
-
-def _where(path: Sequence[int | str], what: str) -> str:
-    known = path[:-1] if what == "extra_forbidden" else path
-    # A name that the caller made up is not repeated: it may be personal.
-    return ".".join(str(part) if isinstance(part, int) or FIELD.fullmatch(part) else "…" for part in known)
-
-
-async def _http(_: Request, refusal: Exception) -> JSONResponse:
-    if not isinstance(refusal, HTTPException):
-        raise refusal
-    code = {
-        400: "malformed_json",
-        401: "unauthorised",
-        404: "no_such_path",
-        405: "method_not_allowed",
-        413: "too_large",
-    }.get(refusal.status_code, "refused")
-    answer = problem_response(refusal.status_code, code, str(refusal.detail))
-    answer.headers.update(refusal.headers or {})
-    return answer
-
-
-class BodyLimit:
-    """Refuses a request that is too long: before any of it is read if it says so itself, else as it comes."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._most = {most: RequestBodyLimitMiddleware(app, max_body_size=most) for most in (MAX_BODY, MAX_BATCH)}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        most = MAX_BATCH if scope.get("path") == EVENTS else MAX_BODY
-        length = dict(scope.get("headers", ())).get(b"content-length", b"0")
-        if scope["type"] == "http" and length.isdigit() and int(length) > most:
-            answer = problem_response(413, "too_large", f"The body has more than {most} bytes. Send less.")
-            return await answer(scope, receive, send)
-        return await self._most[most](scope, receive, send)
-
-
-class TokenBeforeBody:
-    """Looks at the token when the body is first asked for: FastAPI reads and parses it before any dependency."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def receiving() -> Message:
-            route = scope.get("route")
-            if isinstance(route, APIRoute):
-                for bearer in _bearers(route.dependant):
-                    _check_before_body(bearer, scope)
-            return await receive()
-
-        await self._app(scope, receiving, send)
-
-
-def _check_before_body(bearer: Bearer, scope: Scope) -> None:
-    try:
-        bearer.named(scope["app"], dict(scope["headers"]).get(b"authorization", b"").decode("latin-1"))
-    except Unauthorised as stranger:  # of what is raised while a body is read, FastAPI passes on this alone
-        raise HTTPException(stranger.status, stranger.detail) from None
-
-
-def _bearers(dependant: Dependant) -> set[Bearer]:
-    asked = {needed.call for needed in dependant.dependencies if isinstance(needed.call, Bearer)}
-    return asked.union(*map(_bearers, dependant.dependencies))
-
-
-class TrailingSlash:
-    """A path means the same with a slash behind it: a redirect would lose the body, and with it a call for help."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].endswith("/"):
-            plain = {"path": scope["path"].rstrip("/") or "/", "raw_path": scope["raw_path"].rstrip(b"/") or b"/"}
-            scope = {**scope, **plain}
-        await self._app(scope, receive, send)
-
-
-class CrashAnswer:
-    """What nobody expected is logged by type and place, and answered with what to do; never with what it was about."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
-
-        async def sending(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive, sending)
-        except ClientDisconnect:
-            return
-        except Exception as crash:
-            trace.mark_failed(crash)
-            case = _case(scope)
-            log.error("request_crashed", at=crash_places(crash), route=_route(scope), case=case and str(case))  # noqa: TRY400
-            if started:
-                raise
-            await problem_response(500, "crashed", CRASHED)(scope, receive, send)
-
-
-class RequestTracing:
-    """One server span a request, in the trace of the case that its path names; PUT on a call opens the trace.
-
-    Peers' events have none: each brings the span it was told in. Whoever asks without a token, or for what is not
-    there, adds nothing to a trace that is not theirs.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["raw_path"].startswith(UNTRACED):
-            return await self._app(scope, receive, send)
-        case, method, status = _case(scope), scope["method"], 0
-        within = trace.case_root(case) if case else _given(scope)
-        if case and method == "PUT":
-            with trace.opening_case(case):
-                started = trace.tracer().start_span("PUT", kind=SpanKind.SERVER)
-        else:
-            started = trace.start_span(method, within, SpanKind.SERVER, {})
-
-        async def sending(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
-
-        try:
-            with trace.use_span(started):
-                await self._app(scope, receive, sending)
-        finally:
-            route = _route(scope)
-            asked_nobody = route == UNMATCHED or status == 405
-            if status != 401 and not (asked_nobody and within.is_valid):
-                started.update_name(f"{method} {route}")
-                started.set_attributes({"http.request.method": method, "http.route": route})
-                if status:
-                    started.set_attribute("http.response.status_code", status)
-                started.end()
-        return None
-
-
-def _case(scope: Scope) -> UUID | None:
-    named = CASE.search(scope["raw_path"])
-    return UUID(named.group(1).decode()) if named else None
-
-
-def _route(scope: Scope) -> str:
-    return str(getattr(scope.get("route"), "path", UNMATCHED))
-
-
-def _given(scope: Scope) -> SpanContext:
-    """The context that the request brings; two of them are none."""
-    parents = [value.decode("latin-1") for name, value in scope["headers"] if name == b"traceparent"]
-    states = [value.decode("latin-1") for name, value in scope["headers"] if name == b"tracestate"]
-    return trace.parse_traceparent(parents[0] if len(parents) == 1 else None, states)
-
-
 def application(name: str, token: str, ready: Callable[[], Awaitable[tuple[int, dict[str, Any]]]]) -> FastAPI:
     """An application with health, errors and limits, to which a service adds its routes."""
     app = FastAPI(
@@ -396,22 +134,10 @@ def application(name: str, token: str, ready: Callable[[], Awaitable[tuple[int, 
         redoc_url=None,
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
-        exception_handlers={
-            Rejected: _rejected,
-            Unavailable: _unavailable,
-            Malformed: _sealed,
-            RequestValidationError: _invalid,
-            HTTPException: _http,
-        },
+        exception_handlers=PROBLEMS,
     )
     app.state.token = token
-    for layer in (
-        TokenBeforeBody,
-        BodyLimit,
-        CrashAnswer,
-        RequestTracing,
-        TrailingSlash,
-    ):  # the last sees a request first
+    for layer in LAYERS:
         app.add_middleware(layer)
 
     @app.get("/health/live", include_in_schema=False)
