@@ -5,15 +5,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import reduce
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
 import httpx
+from aiokafka.admin import NewPartitions
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 from uuid_utils.compat import uuid7
 
+from deploy.local import topics
+from deploy.local.kafka import kafka as running_kafka
 from shared.contract.event import Event
 from shared.kernel import clock
 from shared.kernel.log.kafka import KafkaBus
@@ -28,7 +32,7 @@ from shared.kernel.rebuild import rebuild
 from shared.kernel.rebuild.comparison import Comparison, compare_with_log
 from shared.kernel.rebuild.fold import LoggedEvent, replay_instances
 from shared.kernel.rebuild.rebuild import RebuildProgress, ServiceLog
-from tests.kernel.conftest import speaking
+from tests.kernel.conftest import TOPICS, speaking
 from tests.kernel.scene import (
     CITY,
     about,
@@ -188,6 +192,32 @@ async def test_a_rebuilt_deadline_still_fires_and_a_rebuilt_list_has_its_order(s
         await eventually(fired)
 
 
+async def test_t11_a_case_that_lies_in_two_partitions_is_folded_in_the_order_of_its_own_events(
+    settings: Settings, tmp_path: Path
+) -> None:
+    cases = [uuid4() for _ in range(8)]
+    async with running_kafka(tmp_path / "spread") as cluster:
+        there = settings.model_copy(update={"kafka": cluster.bootstrap})
+        await topics.create(cluster.bootstrap, TOPICS)
+        for amount in (1, 2):
+            async with running_service(build, there), speaking(there) as client:
+                await ready(client, "ready", "degraded")
+                for case in cases:
+                    await add(client, case, amount, f"{amount}")
+                    await waited_for(there, case, times=amount)
+            if amount == 1:
+                async with topics.administrator(cluster.bootstrap) as admin:
+                    await admin.create_partitions({"tally.counted": NewPartitions(16)})
+        found = about(await whole(there.kafka, "tally.counted"), *cases)
+        assert len({(record.key, record.partition) for record in found}) > len(cases)
+        before = await compared(there)
+        assert (before.equal, before.differing) == (True, {})
+        await emptied(there)
+        done = await rebuilt(there)
+        assert (done.torn, done.unread) == ([], [])
+        assert (await compared(there)).equal
+
+
 async def test_an_instance_that_lives_in_the_store_is_left_as_it_is(settings: Settings) -> None:
     case = uuid4()
     async with running_service(build, settings), speaking(settings) as client:
@@ -283,11 +313,12 @@ async def shown(client: httpx.AsyncClient, case: UUID) -> dict[str, Any]:
     return tally
 
 
-async def waited_for(settings: Settings, case: UUID) -> None:
+async def waited_for(settings: Settings, case: UUID, times: int = 1) -> None:
     """Its last word, the one that its deadline says, has reached the log."""
 
     def so(found: list[Any]) -> bool:
-        return any(header(record, "ce_type") == Waited.type_name() for record in about(found, case))
+        said = [record for record in about(found, case) if header(record, "ce_type") == Waited.type_name()]
+        return len(once(said)) >= times
 
     await said(settings.kafka, "tally.counted", so)
 

@@ -14,6 +14,10 @@ MAX_EVENT = 262_144
 """Bytes of the largest record, as the broker's message.max.bytes."""
 
 
+PARTITIONS = 12
+"""Of every topic that events are said on, for ever: a case must stay on its partition."""
+
+
 class Record(Protocol):
     """One record as a consumer has it; `timestamp` in Unix milliseconds."""
 

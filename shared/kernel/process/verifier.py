@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 
 from shared.kernel import clock
 from shared.kernel.errors import Unavailable
-from shared.kernel.log.bus import Bus
+from shared.kernel.log.bus import PARTITIONS, Bus
 from shared.kernel.machine.store import Store
 from shared.kernel.machine.vault import KEYS_TOPIC
 
@@ -33,9 +33,6 @@ MEMORY_SHARES = ((90, "alarm"), (70, "warning"))
 
 CLOCKS_APART = ((60, "alarm"), (2, "warning"))
 """Seconds, and what is said beyond them."""
-
-PARTITIONS = 12
-"""Of every topic that events are said on: a case must stay on its partition."""
 
 STORE_WANTS = {
     "appendonly": "yes",

@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 from shared.contract.event import Event
 from shared.kernel import clock
 from shared.kernel.clock import unix_milliseconds
-from shared.kernel.log.bus import Bus, Record
+from shared.kernel.log.bus import PARTITIONS, Bus, Record
 from shared.kernel.log.record import header_text, open_reader, read_records
 from shared.kernel.machine.cloudevent import source_of
 from shared.kernel.machine.keeper import NAMES, WILDCARD_FINGERPRINT, Effect, IdempotencyKey, Keeper
@@ -110,14 +110,18 @@ class ServiceLog:
     async def _cases(
         self, bus: Bus, progress: RebuildProgress, report: ReportProgress
     ) -> AsyncIterator[list[LoggedEvent]]:
-        """One case's events after the other; those of one partition are held in memory at a time."""
+        """One case's events after the other; those of one partition are held in memory at a time.
+
+        Where partitions were added a case lies in several: all are held then.
+        """
         kinds = {event.type_name(): event for event in self.emits}
         async with open_reader(bus, *sorted({event.topic for event in self.emits})) as (reader, ends):
             progress.total_records = sum(ends.values())
-            # A case stays on one partition, the same of every topic: so no case is split over two rounds.
-            for number in sorted({partition.partition for partition in ends}):
+            numbers = {partition.partition for partition in ends}
+            for together in [{number} for number in numbers] if len(numbers) == PARTITIONS else [numbers]:
                 cases: defaultdict[bytes | None, list[LoggedEvent]] = defaultdict(list)
-                async for record in read_records(reader, {p: end for p, end in ends.items() if p.partition == number}):
+                round_ends = {partition: end for partition, end in ends.items() if partition.partition in together}
+                async for record in read_records(reader, round_ends):
                     progress.records += 1
                     if logged := _logged_event(record, kinds):
                         cases[record.key].append(logged)
