@@ -15,6 +15,12 @@ from deploy.local.trouble import Trouble
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 STEADY_AFTER = 10.0
 
+STARTS = 3
+"""Of a program that ends before it was ever ready: on a busy host one time-out may have ended it."""
+
+SETTINGS_DO_NOT_HOLD = 2
+"""The exit code with which no other start would end otherwise."""
+
 
 class State(StrEnum):
     WAITING = "waiting"
@@ -36,7 +42,7 @@ class Program:
     env: Mapping[str, str] = field(default_factory=dict)
     port: int | None = None
     prepare: Callable[[], Awaitable[None]] | None = None
-    within: float = 60.0
+    within: float = 180.0
 
 
 @dataclass(frozen=True)
@@ -99,9 +105,20 @@ class Supervisor:
             await standing.item.act()
             self.say(standing, State.DONE)
         else:
-            await self.launch(standing, standing.item)
+            await self.launch_first(standing, standing.item)
             self.guards.append(asyncio.create_task(self.guard(standing, standing.item)))
         standing.ready.set()
+
+    async def launch_first(self, standing: Standing, program: Program) -> None:
+        """As often as it may help. Trouble if it does not, or if the program lives and stays silent."""
+        for _ in range(STARTS - 1):
+            try:
+                return await self.launch(standing, program)
+            except Trouble:
+                if not standing.process or standing.process.returncode in {None, SETTINGS_DO_NOT_HOLD}:
+                    raise
+            await asyncio.sleep(FIRST_PAUSE)
+        return await self.launch(standing, program)
 
     async def launch(self, standing: Standing, program: Program) -> None:
         if program.prepare:

@@ -15,6 +15,9 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from deploy.local.trouble import Trouble
 
+TRIES, AGAIN_AFTER = 10, 2.0
+"""How often a broker on a host that may be busy is asked for the same, and after how many seconds."""
+
 LIST = Path(__file__).parents[1] / "topics.yaml"
 
 
@@ -47,10 +50,21 @@ def listed(source: Path = LIST) -> list[Topic]:
 
 
 async def settle(bootstrap: str, topics: Sequence[Topic] | None = None, *, replicas: int = 1) -> tuple[Difference, ...]:
-    """Make what is missing and name what differs. Nothing that exists is changed."""
-    chosen = listed() if topics is None else topics
-    await create(bootstrap, chosen, replicas=replicas)
-    return await differences(bootstrap, chosen, replicas=replicas)
+    """Make what is missing and name what differs. Nothing that exists is changed; a busy broker is asked again."""
+    chosen, tries = listed() if topics is None else topics, TRIES
+    while True:
+        tries -= 1
+        try:
+            await create(bootstrap, chosen, replicas=replicas)
+            found = await differences(bootstrap, chosen, replicas=replicas)
+        except Trouble as trouble:
+            if not tries or not isinstance(trouble.__cause__, KafkaError):
+                raise
+        else:
+            young = any(one.setting == "partitions" and one.found == "0" for one in found)
+            if not (young and tries):
+                return found
+        await asyncio.sleep(AGAIN_AFTER)
 
 
 async def create(bootstrap: str, topics: Iterable[Topic], *, replicas: int = 1) -> None:

@@ -1,5 +1,6 @@
 """The embedded Kafka and Valkey are the real ones, set so that what they acknowledge is kept."""
 
+import asyncio
 import uuid
 from pathlib import Path
 
@@ -75,6 +76,15 @@ async def test_t12_a_folder_with_a_comma_is_refused_in_a_sentence(tmp_path: Path
         async with running_kafka(tmp_path / "a,b"):
             pass
     assert "with a comma" in str(refusal.value)
+
+
+async def test_t13_topics_are_settled_with_a_broker_that_does_not_answer_at_first(tmp_path: Path) -> None:
+    async with running_kafka(tmp_path) as cluster:
+        [broker] = cluster.brokers
+        await broker.kill()
+        settling = asyncio.create_task(topics.settle(cluster.bootstrap))
+        await broker.start()
+        assert await settling == ()
 
 
 async def test_three_brokers_replicate_and_survive_the_loss_of_one(tmp_path: Path) -> None:

@@ -84,6 +84,22 @@ async def test_a_program_that_ends_at_once_is_named_with_its_last_words(tmp_path
     assert [standing.pid for standing in supervisor.standings.values()] == [None, None]
 
 
+async def test_t13_a_start_that_one_ending_meets_goes_on_and_wrong_settings_end_it_at_once(tmp_path: Path) -> None:
+    [port] = free(1)
+    began = tmp_path / "began"
+    ends_once = f"import os, sys; p = {str(began)!r}; os.path.exists(p) or (open(p, 'w'), sys.exit(1))"
+    twice = f"{ends_once}; os.execv(sys.executable, [sys.executable, '-S', {TINY!r}, '{port}'])"
+    supervisor = Supervisor([Program("kafka", (sys.executable, "-c", twice), answers_ready(port))], tmp_path)
+    await supervisor.start()
+    await supervisor.stop()
+    ends_wrong = "import sys; print('began', flush=True); sys.exit(2)"
+    wrong = Program("intake", (sys.executable, "-c", ends_wrong), answers_ready(port))
+    supervisor = Supervisor([wrong], tmp_path)
+    with pytest.raises(Trouble, match=r"intake ended at once \(exit code 2\): began \(log"):
+        await supervisor.start()
+    await supervisor.stop()
+
+
 async def test_a_program_that_stays_silent_is_named(tmp_path: Path) -> None:
     silent = Program("kafka", ("sleep", "60"), answers_ready(free(1)[0]), within=0.3)
     supervisor = Supervisor([silent], tmp_path)

@@ -16,7 +16,7 @@ CATCHES_ALL = {
     "shared/kernel/process/service.py",
     "services/hotline_intake/storeless/mirror.py",
 }
-"""Where a failure of any kind ends the process or is told: by a dead letter, an alarm, or a 500 that says what to do."""
+"""Where a failure of any kind ends the process or is told: by dead letter, alarm, or a 500 that says what to do."""
 
 
 def product() -> list[Source]:
