@@ -5,20 +5,17 @@ process has seen, has lost something (docs/decisions/0017-rising-mark.md).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 import structlog
-from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 
 from shared.kernel.clock import unix_milliseconds
 from shared.kernel.errors import Unavailable
-from shared.kernel.log.bus import Bus
 from shared.kernel.machine.store import GENERATION, Store
-from shared.kernel.machine.vault import KEYS_TOPIC
 
 LOOK_EVERY = 0.5
 """Seconds; cases that begin between the loss and the next look are refused like those from before it."""
@@ -26,14 +23,11 @@ LOOK_EVERY = 0.5
 MARK_EVERY = 10.0
 """Seconds; a copy of the store that is no older than this may pass for the store itself."""
 
+IN_FLIGHT = 1
+"""Marks by which a store may be behind what was told: a replica that took over in that moment is no older copy."""
+
 VOUCH_WITHIN = 5.0
 """Seconds in which Kafka is to say whether a store without a generation was ever used; then it counts as emptied."""
-
-RECALL_WITHIN = 10.0
-"""Seconds for one reading of the marks."""
-
-TAIL = 500
-"""Records at the end of a partition among which its newest mark is: who says keys there says marks, too."""
 
 REWIND = 30_000
 """Milliseconds before the loss to which consumers rewind once the store is rebuilt: rows that still waited for Kafka
@@ -44,9 +38,21 @@ Mark = tuple[int, int]
 
 NEVER: Mark = (-1, 0)
 
-Publish = Callable[[str, bytes, bytes, list[tuple[str, bytes]]], Awaitable[None]]
-
 log = structlog.get_logger()
+
+
+class Marks(Protocol):
+    """Where marks are kept, outside the store. Both raise Unavailable."""
+
+    @property
+    def key(self) -> str:
+        """What they go by, there and in the store."""
+
+    async def tell_mark(self, mark: Mark) -> None:
+        """Keep it."""
+
+    async def newest_mark(self) -> Mark:
+        """The newest that was told; NEVER where none was."""
 
 
 @dataclass(eq=False)
@@ -54,10 +60,8 @@ class StoreGeneration:
     """What one process knows of its store. When that has become another, `clear_memory` is called, and `rewind_to`
     with a Unix millisecond."""
 
-    service: str
     store: Store
-    bus: Bus
-    publish: Publish
+    marks: Marks
     now: Callable[[], datetime]
     clear_memory: Callable[[], None]
     rewind_to: Callable[[int], None]
@@ -65,10 +69,6 @@ class StoreGeneration:
     _newest: Mark = NEVER
     _recalled: bool = False
     _presumed_lost: bool = False
-
-    @property
-    def _mark(self) -> str:
-        return f"{self.service}:mark"
 
     async def run(self) -> None:
         """Look for ever."""
@@ -83,23 +83,21 @@ class StoreGeneration:
 
     async def _recall(self) -> None:
         while not self._recalled:
-            with suppress(KafkaError, OSError, TimeoutError):
-                async with asyncio.timeout(RECALL_WITHIN):
-                    told = await newest_mark(self.bus, self._mark)
-                    self._newest, self._recalled = max(self._newest, told), True
+            with suppress(Unavailable):
+                told = await self.marks.newest_mark()
+                self._newest, self._recalled = max(self._newest, told), True
             await asyncio.sleep(LOOK_EVERY)
 
     async def _raise_mark(self) -> None:
         while True:
             with suppress(Unavailable):
                 if self._generation is not None and self.store.lost_at is None:
-                    mark = b"%s:%d" % (self._generation, await self.store.ask("INCR", self._mark))
-                    await self.publish(KEYS_TOPIC, self._mark.encode(), mark, [])
+                    await self.marks.tell_mark((self.store.epoch, await self.store.ask("INCR", self.marks.key)))
                     await asyncio.sleep(MARK_EVERY)
             await asyncio.sleep(LOOK_EVERY)
 
     async def _look(self, *, patient: bool) -> None:
-        found, marked = await self.store.ask_all([("GET", GENERATION), ("GET", self._mark)])
+        found, marked = await self.store.ask_all([("GET", GENERATION), ("GET", self.marks.key)])
         unused = self._recalled and self._newest == NEVER
         if found is None:
             if unused:
@@ -111,10 +109,10 @@ class StoreGeneration:
             self._note_loss(found)
             if unused and self._presumed_lost:
                 await self.store.ask("SET", GENERATION, 0)
-        elif (mark := (int(found), int(marked or 0))) < self._newest:
+        elif (int(found), (mark := int(marked or 0)) + IN_FLIGHT) < self._newest:
             await self.store.ask("SET", GENERATION, f"older:{unix_milliseconds(self.now())}")
         else:
-            self._newest = mark
+            self._newest = max(self._newest, (int(found), mark))
             self._note_generation(found)
 
     def _note_loss(self, found: bytes) -> None:
@@ -129,31 +127,3 @@ class StoreGeneration:
             self.clear_memory()
             self.rewind_to((self.store.lost_at or unix_milliseconds(self.now())) - REWIND)
         self._generation, self.store.lost_at, self.store.epoch = generation, None, int(generation)
-
-
-async def newest_mark(bus: Bus, key: str) -> Mark:
-    """The newest mark that Kafka was told under this key; NEVER where it was told none. Raises KafkaError, OSError."""
-    reader = bus.reader(KEYS_TOPIC)
-    newest = NEVER
-    try:
-        await reader.start()
-        partitions = [TopicPartition(KEYS_TOPIC, n) for n in reader.partitions_for_topic(KEYS_TOPIC) or ()]
-        reader.unsubscribe()
-        ends = {partition: end for partition, end in (await reader.end_offsets(partitions)).items() if end}
-        reader.assign(list(ends))
-        for partition, end in ends.items():
-            reader.seek(partition, max(0, end - TAIL))
-        while any([await reader.position(partition) < end for partition, end in ends.items()]):
-            for records in (await reader.getmany(timeout_ms=500)).values():
-                newest = max([newest, *(_mark(record.value) for record in records if record.key == key.encode())])
-        return newest
-    finally:
-        await reader.stop()
-
-
-def _mark(told: bytes | None) -> Mark:
-    try:
-        generation, _, count = (told or b"").partition(b":")
-        return int(generation), int(count)
-    except ValueError:
-        return NEVER

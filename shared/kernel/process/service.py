@@ -1,4 +1,4 @@
-"""One service as a process: one task group, and any task that dies ends the process, or its consumer begins anew."""
+"""One service as a process: one task group, and any task that dies ends the process."""
 
 import asyncio
 import contextlib
@@ -26,6 +26,7 @@ from shared.kernel.log.consumer import FOLLOWS, Consumer
 from shared.kernel.log.fallback.client import EventsClient
 from shared.kernel.log.fallback.delivery import FallbackDelivery
 from shared.kernel.log.leases import LEASE, OutboxLeases
+from shared.kernel.log.marks import KafkaMarks
 from shared.kernel.log.outbox import add_failed_deadline
 from shared.kernel.log.relay import Relay
 from shared.kernel.log.router import EventRouter, Handler
@@ -184,7 +185,7 @@ class ServiceProcess:
                 if not self.service.alone():
                     raise
                 log.critical("task_crashed", signal="warning", at=crash_places(crash))
-            await asyncio.sleep(1)
+                await asyncio.sleep(1)
 
     async def _serve(self, server: HttpServer) -> None:
         for preparation in self.service.first:
@@ -207,8 +208,8 @@ def assemble_process(
     holder = f"{settings.instance or name}-{uuid4().hex[:12]}"
     leases = OutboxLeases(name, holder, sorted({shard_of(city) for city in settings.packs}), settings.instance)
     relay = Relay(bus, leases)
-    doors = settings.doors.items() if settings.hedge else ()
-    peers = [EventsClient(peer, url, settings.peer_token(name)) for peer, url in doors]
+    token, marks = settings.peer_token(name), KafkaMarks(f"{name}:mark", bus, relay)
+    peers = [EventsClient(peer, url, token) for peer, url in settings.doors.items() if settings.hedge]
     fallback = FallbackDelivery(peers, relay, platform.transport)
 
     def committed(tag: str, ids: tuple[bytes, ...], rows: tuple[OutboxRow, ...], follows_others: bool) -> None:
@@ -233,11 +234,11 @@ def assemble_process(
     topics = {*heard, *(f"{topic}.dlq" for topic in {*heard, spoken}), spoken, KEYS_TOPIC}
     verifier = SettingsVerifier(bus, topics, relay.gate, now)
 
-    def rewind_consumers(since: int) -> None:
+    def rewind(since: int) -> None:
         for consumer in consumers:
             consumer.rewind_to(since)
 
-    generation = StoreGeneration(name, store, bus, relay.publish, now, timers.clear_memory, rewind_consumers)
+    generation = StoreGeneration(store, marks, now, timers.clear_memory, rewind)
     process = ServiceProcess(service, settings, store, relay, consumers, timers, verifier, fallback, generation)
     app = web.application(name, settings.api_token.get_secret_value(), process.check_ready)
     app.state.fingerprints = Fingerprints(settings.masters)
