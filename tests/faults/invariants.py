@@ -2,7 +2,8 @@
 
 I1 an accepted call has each desk, or a human rung, in time. I2 no desk makes two incidents of it. I3 no desk is
 ordered after it stood down. I4 no desk acts on a call nobody made. I5 what got no answer is absent or whole, and one
-key has one answer. I6 after healing all is drained and equal. I7 alarms, true and false. I8 the audit has all.
+key has one answer. I6 after healing all is drained and equal. I7 alarms, true and false. I8 the audit has all. I9 F9
+is taken at its first try.
 """
 
 from collections import defaultdict
@@ -14,16 +15,24 @@ from tests.faults.seen import Ring, Seen
 SEEN_WITHIN = 1.0
 """Seconds by which a watcher that looks twice a second may see an alarm later than it rang."""
 
+RINGS_AT = 20.0
+"""Seconds after which a desk that has not accepted rings, as the city's pack has it."""
+
 
 @dataclass(frozen=True)
 class Bounds:
-    """Seconds asked for; None asks nothing. Desks that are themselves the fault owe no `delivery`."""
+    """Seconds asked for; None asks nothing. Desks that are themselves the fault owe no `delivery`.
+
+    `quiet`: nothing is to ring; `earned`: only for a desk that was late; `first_try`: each attempt of an F9 is taken.
+    """
 
     alarm: float = 30.0
     delivery: float | None = None
     drained: float | None = 60.0
     exempt: frozenset[str] = frozenset()
     quiet: bool = False
+    earned: bool = False
+    first_try: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,8 @@ def judge(seen: Seen, bounds: Bounds = Bounds()) -> Verdict:
         two_answers(seen),
         not_healed(seen),
         false_rings(seen) if bounds.quiet else (),
+        unearned_rings(seen) if bounds.earned else (),
+        tried_again(seen) if bounds.first_try else (),
     )
     return Verdict(tuple(finding for check in checks for finding in check), figures(seen, bounds))
 
@@ -160,6 +171,27 @@ def not_healed(seen: Seen) -> Iterator[Finding]:
 def false_rings(seen: Seen) -> Iterator[Finding]:
     """Where no alarm is to ring at all."""
     yield from (Finding("I7", ring.case, f"rang for {ring.desk or 'the case'}") for ring in seen.rings)
+
+
+def unearned_rings(seen: Seen) -> Iterator[Finding]:
+    """I7: rings for a desk that had it before the moment at which its silence was to ring."""
+    for cry in seen.cries:
+        for desk in cry.desks if cry.accepted is not None else ():
+            ring = next((ring for ring in seen.rings_of.get(cry.case, ()) if ring.desk in {desk, None}), None)
+            delivered = seen.delivered(cry.case, desk)
+            if ring is None or delivered is None or cry.accepted is None:
+                continue
+            before = min(ring.since or ring.at, cry.accepted + RINGS_AT) - delivered
+            if before > 0:
+                yield Finding("I7", cry.case, f"rang for {desk}, which had it {before:.1f} s before it was to ring")
+
+
+def tried_again(seen: Seen) -> Iterator[Finding]:
+    """I9: an F9 was refused, or not answered."""
+    for reply in seen.replies:
+        if reply.by_hand and not 200 <= reply.status < 300:
+            said = f"got {reply.status}" if reply.status else "got no answer"
+            yield Finding("I9", "", f"F9 {reply.key} {said} after {reply.took:.1f} s")
 
 
 def needed(seen: Seen, ring: Ring, desks: Iterable[str]) -> bool:

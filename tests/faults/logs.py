@@ -14,7 +14,8 @@ from shared.contract.terms import desk_id, spoken_number
 from tests.faults.seen import Car, Cry, Probe, Reply, Ring, Seen, Told
 
 CLIENT, ALARMS, PROBES = "client.jsonl", "alarms.jsonl", "probes.jsonl"
-DECISIVE = frozenset({"save", "escalate"})
+BY_HAND = "escalate"
+DECISIVE = frozenset({"save", BY_HAND})
 """Acts that call for help."""
 
 UNHEARD = frozenset({"unassessed", "unordered", "store_silent"})
@@ -112,7 +113,8 @@ def cries(client: Iterable[Line]) -> Iterator[Cry]:
 def replies(client: Iterable[Line]) -> Iterator[Reply]:
     for line in client:
         if line["what"] == "answered" and line["act"] in DECISIVE:
-            yield Reply(line["key"], line["status"], line["took"], line.get("said", ""), line["at"] - line["took"])
+            left, by_hand = line["at"] - line["took"], line["act"] == BY_HAND
+            yield Reply(line["key"], line["status"], line["took"], line.get("said", ""), left, by_hand)
 
 
 def orders(desk: str, log: Iterable[Line]) -> Iterator[Told]:
@@ -146,7 +148,8 @@ def ringing(alarms: Iterable[Line]) -> Iterator[Ring]:
     """What stood on the list of alarms."""
     for line in alarms:
         if line["what"] == "rings":
-            yield Ring(line["case"], None if line["because"] in UNHEARD else line["desk"], line["at"])
+            desk, since = None if line["because"] in UNHEARD else line["desk"], line.get("since")
+            yield Ring(line["case"], desk, line["at"], since and datetime.fromisoformat(since).timestamp())
 
 
 def outside(channel: Iterable[Line], spoken: Mapping[str, str]) -> Iterator[Ring]:

@@ -48,7 +48,8 @@ class Seats:
         now = {(alarm["case"], alarm["desk"]): alarm for alarm in alarms}
         for pair, alarm in now.items():
             if pair not in self._ringing:
-                self._log.write("rings", case=pair[0], desk=pair[1], because=alarm["because"], by="list")
+                told = {"because": alarm["because"], "since": alarm["ringing_since"], "by": "list"}
+                self._log.write("rings", case=pair[0], desk=pair[1], **told)
                 self._take(*pair)
         for case, desk in self._ringing - now.keys():
             self._log.write("ends", case=case, desk=desk, by="list")

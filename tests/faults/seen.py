@@ -21,13 +21,17 @@ class Cry:
 
 @dataclass(frozen=True)
 class Reply:
-    """What an act got under its key: HTTP status (0: none came), seconds, what it said of itself, and when it left."""
+    """What an act got under its key: HTTP status (0: none came), seconds, what it said of itself, and when it left.
+
+    `by_hand`: it was an F9.
+    """
 
     key: str
     status: int
     took: float
     said: str = ""
     sent: float = 0.0
+    by_hand: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,12 @@ class Car:
 
 @dataclass(frozen=True)
 class Ring:
-    """A human is told to phone; `desk` None: about the case as a whole."""
+    """A human is told to phone; `desk` None: about the case as a whole. `since`: from when on it was to ring."""
 
     case: str
     desk: str | None
     at: float
+    since: float | None = None
 
 
 @dataclass(frozen=True)

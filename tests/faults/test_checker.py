@@ -31,7 +31,7 @@ GOOD = Seen(
     replies=(Reply("k", 503, 3.0), Reply("k", 201, 0.01, "s1"), Reply("k", 201, 0.01, "s1")),
     probes=(Probe("drained", 2.0, 60),),
 )
-STRICT = Bounds(delivery=5, quiet=True)
+STRICT = Bounds(delivery=5, quiet=True, first_try=True)
 
 
 def named(seen: Seen, bounds: Bounds = STRICT) -> set[str]:
@@ -62,6 +62,8 @@ def test_a_call_whose_desks_came_once_and_in_time_has_nothing_against_it() -> No
         ("I6", replace(GOOD, probes=(Probe("drained", 61.0, 60),))),
         ("I6", replace(GOOD, probes=(Probe("2xx p99 while it is down", 0.31, 0.3),))),
         ("I7", replace(GOOD, rings=(Ring("one", POLICE, 1),))),
+        ("I9", replace(GOOD, replies=(*GOOD.replies, Reply("f9", 503, 0.1, by_hand=True)))),
+        ("I9", replace(GOOD, replies=(Reply("f9", 0, 5.0, by_hand=True), Reply("f9", 201, 0.1, by_hand=True)))),
         ("I8", replace(GOOD, probes=(Probe("accounted", None, 0),))),
     ],
 )
@@ -87,6 +89,17 @@ def test_an_alarm_is_true_until_the_desk_has_accepted_and_false_from_then_on() -
     assert (found.true_alarms, found.false_alarms) == (1, 1)
     waiting = replace(GOOD, cars=(car(POLICE, accepted=None), car(AMBULANCE)), rings=(Ring("one", POLICE, 20),))
     assert judge(waiting, Bounds()).figures.true_alarms == 1
+
+
+def test_a_ring_is_earned_by_a_desk_that_had_it_only_after_it_was_to_ring() -> None:
+    def after(delivered: float, ring: Ring) -> set[str]:
+        seen = replace(GOOD, cars=(car(POLICE, at=delivered), car(AMBULANCE)), rings=(ring,))
+        return named(seen, Bounds(earned=True))
+
+    assert after(19.0, Ring("one", POLICE, 21.0, since=20.2)) == {"I7"}
+    assert after(6.0, Ring("one", POLICE, 8.0, since=7.0)) == {"I7"}, "whatever it rang for"
+    assert after(20.3, Ring("one", POLICE, 22.0, since=21.0)) == set(), "it was due by then"
+    assert after(20.3, Ring("one", POLICE, 22.0)) == set(), "people outside are told no moment"
 
 
 def test_lost_doubled_and_slowest_are_counted() -> None:
