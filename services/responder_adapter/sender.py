@@ -31,6 +31,9 @@ from shared.kernel.machine.vault import Vault
 
 LEARN_AGAIN, LEARN_AGAIN_AT_MOST = 0.1, 2.0
 
+LOOKS = 2
+"""How often a late attempt asks the store whether it is the newest."""
+
 DRILL_REFUSED = Answer(Rung.REJECTED, code="drill_not_allowed")
 
 log = structlog.get_logger()
@@ -181,12 +184,15 @@ class DeskLane:
         """The last look before the POST; the desk's key guards the rest. Raises Unavailable.
 
         What this process knows is enough while the commit is fresh. A later attempt asks the store: it leaves as it is
-        if nothing has come before it, for to make it anew would make the lateness worse.
+        if nothing has come before it, for to make it anew would make the lateness worse. An answer that took as long
+        is asked for once more, for this process may have stood still; no more often, for the store may just be slow.
         """
         callout, known_at = attempt.callout, attempt.committed
         address, clock = address_of(self.sender.cities, callout), asyncio.get_running_loop().time
         newest = self.sender.callouts.latest_state(address)
-        while clock() - known_at > LEAVES_WITHIN and not (newest and newest.forbids(callout.token)):
+        for _ in range(LOOKS):
+            if clock() - known_at <= LEAVES_WITHIN or (newest and newest.forbids(callout.token)):
+                break
             known_at = clock()
             newest = await self.sender.callouts.get(address)
         if newest is None or not newest.forbids(callout.token):
