@@ -21,7 +21,8 @@ from shared.kernel.log.router import EventRouter
 from shared.kernel.process import events_endpoint, web
 from shared.kernel.process.http_server import HttpServer, http_server
 from shared.kernel.process.platform import Platform
-from shared.kernel.process.service import REAL, run_process
+from shared.kernel.process.program import run_process
+from shared.kernel.process.service import REAL
 from shared.kernel.process.settings import Settings, surroundings
 from shared.notify.bell import Bell
 

@@ -1,7 +1,7 @@
 """Run hotline_intake as a process of its own."""
 
 from services.hotline_intake.service import build
-from shared.kernel.process.service import run_service
+from shared.kernel.process.program import run_service
 
 if __name__ == "__main__":
     run_service(build)

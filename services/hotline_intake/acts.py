@@ -57,6 +57,7 @@ class Screening(SeatAct):
     """筛查: answers by instrument and item; an item that was not asked is left out."""
 
     kind = "screening"
+    screens = True
     answers: dict[Name, dict[Name, StrictBool]] = Field(
         max_length=8, examples=[{"cssrs-screener/1": {"1": True, "2": True, "4": True}}]
     )
@@ -142,6 +143,7 @@ class AlarmClaim(SeatAct):
 
     kind = "claim"
     answers_alarm = True
+    claims = True
     desk: DeskId
 
     async def command(self, request: SeatActRequest, seal: Seal, *, rang: bool) -> ClaimAlarm:

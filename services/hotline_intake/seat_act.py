@@ -26,12 +26,17 @@ class Unusable(Rejected):
 
 
 class SeatAct(BaseModel):
-    """The body of one act; unknown fields are refused. `kind` is its name in the journal."""
+    """The body of one act; unknown fields are refused. `kind` is its name in the journal.
+
+    `claims`: it lapses like a claim; `screens`: it makes a screening.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: ClassVar[str]
     answers_alarm: ClassVar[bool] = False
+    claims: ClassVar[bool] = False
+    screens: ClassVar[bool] = False
 
     @classmethod
     def kinds(cls) -> Mapping[str, type["SeatAct"]]:

@@ -9,7 +9,6 @@ from uuid import UUID
 from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.hotline_intake.acts import Screening
 from services.hotline_intake.alarm.row import AlarmRow, desk_due_at, unheard_due_at
 from services.hotline_intake.call import Call, CallStatus
 from services.hotline_intake.seat_act import KeptInJournal, SeatActRequest
@@ -245,7 +244,7 @@ def kept_view(cities: Cities, city: City, kept: KeptInJournal) -> KeptView:
         spoken_number=spoken_number(city.area_code, request.case),
         phone_now=desks,
         say=PHONE if any(desk.claimed_by is None for desk in desks) else WAIT,
-        screening=request.screening if isinstance(request.act, Screening) else None,
+        screening=request.screening if request.act.screens else None,
         call=call_view(city, request.case, call),
     )
 

@@ -27,7 +27,7 @@ from shared.kernel import clock
 from shared.kernel.log.fallback.client import EventsClient
 from shared.kernel.log.router import EventRouter
 from shared.kernel.machine.valkey import ValkeyStore
-from shared.kernel.process import service
+from shared.kernel.process import program, service
 from shared.kernel.process.file_journal import FileJournal
 
 TICK = 0.02
@@ -169,9 +169,9 @@ def main(name: str) -> None:
         finally:
             feeling.cancel()
 
-    setattr(service, "assemble_process", shifted)  # noqa: B010 the product offers no such hook, and is to have none
+    setattr(program, "assemble_process", shifted)  # noqa: B010 the product offers no such hook, and is to have none
     setattr(service.ServiceProcess, "run", felt)  # noqa: B010
-    service.run_service(build)
+    program.run_service(build)
 
 
 if __name__ == "__main__":

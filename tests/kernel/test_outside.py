@@ -78,7 +78,7 @@ async def test_neither_address_nor_words_are_logged(channel: Gateway, caplog: py
 RINGING = """
 import sys
 from opentelemetry import trace
-from shared.kernel.process.service import run_process
+from shared.kernel.process.program import run_process
 from shared.notify import channels
 
 async def serve(settings):

@@ -9,15 +9,13 @@ from uuid import UUID, uuid5
 
 import structlog
 
-from services.hotline_intake.acts import AlarmClaim
 from services.hotline_intake.alarm.decide import AlarmAnswer
-from services.hotline_intake.alarm.row import POLICE
 from services.hotline_intake.call import Call, CallUnknown, Escalate, RecordScreening
 from services.hotline_intake.seat_act import KeptInJournal, SeatActRequest
 from services.hotline_intake.seat_call import SeatCall
 from services.hotline_intake.storeless.mirror import LedgerMirror, MirroredCall
+from services.hotline_intake.storeless.nothing_took_it import NothingTookIt
 from shared.contract.event import Event, Rejected
-from shared.contract.terms import spoken_number
 from shared.kernel.errors import Unavailable
 from shared.kernel.machine.fingerprint import KeyReused, check_same_body
 from shared.kernel.machine.keeper import IdempotencyKey, Keeper, Learned
@@ -40,10 +38,6 @@ UNSEEN = "s1." + "A" * 40
 """What stands in memory for a sealed field: the row does not need it, and its key may be in the silent store."""
 
 log = structlog.get_logger()
-
-
-class NothingTookIt(Unavailable):
-    """Neither the store nor the journal took a cry for help."""
 
 
 class Acceptance:
@@ -201,13 +195,7 @@ class Acceptance:
         return row, (*opening, *self._mirror.decide_now(opened, command))
 
     def _nothing_took(self, request: SeatActRequest) -> NothingTookIt:
-        city = self._kit.cities[request.city]
-        police = city.desk(POLICE[0])
-        return NothingTookIt(
-            "Neither the store nor the journal takes it. 立即拨打"
-            f" {police.number if police else POLICE[0]}: phone 110 now"
-            f" and give the number {spoken_number(city.area_code, request.case)}."
-        )
+        return NothingTookIt(self._kit.cities[request.city], request.case)
 
     async def _learn(
         self, request: SeatActRequest, *, rang: bool, answers: tuple[AlarmAnswer, ...] | None = None
@@ -294,7 +282,7 @@ class Acceptance:
 
     def _lapsed(self, request: SeatActRequest) -> bool:
         lasts = timedelta(seconds=self._kit.cities.line_clocks(request.city).claim)
-        return isinstance(request.act, AlarmClaim) and self._kit.now() - request.at >= lasts
+        return request.act.claims and self._kit.now() - request.at >= lasts
 
 
 async def _unseen(_field: str, _value: object) -> str:

@@ -4,6 +4,7 @@ A lease holder hands rows over in memory as they commit and reads the outbox onl
 another process committed, and those whose sending failed. A row without an acknowledgement for ten seconds has an
 unknown outcome: the producer is abandoned (its records may still arrive; consumers know them by their ids) and
 everything unacknowledged is sent again in order. What one case's row has to wait for holds up that case alone.
+Over 300 lines, for sending, sweeping and deleting work on one set of rows.
 """
 
 import asyncio

@@ -52,7 +52,7 @@ SERVICES = ("hotline_intake", "risk_assessment", "dispatch", "responder_adapter"
 IN_DEVELOPMENT = {"api_token": "development", "peer_tokens": {name: f"development-{name}" for name in SERVICES}}
 """What nobody has to be told there."""
 
-NOT_OURS = re.compile(r"JINGYI_(STATE|MAVEN|(PORT|URL)_\w+)")
+NOT_OURS = re.compile(r"JINGYI_(STATE|MAVEN|(PORT|URL)_[A-Z0-9_]+)")
 """Variables for the command and the local system."""
 
 

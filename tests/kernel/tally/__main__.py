@@ -5,7 +5,8 @@ import signal
 
 from shared.kernel.errors import Unavailable
 from shared.kernel.log import relay
-from shared.kernel.process.service import Kit, Service, run_service
+from shared.kernel.process.program import run_service
+from shared.kernel.process.service import Kit, Service
 from tests.kernel.tally.service import Given
 from tests.kernel.tally.service import build as tally
 
