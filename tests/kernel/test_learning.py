@@ -268,3 +268,12 @@ async def test_d14_a_process_that_reads_much_remembers_no_more_than_one_that_wri
         await keeper.get(Address(str(cases[-1]), CITY))
         remembered = [keeper.latest_state(Address(str(case), CITY)) is not None for case in cases]
     assert (remembered[0], remembered[1], remembered[-1], sum(remembered)) == (True, False, True, REMEMBERED)
+
+
+async def test_functions_of_an_earlier_release_stay_beside_ours(settings: Settings) -> None:
+    """Else a process that is yet to be upgraded calls ours with arguments that mean something else."""
+    async with keeping(settings) as keeper:
+        earlier = "#!lua name=jingyi\nredis.register_function('learn', function() return 'earlier' end)"
+        await keeper.store.ask("FUNCTION", "LOAD", "REPLACE", earlier)
+        await keeper.learn(plus(uuid4(), 1), IdempotencyKey(uuid4()))
+        assert await keeper.store.ask("FCALL", "learn", 0) == b"earlier"

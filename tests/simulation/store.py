@@ -220,7 +220,7 @@ class Valkey:
         if not self._functions:
             raise ResponseError("ERR Function not found")
         keys, args = words[: int(count)], words[int(count) :]
-        called = {b"learn": self.learn_function, b"lease": self._lease, b"restore": self._restore}[name]
+        called = {b"learn_2": self.learn_function, b"lease_2": self._lease, b"restore_2": self._restore}[name]
         return called(keys, args)
 
     def learn_function(self, keys: tuple[bytes, ...], args: tuple[bytes, ...]) -> list[bytes]:
@@ -388,7 +388,7 @@ class Line:
             return
         replies = [self._server.valkey.execute(command) for command in commands]
         for command, reply in zip(commands, replies, strict=True):
-            if command[:2] == ("FCALL", "learn") and isinstance(reply, list) and reply[0] == b"OK" and self._life:
+            if command[:2] == ("FCALL", "learn_2") and isinstance(reply, list) and reply[0] == b"OK" and self._life:
                 self._server.committed(self._life, EVENT.findall(b"".join(map(_bytes, command))))
         if way.lost and way.random.random() < way.lost:
             self.cut()

@@ -39,7 +39,7 @@ class OutboxLeases:
         called = us if self._instance is None else (*us, self._instance)
         while True:
             try:
-                held = await store.write_all([("FCALL", "lease", 1, s.lease, *called) for s in self.shards.values()])
+                held = await store.write_all([("FCALL", "lease_2", 1, s.lease, *called) for s in self.shards.values()])
                 called = us  # taking over is for the start alone
             except Unavailable:
                 held = [0] * len(self.shards)  # who cannot renew must take them for lost

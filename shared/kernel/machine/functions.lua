@@ -1,4 +1,7 @@
-#!lua name=jingyi
+#!lua name=jingyi_2
+
+-- The number rises with the meaning of the arguments: beside processes of an earlier release, which call its own
+-- functions, the two libraries live in one store while a system is upgraded.
 
 -- lost: whether an instance may be more than is kept of it: the store has no generation, or one that says `lost:` (it
 -- was emptied: only of what it has not) or `older:` (it is a copy: also of what it has) and the Unix milliseconds, and
@@ -70,6 +73,12 @@ local function learn(keys, args)
     end
     redis.call('SET', keys[5], args[10])
   end
+  -- First, for what a store refuses half-way is not taken back: an event that is said twice does no harm, one unsaid does.
+  local reply = {'OK'}
+  for at = 12, #args, 4 do
+    reply[#reply + 1] =
+      redis.call('XADD', keys[2], '*', 't', args[at], 'k', args[at + 1], 'h', args[at + 2], 'v', args[at + 3])
+  end
   redis.call('HSET', keys[1], 'v', version + 1, 's', args[4], 'd', args[5], cause, args[3])
   if args[11] ~= '' then
     redis.call('HINCRBY', keys[1], moves, 1)
@@ -87,11 +96,6 @@ local function learn(keys, args)
     redis.call('ZREM', keys[4], args[6])
   else
     redis.call('ZADD', keys[4], 'NX', args[9], args[6])
-  end
-  local reply = {'OK'}
-  for at = 12, #args, 4 do
-    reply[#reply + 1] =
-      redis.call('XADD', keys[2], '*', 't', args[at], 'k', args[at + 1], 'h', args[at + 2], 'v', args[at + 3])
   end
   return reply
 end
@@ -134,6 +138,6 @@ local function restore(keys, args)
   return 1
 end
 
-redis.register_function('restore', restore)
-redis.register_function('learn', learn)
-redis.register_function('lease', lease)
+redis.register_function('restore_2', restore)
+redis.register_function('learn_2', learn)
+redis.register_function('lease_2', lease)

@@ -139,7 +139,7 @@ class ValkeyStore:
             if replies[0][0] == b"OK":
                 self._committed(commit.tag, tuple(replies[0][1:]), commit.rows, commit.follows_others)
 
-        command: Command = ("FCALL", "learn", len(commit.keys), *commit.keys, *commit.args)
+        command: Command = ("FCALL", "learn_2", len(commit.keys), *commit.keys, *commit.args)
         try:
             [reply] = await self._commits.ask([command], on_replies)
         except FunctionsLost:

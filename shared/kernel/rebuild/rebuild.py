@@ -200,7 +200,7 @@ def _restore_command(service_log: ServiceLog, instance: ReplayedInstance[Any], k
     deadline = instance.machine.deadline(instance.state)
     return (
         "FCALL",
-        "restore",
+        "restore_2",
         3,
         keeper.instance_name(address.home, address.instance),
         keeper.due_name(shard_of(address.home)),

@@ -94,7 +94,7 @@ async def test_d5_a_drill_that_waits_for_nothing_is_gone_after_a_day_and_nothing
 async def test_d5_a_restored_drill_goes_as_if_it_had_been_learnt(kept: Kept) -> None:
     for due, goes_in in ((5000, -1), ("", 86400)):
         told = (NAMES[0], NAMES[2], NAMES[3], 4, b"{}", 1, "a", "m|1|1|a", due, "", "p")
-        assert await kept.store.ask("FCALL", "restore", 3, *told) == 1
+        assert await kept.store.ask("FCALL", "restore_2", 3, *told) == 1
         assert await kept.store.ask("TTL", NAMES[0]) == goes_in
         await kept.store.ask("DEL", NAMES[0])
 
@@ -149,7 +149,7 @@ async def test_rows_are_read_between_places_and_a_deleted_one_is_never_numbered_
 
 async def test_a_lease_is_one_holders_until_it_ends(kept: Kept) -> None:
     async def holds(who: str) -> int:
-        held: int = await kept.store.ask("FCALL", "lease", 1, "{s01}:x:lease", who, 150)
+        held: int = await kept.store.ask("FCALL", "lease_2", 1, "{s01}:x:lease", who, 150)
         return held
 
     assert [await holds("a"), await holds("b"), await holds("a")] == [1, 0, 1]
@@ -159,7 +159,7 @@ async def test_a_lease_is_one_holders_until_it_ends(kept: Kept) -> None:
 
 async def test_a_lease_of_an_earlier_life_is_taken_over_by_whoever_says_so_and_by_nobody_else(kept: Kept) -> None:
     async def holds(who: str, *called: str) -> int:
-        held: int = await kept.store.ask("FCALL", "lease", 1, "{s01}:x:lease", who, 60_000, *called)
+        held: int = await kept.store.ask("FCALL", "lease_2", 1, "{s01}:x:lease", who, 60_000, *called)
         return held
 
     assert await holds("1-" + "a" * 12, "1") == 1
@@ -169,7 +169,7 @@ async def test_a_lease_of_an_earlier_life_is_taken_over_by_whoever_says_so_and_b
 
 async def test_an_instance_is_restored_only_where_there_is_none(kept: Kept) -> None:
     told = (*NAMES[:1], NAMES[2], NAMES[3], 4, b"{}", 0, "a", "m|1|1|a", 5000, 7, "p", "c1", "c2")
-    assert [await kept.store.ask("FCALL", "restore", 3, *told) for _ in range(2)] == [1, 0]
+    assert [await kept.store.ask("FCALL", "restore_2", 3, *told) for _ in range(2)] == [1, 0]
     assert await kept.store.ask("HMGET", NAMES[0], "v", "s", "d", "i:c2") == [b"4", b"{}", b"0", b"p"]
 
 
