@@ -7,7 +7,13 @@ WAITS = (0.0, 1.0, 2.0, 4.0, 8.0)
 """Seconds before attempts 1 to 5 (delivery schedules of commerce begin at 5 s and are far too slow for us)."""
 
 LONGEST_WAIT = 10.0
-"""Seconds before each later attempt."""
+"""Seconds before each later attempt of the first hour."""
+
+FIRST_HOUR = 360
+"""Attempts, about. By then people have been rung a hundred times; a desk that is dead for days must not fill the log."""
+
+LATER_WAIT = 300.0
+"""Seconds at which the wait stops growing after that."""
 
 JITTER = 0.2
 
@@ -40,6 +46,7 @@ NOT_SENT = frozenset(
 
 def wait_before(attempt: int, key: str) -> timedelta:
     """How long to wait before `attempt`. Spread by key and attempt, so that a desk that comes back is not overrun."""
-    seconds = WAITS[attempt - 1] if attempt <= len(WAITS) else LONGEST_WAIT
+    late = attempt - FIRST_HOUR
+    seconds = WAITS[attempt - 1] if attempt <= len(WAITS) else min(LONGEST_WAIT * max(1, late), LATER_WAIT)
     spread = crc32(f"{key}#{attempt}".encode()) / 0xFFFF_FFFF * 2 - 1
     return timedelta(seconds=seconds * (1 + JITTER * spread))

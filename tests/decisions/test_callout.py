@@ -223,6 +223,13 @@ def test_waits_differ_between_call_outs_and_never_between_two_looks() -> None:
     assert [wait_before(3, key) for key in keys] == [wait_before(3, key) for key in keys]
 
 
+def test_d5_a_desk_that_is_dead_for_days_is_tried_each_five_minutes_after_the_first_hour() -> None:
+    waits = [wait_before(attempt, "case/140700-110/1").total_seconds() for attempt in range(1, 800)]
+    assert 3000 < sum(waits[:360]) < 4200
+    assert all(8 <= wait <= 12 for wait in waits[5:360])
+    assert all(240 <= wait <= 360 for wait in waits[400:])
+
+
 def test_a_retry_has_the_next_attempt_and_a_higher_token() -> None:
     history = ordered()
     history.learns(history.failed())
