@@ -10,7 +10,7 @@ LONGEST_WAIT = 10.0
 """Seconds before each later attempt of the first hour."""
 
 FIRST_HOUR = 360
-"""Attempts, about. By then people have been rung a hundred times; a desk that is dead for days must not fill the log."""
+"""Attempts, about. By then people have been rung a hundred times; a desk dead for days must not fill the log."""
 
 LATER_WAIT = 300.0
 """Seconds at which the wait stops growing after that."""
