@@ -26,6 +26,7 @@ from deploy.local.ports import free
 from deploy.local.valkey import Valkey
 from services.responder_adapter.desk_reports_api import DeskReport
 from services.responder_adapter.service import build
+from services.responder_adapter.wires import MOST_AT_ONCE
 from services.responder_adapter.wires.signature import sign
 from shared.contract.calls import AlarmClaimed, AlarmReleased, AlarmSettled
 from shared.contract.event import Event
@@ -37,7 +38,7 @@ from shared.kernel.machine.cloudevent import source_of
 from shared.kernel.machine.vault import Vault, key_name
 from shared.kernel.process.service import ServiceProcess, running_service
 from shared.kernel.process.settings import Settings
-from tests.services.desk_server import Desk, http, says, serving
+from tests.services.desk_server import Desk, Reply, http, says, serving
 from tests.support.eventually import eventually
 from tests.support.generations import begin_generation
 from tests.support.guessing import everything, recovered, spellings
@@ -300,6 +301,48 @@ async def test_a_dead_110_does_not_delay_120(line: Line) -> None:
     for case in cases:
         await line.stands(case, POLICE, within=40, rung="delivered")
         assert len({order["attempt"] for order in came(line.police, case)}) == len(came(line.police, case))
+
+
+def slowly(seconds: float) -> Reply:
+    """A desk that takes the order and says so after a while."""
+
+    async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(seconds)
+        await DELIVERED(reader, writer)
+
+    return reply
+
+
+async def test_l1_l3_fifty_orders_at_once_wait_for_their_turn_and_each_leaves_once(line: Line) -> None:
+    """Else waiting makes work: an attempt fails for being late, or is presumed dead in the queue, and is made anew."""
+    line.police.reply = slowly(2.5)
+    cases = [uuid7() for _ in range(50)]
+    await asyncio.gather(*(line.orders(case, POLICE) for case in cases))
+    for case in cases:
+        await line.stands(case, POLICE, within=20, rung="delivered", attempt=1)
+    assert [[order["attempt"] for order in came(line.police, case)] for case in cases] == [[1]] * 50
+
+
+async def test_l1_an_order_that_a_claim_overtook_while_it_waited_does_not_leave(line: Line, case: UUID) -> None:
+    """Else a car comes for whom a person is just phoning."""
+    line.police.reply = slowly(3)
+    before = [uuid7() for _ in range(MOST_AT_ONCE)]
+    await asyncio.gather(*(line.orders(one, POLICE) for one in before))
+    await eventually(lambda: _all_came(line.police, before))
+    await line.orders(case, POLICE)
+    await line.stands(case, POLICE, attempt=1)
+    await line.hears(AlarmClaimed(case=case, city=CITY, at=now(), desk=POLICE, by="seat-1"))
+    await line.stands(case, POLICE, status="held")
+    for one in before:
+        await line.stands(one, POLICE, rung="delivered")
+    after = uuid7()  # one that came later has had its turn: so has the one that waited
+    await line.orders(after, POLICE)
+    await line.stands(after, POLICE, rung="delivered")
+    assert came(line.police, case) == []
+
+
+async def _all_came(desk: Desk, cases: list[UUID]) -> bool:
+    return all(came(desk, case) for case in cases)
 
 
 async def test_a_desk_by_phone_is_a_task_until_officer_and_event_number_are_taken_down(line: Line, case: UUID) -> None:
