@@ -24,6 +24,7 @@ from tests.faults import (
     f12_watchers,
     f13_rolling,
     f14_rebuild,
+    f15_refusals,
     report,
 )
 from tests.faults.fault import Fault, Outcome
@@ -44,6 +45,7 @@ FAULTS: tuple[Fault, ...] = (
     *f10_poison.FAULTS,
     *f13_rolling.FAULTS,
     *f14_rebuild.FAULTS,
+    *f15_refusals.FAULTS,
 )
 
 
