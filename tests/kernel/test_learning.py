@@ -23,6 +23,7 @@ from shared.kernel.log.relay import Relay
 from shared.kernel.machine.fingerprint import Fingerprints, KeyReused
 from shared.kernel.machine.keeper import REMEMBERED, IdempotencyKey, Keeper
 from shared.kernel.machine.machine import Address
+from shared.kernel.machine.open_instances import InstanceSnapshot, OpenInstances
 from shared.kernel.machine.store import OutboxRow, Store
 from shared.kernel.machine.valkey import ValkeyStore
 from shared.kernel.machine.vault import Vault
@@ -124,6 +125,18 @@ async def test_s1_an_act_whose_fingerprint_was_kept_unkeyed_is_no_other_when_it_
     async with keeping(settings) as keeper:
         await keeper.learn(plus(case, 1), IdempotencyKey(cause, sha256(b"a").hexdigest()[:16]))
         assert (await keeper.learn(plus(case, 1), IdempotencyKey(cause, said))).already_applied
+
+
+async def test_a_state_that_nobody_can_read_hides_no_other(settings: Settings) -> None:
+    good, bad = uuid4(), uuid4()
+    async with keeping(settings) as keeper:
+        for n, case in enumerate((good, bad)):
+            await keeper.learn(plus(case, n), IdempotencyKey(uuid4()))
+        await keeper.store.ask("HSET", keeper.instance_name(CITY, str(bad)), "s", b'{"total": ')
+        assert len(await keeper.listed_states(CITY)) == 1
+        assert await OpenInstances(keeper, (CITY,)).read() == {
+            Address(str(good), CITY): InstanceSnapshot((await keeper.listed_states(CITY))[0], drill=False, version=b"1")
+        }
 
 
 async def test_the_state_is_the_fold_of_what_was_said(settings: Settings, client: httpx.AsyncClient) -> None:

@@ -9,7 +9,8 @@ from functools import reduce
 from typing import Any, Generic, TypeVar
 from uuid import UUID, uuid5
 
-from pydantic import TypeAdapter
+import structlog
+from pydantic import TypeAdapter, ValidationError
 
 from shared.contract.event import Command, DeadlinePassed, Event, Message, Rejected
 from shared.kernel import trace
@@ -23,6 +24,8 @@ from shared.kernel.machine.store import GENERATION, Commit, OutboxRow, Store
 from shared.kernel.machine.vault import Vault, key_name, key_row
 
 S = TypeVar("S")
+
+log = structlog.get_logger()
 
 NAMES = UUID("6f1d7a52-3c0e-5d3b-9a55-123561101200")
 """The namespace of every derived id."""
@@ -108,6 +111,7 @@ class Keeper(Generic[S]):
     def __post_init__(self) -> None:
         self.states = TypeAdapter(type(self.machine.blank))
         self._cache: OrderedDict[Address, _Cached[S]] = OrderedDict()
+        self._unreadable: set[str] = set()
 
     async def learn(self, message: Message, key: IdempotencyKey) -> Learned[S]:
         """Let the instance learn `message` once, however often and from wherever it comes.
@@ -138,11 +142,23 @@ class Keeper(Generic[S]):
 
     async def listed_states(self, home: str) -> list[S]:
         """The open instances whose home is this city, longest open first; drills are not among them."""
-        members: list[bytes] = await self.store.ask("ZRANGE", self.instance_name(home, "listed"), 0, -1)
+        listed: list[bytes] = await self.store.ask("ZRANGE", self.instance_name(home, "listed"), 0, -1)
+        members = [member.decode() for member in listed]
         if not members:
             return []
-        found = await self.store.ask_all([("HMGET", self.instance_name(home, m.decode()), "s", "d") for m in members])
-        return [self.states.validate_json(state) for state, drill in found if state and drill != b"1"]
+        found = await self.store.ask_all([("HMGET", self.instance_name(home, m), "s", "d") for m in members])
+        read = (self.read_state(m, state) for m, (state, drill) in zip(members, found, strict=True) if drill != b"1")
+        return [state for state in read if state is not None]
+
+    def read_state(self, instance: str, stored: bytes | None) -> S | None:
+        """A state among others; None if there is none, or none that can be read: it must not hide the others."""
+        try:
+            return self.states.validate_json(stored) if stored else None
+        except ValidationError:
+            if instance not in self._unreadable:
+                self._unreadable.add(instance)
+                log.error("unreadable_state", machine=self.machine.name, instance=instance, signal="alarm")  # noqa: TRY400 its message may be personal
+            return None
 
     def due_name(self, tag: str) -> str:
         """The store's name for this service's deadlines in one shard."""

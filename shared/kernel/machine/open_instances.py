@@ -30,14 +30,21 @@ class OpenInstances(Generic[S]):
         self._seen: dict[Address, InstanceSnapshot[S]] = {}
 
     async def read(self, also: Iterable[Address] = ()) -> dict[Address, InstanceSnapshot[S]]:
-        """Every open instance, and those at `also`, as far as the store has them. Raises Unavailable."""
+        """Every open instance, and those at `also`, as far as the store has them and they can be read.
+
+        Raises Unavailable.
+        """
         asked = list(dict.fromkeys((*await self._find_addresses(), *also)))
         # Versions first: few instances move between two readings, and their states are large.
         versions = await self._fetch(asked, "v")
         moved = [at for at, [version] in zip(asked, versions, strict=True) if version and version != self._version(at)]
         here = {at for at, [version] in zip(asked, versions, strict=True) if version}
         fetched = zip(moved, await self._fetch(moved, "s", "d", "v"), strict=True)
-        fresh = {at: self._read(state, drill, version) for at, (state, drill, version) in fetched if state}
+        fresh = {
+            at: InstanceSnapshot(state, drill == b"1", version or b"")
+            for at, (stored, drill, version) in fetched
+            if (state := self._keeper.read_state(at.instance, stored)) is not None
+        }
         self._seen = {at: seen for at, seen in self._seen.items() if at in here} | fresh
         return self._seen
 
@@ -64,6 +71,3 @@ class OpenInstances(Generic[S]):
     def _version(self, address: Address) -> bytes | None:
         seen = self._seen.get(address)
         return seen.version if seen else None
-
-    def _read(self, state: bytes | None, drill: bytes | None, version: bytes | None) -> InstanceSnapshot[S]:
-        return InstanceSnapshot(self._keeper.states.validate_json(state or b""), drill == b"1", version or b"")
