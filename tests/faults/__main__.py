@@ -25,6 +25,7 @@ from tests.faults import (
     f13_rolling,
     f14_rebuild,
     f15_refusals,
+    f16_unreadable,
     report,
 )
 from tests.faults.fault import Fault, Outcome
@@ -46,6 +47,7 @@ FAULTS: tuple[Fault, ...] = (
     *f13_rolling.FAULTS,
     *f14_rebuild.FAULTS,
     *f15_refusals.FAULTS,
+    *f16_unreadable.FAULTS,
 )
 
 
