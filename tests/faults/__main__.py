@@ -26,6 +26,7 @@ from tests.faults import (
     f14_rebuild,
     f15_refusals,
     f16_unreadable,
+    f17_deadlines,
     report,
 )
 from tests.faults.fault import Fault, Outcome
@@ -48,6 +49,7 @@ FAULTS: tuple[Fault, ...] = (
     *f14_rebuild.FAULTS,
     *f15_refusals.FAULTS,
     *f16_unreadable.FAULTS,
+    *f17_deadlines.FAULTS,
 )
 
 
