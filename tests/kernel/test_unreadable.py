@@ -5,16 +5,21 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+from aiokafka import TopicPartition
 
 from deploy.local.kafka import Cluster
 from shared.kernel.clock import now
 from shared.kernel.log.bus import MAX_EVENT
+from shared.kernel.log.unreadable import FetchedBytes, FetchedRecords
 from shared.kernel.process.service import running_service
 from shared.kernel.process.settings import Settings
 from tests.kernel.scene import CITY, counted, give, header, headers, mouth, ready, said, totals, whole
 from tests.kernel.tally.service import Given, build
 from tests.kernel.test_rebuild import rebuilt
 from tests.support.batches import ODD, batch, partition_of, put, zstandard
+
+MORE = (None, None, True, 0)
+"""No deserializers; checksums are checked, transactions not."""
 
 
 async def dead(settings: Settings, *origins: str) -> dict[str | None, str | None]:
@@ -109,3 +114,11 @@ async def test_t2_headers_without_number_are_put_aside_by_their_place(
         await counted(settings.kafka, case, 2)
         place = f"{sent.topic}/{sent.partition}/{sent.offset}"
         assert await dead(settings, place) == {place: "invalid_type"}
+
+
+def test_t2_a_batch_that_compaction_thinned_is_left_behind() -> None:
+    thinned = batch((b"key", b"kept", [(ODD, b"?")]), last=5)
+    for position, heard in ((0, 1), (3, 0)):
+        records = FetchedRecords(TopicPartition("case.keys", 0), FetchedBytes(thinned), None, position, *MORE)
+        assert len(list(records)) == heard
+        assert records.next_fetch_offset == 6

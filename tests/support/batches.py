@@ -23,12 +23,16 @@ ODD = "oddname"
 Parts = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes | None]]]
 
 
-def batch(*records: Parts) -> bytes:
-    """These records (key, value, headers) as one batch; of a header named `ODD` the name is not UTF-8."""
+def batch(*records: Parts, last: int | None = None) -> bytes:
+    """These records (key, value, headers) as one batch; of a header named `ODD` the name is not UTF-8.
+
+    `last`: the offset of its last record, which compaction has taken.
+    """
     building, at = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 20), unix_milliseconds(now())
     for n, (key, value, headers) in enumerate(records):
         building.append(n, at, key, value, list(headers))
-    return _sealed(bytes(building.build()).replace(ODD.encode(), b"\xff\xfe" * 3 + b"\xff"))
+    written = bytes(building.build()).replace(ODD.encode(), b"\xff\xfe" * 3 + b"\xff")
+    return _sealed(written if last is None else written[:23] + struct.pack(">i", last) + written[27:])
 
 
 def zstandard(plain: bytes) -> bytes:

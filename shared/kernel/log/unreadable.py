@@ -55,10 +55,12 @@ class FetchedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
     def _read_leniently(self) -> Iterator[ConsumerRecord]:
         place = self._tp, self.next_fetch_offset
         try:
-            for record in _records(self._tp, _batch_at(self._records.data, self.next_fetch_offset)):
+            batch = _batch_at(self._records.data, self.next_fetch_offset)
+            for record in _records(self._tp, batch):
                 if record.offset >= self.next_fetch_offset:
                     self.next_fetch_offset = record.offset + 1
                     yield record
+            self.next_fetch_offset = batch.next_offset  # compaction leaves offsets that no record has
         except Exception:  # noqa: BLE001 as above
             self._unopened[place] += 1
             if self._unopened[place] >= FETCHES:
