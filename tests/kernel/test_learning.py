@@ -13,6 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from deploy.local.ports import free
+from deploy.local.valkey import Valkey
 from shared.contract.event import DeadlinePassed
 from shared.kernel.clock import now, unix_milliseconds
 from shared.kernel.errors import Unavailable
@@ -290,3 +291,25 @@ async def test_functions_of_an_earlier_release_stay_beside_ours(settings: Settin
         await keeper.store.ask("FUNCTION", "LOAD", "REPLACE", earlier)
         await keeper.learn(plus(uuid4(), 1), IdempotencyKey(uuid4()))
         assert await keeper.store.ask("FCALL", "learn", 0) == b"earlier"
+
+
+async def test_t1_after_readonly_it_connects_anew_for_another_may_be_the_primary_by_now(
+    settings: Settings, stoppable: Valkey
+) -> None:
+    case = uuid4()
+
+    async def connection(keeper: Keeper[Tally]) -> int:
+        [number] = await keeper.store.write_all([("CLIENT", "ID")])
+        return int(number)
+
+    begin_generation(stoppable.url)
+    async with keeping(settings, url=stoppable.url) as keeper:
+        await keeper.learn(plus(case, 1), IdempotencyKey(uuid4()))
+        before = await connection(keeper)
+        await keeper.store.ask("REPLICAOF", "127.0.0.1", "1")
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="READONLY"):
+                await keeper.learn(plus(case, 1), IdempotencyKey(uuid4()))
+        await keeper.store.ask("REPLICAOF", "NO", "ONE")
+        learned = await keeper.learn(plus(case, 1), IdempotencyKey(uuid4()))
+        assert (learned.state.total, await connection(keeper) > before) == (2, True)
