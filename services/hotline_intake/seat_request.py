@@ -65,9 +65,12 @@ async def _listening(request: Request, city: str, case: Case, key: web.AnyKey) -
         except ValidationError as invalid:
             raise RequestValidationError(_errors(invalid, unread)) from None
         heard = _request(request, city, case, key.key, act)
+        if key.key.actor == web.UNNAMED and not act.urgent:
+            raise web.ActorNeeded
         if key.made_up and not act.urgent and request.method == "POST":
             raise web.KeyNeeded
-        if ignored := (*unread, *ignored):
+        ignored = (*unread, *ignored, *(("x-actor",) if key.key.actor == web.UNNAMED else ()))
+        if ignored:
             log.warning("act_partly_ignored", signal="warning", case=str(case), what=act.kind, fields=ignored)
         return heard, ignored
 
@@ -76,7 +79,7 @@ async def _listening(request: Request, city: str, case: Case, key: web.AnyKey) -
 
 Listens = Annotated[Listening, Depends(_listening)]
 """The same where a cry for help may come: given what it should be, the request as far as it can be used, and what of it
-was ignored. Raises RequestValidationError, or Rejected without a key, on what cries for no help."""
+was ignored. Raises RequestValidationError, or Rejected without a key or a name, on what cries for no help."""
 
 
 def _errors(invalid: ValidationError, unread: Ignored) -> list[Any]:

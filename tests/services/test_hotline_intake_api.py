@@ -337,6 +337,16 @@ async def test_t5_f9_and_danger_need_no_key(client: httpx.AsyncClient, case: UUI
     assert (refused.status_code, refused.json()["code"]) == (400, "idempotency_key_needed")
 
 
+@pytest.mark.parametrize("actor", ["", "seat 1", "坐席一", "s" * 60])
+async def test_t5_f9_and_danger_need_no_name(client: httpx.AsyncClient, case: UUID, actor: str) -> None:
+    headers = {"idempotency-key": "f9", "x-actor": actor.encode()}
+    for path, body in (("escalations", {}), ("screenings", {"answers": DANGER})):
+        taken = await client.post(f"/cities/{CITY}/calls/{case}/{path}", json=body, headers=headers)  # type: ignore[arg-type]
+        assert (taken.status_code, taken.json()["ignored"]) == (201, ["x-actor"])
+    calm = await client.post(f"/cities/{CITY}/calls/{case}/screenings", json={"answers": CALM}, headers=headers)  # type: ignore[arg-type]
+    assert (calm.status_code, calm.json()["code"]) == (401, "actor_needed")
+
+
 async def test_t5_another_cry_under_the_same_key_is_another_cry(client: httpx.AsyncClient, case: UUID) -> None:
     first = await post(client, f"calls/{case}/escalations", {"desks": ["120"]}, key="f9")
     other = await post(client, f"calls/{case}/escalations", {"desks": ["110"]}, key="f9")

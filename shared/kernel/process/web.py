@@ -53,8 +53,19 @@ def city_pack(cities: Cities, code: str) -> City:
     return pack
 
 
+class ActorNeeded(Unauthorised):
+    """Somebody with the staff token who does not say who acts."""
+
+    def __init__(self) -> None:
+        super().__init__("actor_needed", "Say who acts: a staff or seat number in the header X-Actor.")
+
+
+UNNAMED = "unnamed"
+"""Who acts where nobody said it in a form that can be kept."""
+
+
 class _StaffBearer(Bearer):
-    """A dependency: the number of whoever acts, who shows the staff token."""
+    """A dependency: the number of whoever acts, who shows the staff token; `UNNAMED` without a usable one."""
 
     async def __call__(
         self,
@@ -63,12 +74,20 @@ class _StaffBearer(Bearer):
         x_actor: Annotated[str, Header(description="Staff or seat number of who acts, e.g. seat-1")] = "",
     ) -> str:
         self.named(request.app, authorization)
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", x_actor):
-            raise Unauthorised("actor_needed", "Say who acts: a staff or seat number in the header X-Actor.")
-        return x_actor
+        return x_actor if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", x_actor) else UNNAMED
 
 
-Actor = Annotated[ActorId, Depends(_StaffBearer("staff", lambda app: {"staff": app.state.token}))]
+AnyActor = Annotated[ActorId, Depends(_StaffBearer("staff", lambda app: {"staff": app.state.token}))]
+"""The authenticated staff or seat number behind a request that must not be lost for want of one."""
+
+
+async def _named(actor: AnyActor) -> str:
+    if actor == UNNAMED:
+        raise ActorNeeded
+    return actor
+
+
+Actor = Annotated[ActorId, Depends(_named)]
 """The authenticated staff or seat number behind a request."""
 
 
@@ -98,7 +117,7 @@ class AskedKey:
     made_up: bool
 
 
-async def _any_key(request: Request, actor: Actor, idempotency_key: Key = "") -> AskedKey:
+async def _any_key(request: Request, actor: AnyActor, idempotency_key: Key = "") -> AskedKey:
     made_up = not KEY.fullmatch(idempotency_key)
     act = request_id(actor, request.method, request.url.path, str(uuid4()) if made_up else idempotency_key)
     fingerprint = request.app.state.fingerprints.fingerprint(act, await request.body())
@@ -109,7 +128,7 @@ AnyKey = Annotated[AskedKey, Depends(_any_key)]
 """What a request is learnt under, where one without a key must not be lost: its own, or one of ours."""
 
 
-async def _asked(request: Request, asked: AnyKey) -> IdempotencyKey:
+async def _asked(request: Request, _: Actor, asked: AnyKey) -> IdempotencyKey:
     # A PUT again without a key is another act, of which its machine knows that it is no news.
     if asked.made_up and (request.method != "PUT" or request.headers.get("idempotency-key")):
         raise KeyNeeded
