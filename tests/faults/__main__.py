@@ -27,6 +27,7 @@ from tests.faults import (
     f15_refusals,
     f16_unreadable,
     f17_deadlines,
+    f18_connections,
     report,
 )
 from tests.faults.fault import Fault, Outcome
@@ -50,6 +51,7 @@ FAULTS: tuple[Fault, ...] = (
     *f15_refusals.FAULTS,
     *f16_unreadable.FAULTS,
     *f17_deadlines.FAULTS,
+    *f18_connections.FAULTS,
 )
 
 

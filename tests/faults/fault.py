@@ -1,15 +1,17 @@
 """A fault as data, the scene on which it plays, and what came of it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
 import httpx
 
+from tests.faults.hotline import Hotline
 from tests.faults.invariants import Bounds, p99
-from tests.faults.logs import Log
+from tests.faults.logs import CLIENT, Log
 from tests.faults.programs import Shape
 from tests.faults.seats import Seats
 from tests.faults.stage import Stage
@@ -46,6 +48,27 @@ class Scene:
         replies = self.stage.folder.of(self.stage.fault).replies
         taken = [one.took for one in replies if one.sent > since and 200 <= one.status < 300]
         self.probe(f"2xx p99 while {state}", p99(taken), ACCEPTED_WITHIN)
+
+    @asynccontextmanager
+    async def new_seats(self, rate: float) -> AsyncIterator[None]:
+        """Beside the seats that are there, others press F9 in here, with a connection of its own for each act."""
+        log = Log(self.stage.folder.seen / CLIENT, lambda: self.stage.fault)
+        hotline = Hotline(self.stage.where, log, self.chance.randrange(2**32), keeps=0)
+        try:
+            async with hotline.calling(rate, only_by_hand=True):
+                yield
+            await hotline.answered()
+        finally:
+            await hotline.close()
+            log.close()
+
+    async def health(self, service: str) -> dict[str, Any]:
+        """What it says of itself; nothing while it does not answer."""
+        async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+            with suppress(httpx.TransportError):
+                told: dict[str, Any] = (await client.get(f"{self.stage.running.urls[service]}/health/ready")).json()
+                return told
+        return {}
 
     async def behave(self, desk: str, **told: object) -> None:
         """Tell a desk how to behave from now on."""

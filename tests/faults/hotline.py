@@ -41,11 +41,11 @@ class Act:
 
 
 class Hotline:
-    """Two seats' worth of people, and many more."""
+    """Two seats' worth of people, and many more. `keeps`: connections that stay open between acts."""
 
-    def __init__(self, where: Whereabouts, log: Log, seed: int) -> None:
+    def __init__(self, where: Whereabouts, log: Log, seed: int, keeps: int = AT_ONCE) -> None:
         headers = {"authorization": f"Bearer {where.token}", "x-actor": "seat-1"}
-        limits = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
+        limits = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=keeps)
         self._http = httpx.AsyncClient(
             base_url=where.urls[INTAKE], headers=headers, limits=limits, timeout=ANSWERED_WITHIN, trust_env=False
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from deploy.cli.client import INTAKE
 from deploy.local import kafka, topics
 from deploy.local.desk_behaviour import Behaviour
 from deploy.local.ports import HOST, free
@@ -43,7 +44,7 @@ class BadDesk:
 class Shape:
     """What a stage has: how many brokers, which bad desks, a second adapter, proxies before the store and Kafka.
 
-    `compared`: store and log are compared at its end.
+    `compared`: store and log are compared at its end. `descriptors`: as many as intake may have, if not all.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Shape:
     twin: bool = False
     wired: bool = False
     compared: bool = True
+    descriptors: int = 0
 
 
 @dataclass
@@ -124,6 +126,8 @@ class Made:
         if self.shape.wired and item.name in SERVICES:
             told["JINGYI_REDIS_URL"] = f"redis://{HOST}:{self.wires[f'valkey of {item.name}'].port}/0"
         argv = (sys.executable, "-m", "tests.faults.crashing", item.name) if item.name in SERVICES else item.argv
+        if self.shape.descriptors and item.name == INTAKE:
+            argv = ("/bin/sh", "-c", f'ulimit -n {self.shape.descriptors}; exec "$@"', "sh", *argv)
         needs = ("wires", *(need for need in item.needs if need != "collector"))
         return replace(item, argv=argv, needs=needs, env={**item.env, **told})
 

@@ -6,7 +6,8 @@ from tests.faults.proxy import Wire
 
 ONE_BROKER = Shape("one broker")
 THREE_BROKERS = Shape("three brokers", brokers=3)
-WIRED = Shape("spoilt wires", wired=True, compared=False)
+WIRED = Shape("spoilt wires", wired=True, compared=False, descriptors=1024)
+REPLACED = Shape("store and topics replaced")
 
 TWO_ADAPTERS = BAD_DESKS = Shape(
     "two adapters",
