@@ -28,6 +28,7 @@ from tests.faults import (
     f16_unreadable,
     f17_deadlines,
     f18_connections,
+    f21_copy,
     report,
 )
 from tests.faults.fault import Fault, Outcome
@@ -52,6 +53,7 @@ FAULTS: tuple[Fault, ...] = (
     *f16_unreadable.FAULTS,
     *f17_deadlines.FAULTS,
     *f18_connections.FAULTS,
+    *f21_copy.FAULTS,
 )
 
 
