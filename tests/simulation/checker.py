@@ -9,6 +9,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from services.responder_adapter.retry_schedule import NO_OUTCOME
+from shared.contract.callouts import CallOutFailed
+from shared.contract.calls import AlarmPassedOn, AlarmSounded
 from shared.kernel.log.suspects import CRASHES
 from shared.kernel.machine.keeper import Keeper
 from shared.kernel.rebuild.fold import LoggedEvent, replay_instances
@@ -16,11 +19,16 @@ from tests.faults.invariants import SEEN_WITHIN, Bounds, Finding, Verdict, judge
 from tests.faults.seen import Car, Cry, Reply, Ring, Seen, Told
 from tests.simulation.bus import Record
 from tests.simulation.people import ADDRESS, Sent
+from tests.simulation.store import REFUSALS
 from tests.simulation.world import World
 
 BOUNDS = Bounds(alarm=30.0, drained=None)
 SHRUGGED_OFF = frozenset({"bus away", "bus lost", "rebalance", "clock jumps", "channel away"})
 """Faults of ours under which a healthy desk has an order within five seconds all the same."""
+
+
+STORELESS = frozenset({"store down", "store silent", *(f"store {refusal}" for refusal in REFUSALS)})
+"""Faults under which nothing is committed."""
 
 
 def check(world: World) -> Verdict:
@@ -32,6 +40,8 @@ def check(world: World) -> Verdict:
         *late(world, seen),
         *unheard(world, seen),
         *owed(world, seen),
+        *unread(world),
+        *presumed_dead(world),
         *unplaced(world),
         *unsettled(world),
         *crashed(world),
@@ -105,7 +115,7 @@ def late(world: World, seen: Seen) -> Iterator[Finding]:
 
 def unheard(world: World, seen: Seen) -> Iterator[Finding]:
     """While the store is away nothing goes out: whoever promises then tells a person within ten seconds."""
-    away = [fault for fault in world.plan.faults if fault.kind in {"store down", "store silent"} and fault.lasts > 10]
+    away = [fault for fault in world.plan.faults if fault.kind in STORELESS and fault.lasts > 10]
     others = [fault for fault in world.plan.faults if fault.whom not in world.desks and fault not in away]
     for fault in away if not others else ():
         for cry, desk, saved in seen.pairs():
@@ -113,6 +123,31 @@ def unheard(world: World, seen: Seen) -> Iterator[Finding]:
             within = fault.at < saved < fault.at + fault.lasts - 10
             if within and (not known or min(known) - saved > 10 + SEEN_WITHIN):
                 yield Finding("I1", cry.case, f"promised without a store, and nobody told for {desk} in ten seconds")
+
+
+def unread(world: World) -> Iterator[Finding]:
+    """A ring that counts as passed on was in a message that somebody has read."""
+    read = {(rung.case, rung.desk) for rung in world.crowd.rung if rung.through == "phone"}
+    sounded: dict[tuple[str, int], list[str]] = {}
+    for record in world.kafka.records(AlarmSounded.topic):
+        kind = record.header("ce_type")
+        if kind in {AlarmSounded.type_name(), AlarmPassedOn.type_name()}:
+            said = json.loads(record.value or b"")
+            case, ring = said["case"], said["ring"]
+            desks = sounded.setdefault((case, ring), said.get("desks", []))
+            if kind == AlarmPassedOn.type_name():
+                unread = ((case, desk) for desk in desks if (case, desk) not in read)
+                yield from (Finding("I1", case, f"its ring for {desk} was read by nobody") for case, desk in unread)
+
+
+def presumed_dead(world: World) -> Iterator[Finding]:
+    """Being slow makes no work: an attempt that is in the hands of a living process is not taken for dead."""
+    ours = {fault.kind for fault in world.plan.faults if fault.whom not in world.desks}
+    for record in world.kafka.records(CallOutFailed.topic) if ours <= {"store slow"} else ():
+        if record.header("ce_type") == CallOutFailed.type_name():
+            failed = CallOutFailed.model_validate_json(record.value or b"")
+            if failed.reason == NO_OUTCOME:
+                yield Finding("work", str(failed.case), f"attempt {failed.attempt} at {failed.desk} was in hand")
 
 
 def owed(world: World, seen: Seen) -> Iterator[Finding]:
@@ -148,10 +183,12 @@ def crashed(world: World) -> Iterator[Finding]:
 def dead_letters(world: World) -> Iterator[Finding]:
     """Nobody here says what cannot be understood. What was in work at so many ends is rightly put aside."""
     enough = sum(fault.kind == "kill" for fault in world.plan.faults) >= CRASHES
+    poisoned = any(program.poisoned for program in world.programs.values())
+    rightly = {reason for reason, so in (("crash", enough), ("deadline", poisoned)) if so}
     for topic in sorted(world.kafka.logs):
         for record in world.kafka.records(topic) if topic.endswith(".dlq") else ():
             reason = record.header("dead_letter_reason")
-            if reason != "crash" or not enough:
+            if reason not in rightly:
                 yield Finding("dead letter", "", f"{record.header('ce_type')}: {reason}")
 
 

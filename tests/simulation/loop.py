@@ -17,6 +17,9 @@ from typing import Any
 STEPS_AT_MOST = 2_000_000
 """Steps of one run after which something spins without letting time pass."""
 
+INSTANT = 1e-9
+"""Seconds that pass at the least between two looks at the clock: a wait too short for a float ends like any other."""
+
 
 @dataclass(eq=False)
 class Life:
@@ -124,7 +127,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             heapq.heappop(timers)
         if not timers:
             raise Stuck(f"Nothing will ever happen again after {self._moment:.3f} s.")
-        self._moment = max(self._moment, timers[0][0])
+        self._moment = max(self._moment + INSTANT, timers[0][0])
         while timers and timers[0][0] <= self._moment:
             self._ready.append(heapq.heappop(timers)[2])
 

@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 from tests.simulation.desks import FAILURES
+from tests.simulation.store import REFUSALS
 
 HEALED = 34.0
 """Seconds after which nothing is broken any more."""
@@ -15,7 +16,8 @@ STARTED = 1.5
 
 ADAPTER = "responder_adapter"
 AUDITOR = "auditor"
-SERVICES = ("hotline_intake", "risk_assessment", "dispatch", ADAPTER)
+DISPATCH = "dispatch"
+SERVICES = ("hotline_intake", "risk_assessment", DISPATCH, ADAPTER)
 CONVERSATIONS = (
     ("open", "danger"),
     ("open", "place", "danger"),
@@ -30,6 +32,9 @@ CONVERSATIONS = (
     ("open", "harmless"),
 )
 MANNERS = ("settles", "settles", "settles", "deaf", "deaf", "gives_back", "vanishes")
+HEARS = (("risk_assessment", "ScreeningRecorded"), (DISPATCH, "RiskAssessed"), (ADAPTER, "CallOutOrdered"))
+"""Who learns help from what."""
+
 COMMITTER = "the committer"
 """Whoever made the commit that a fault follows."""
 
@@ -73,8 +78,8 @@ class Plan:
 def draw(seed: int, desks: tuple[str, ...]) -> Plan:
     """The plan of a seed, the same for ever as long as this file is."""
     random = Random(seed)
-    if random.random() < 1 / 6:
-        return random.choice((_zombie, _stumbling, _stumbling, _orphaned, _without_kafka))(seed, random, desks)
+    if random.random() < 1 / 4:
+        return random.choice(DIRECTED)(seed, random, desks)
     calls = tuple(
         (STARTED + random.random() * 4, random.choice(CONVERSATIONS)) for _ in range(random.choice((1, 1, 2)))
     )
@@ -100,13 +105,15 @@ def _zombie(seed: int, random: Random, desks: tuple[str, ...]) -> Plan:
 def _stumbling(seed: int, random: Random, desks: tuple[str, ...]) -> Plan:
     """A store so slow that a process which falls takes a good deal of half-done work along."""
     slow = Fault("store slow", "", STARTED, 14.0, random.choice((0.3, 0.45, 0.6)))
-    falls = tuple(
+    falls = (
         Fault("kill", random.choice(SERVICES), STARTED + 1 + random.random() * 11, much=random.randint(0, 20))
-        for _ in range(4)
+        for _ in range(3)
     )
+    whom, of = random.choice(HEARS)
+    learning = Fault("kill", whom, HEALED, much=random.randint(1, 60), after=1, of=of)
     calls = ((STARTED, random.choice(CONVERSATIONS[:4])),)
     habits = {desk: {**_habit(random), "habit": "accept", "clears_after": None} for desk in desks}
-    return Plan(seed, calls, habits, "deaf", (slow, *sorted(falls, key=lambda fault: fault.at)))
+    return Plan(seed, calls, habits, "deaf", (slow, *sorted((*falls, learning), key=lambda fault: fault.at)))
 
 
 def _orphaned(seed: int, random: Random, desks: tuple[str, ...]) -> Plan:
@@ -123,6 +130,51 @@ def _without_kafka(seed: int, random: Random, desks: tuple[str, ...]) -> Plan:
     habits = {desk: {**_habit(random), "habit": "accept"} for desk in desks}
     calls = ((STARTED + 2, random.choice(CONVERSATIONS[:7])),)
     return Plan(seed, calls, habits, random.choice(MANNERS), (Fault("bus away", "", STARTED, 22.0),))
+
+
+def _read_only(seed: int, random: Random, desks: tuple[str, ...]) -> Plan:
+    """A store that takes no write from soon after the call on, and nobody at the desks: memory alone can ring."""
+    habits = {desk: {**_habit(random), "habit": "deliver", "reads_after": HEALED} for desk in desks}
+    calls = ((STARTED, random.choice(CONVERSATIONS[:7])),)
+    at = STARTED + 3 + random.random() * 3
+    refuses = Fault(f"store {random.choice(tuple(REFUSALS))}", "", at, HEALED - at)
+    return Plan(seed, calls, habits, "deaf", (refuses,))
+
+
+def _one_dead(seed: int, random: Random, desks: tuple[str, ...]) -> Plan:
+    """One desk is dead from before the call until long after, and everything else is well."""
+    habits = {desk: {**_habit(random), "habit": "accept"} for desk in desks}
+    dead = Fault(random.choice(("refused", "blackhole", "error")), random.choice(desks), 0.0, HEALED)
+    return Plan(seed, ((STARTED, ("open", "place", "danger")),), habits, random.choice(MANNERS), (dead,))
+
+
+def _crowd(seed: int, random: Random, desks: tuple[str, ...]) -> Plan:
+    """Several cry in the same second, and nobody at the desks answers: one phone here rings for them all."""
+    habits = {desk: {**_habit(random), "habit": "deliver", "reads_after": HEALED} for desk in desks}
+    calls = tuple((STARTED + random.random() * 0.2, ("f9",)) for _ in range(4))
+    return Plan(seed, calls, habits, "deaf", ())
+
+
+def _dawdling(seed: int, random: Random, desks: tuple[str, ...]) -> Plan:
+    """Desks and a store so slow that an attempt's outcome is learnt after it would have been presumed dead."""
+    habits = {desk: {**_habit(random), "habit": "accept"} for desk in desks}
+    slow = Fault("store slow", "", STARTED, 24.0, random.choice((0.4, 0.5, 0.6)))
+    silent = tuple(Fault("blackhole", desk, 0.0, STARTED + 20) for desk in desks)
+    return Plan(seed, ((STARTED, random.choice(CONVERSATIONS[1:3])),), habits, random.choice(MANNERS), (*silent, slow))
+
+
+def _poisoned(seed: int, random: Random, desks: tuple[str, ...]) -> Plan:
+    """One case at whose deadline a machine of dispatch fails: the next one's help does not wait for it."""
+    habits = {desk: {**_habit(random), "habit": "deliver", "reads_after": 30.0} for desk in desks}
+    first, second = ((at, random.choice(CONVERSATIONS[1:3])) for at in (STARTED, STARTED + 14 + random.random() * 8))
+    return Plan(seed, (first, second), habits, random.choice(MANNERS), (Fault("poison", DISPATCH, 0.0),))
+
+
+DIRECTED = (
+    *(_zombie, _zombie, _stumbling, _stumbling, _stumbling, _orphaned, _without_kafka),
+    *(_one_dead, _read_only, _crowd, _dawdling, _poisoned),
+)
+"""Plans that aim at one weakness, as often as they stand here."""
 
 
 def _of_ours(random: Random) -> list[Fault]:
@@ -170,7 +222,10 @@ def _freeze(random: Random) -> Fault:
 
 
 def _store(random: Random) -> Fault:
-    kind = random.choice(("down", "silent", "slow", "lost", "cut"))
+    kind = random.choice(("down", "silent", "slow", "lost", "cut", "refuses"))
+    if kind == "refuses":
+        lasts = random.choice((2.0, 6.0, 12.0, 20.0))
+        return Fault(f"store {random.choice(tuple(REFUSALS))}", "", _when(random), lasts)
     lasts = random.choice((0.4, 1.5, 4.0, 9.0, 16.0)) if kind in {"down", "silent"} else random.choice((2.0, 8.0))
     much = {"slow": random.choice((0.05, 0.4, 1.2)), "lost": 0.2, "cut": 0.2}.get(kind, 0.0)
     return Fault(f"store {kind}", "", _when(random), lasts, much)

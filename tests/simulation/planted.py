@@ -12,11 +12,14 @@ from functools import wraps
 from typing import Any
 from uuid import uuid4, uuid5
 
+from redis.exceptions import ResponseError
+
 import services.dispatch.service
 import services.hotline_intake.service
 import services.responder_adapter.service
 from services.auditor.ring import AuditorRing
 from services.hotline_intake.alarm import decide as alarm
+from services.hotline_intake.storeless.mirror import LedgerMirror
 from services.responder_adapter import callout, sender, state
 from services.responder_adapter.wires import Silence
 from services.responder_adapter.wires.signature import sign
@@ -26,6 +29,7 @@ from shared.contract.calls import AlarmClaimed, AlarmReleased
 from shared.contract.event import Event
 from shared.contract.incidents import CallOutOrdered
 from shared.contract.terms import Rung
+from shared.kernel.errors import Unavailable
 from shared.kernel.log.consumer import Consumer
 from shared.kernel.log.relay import Relay
 from shared.kernel.machine import keeper
@@ -33,6 +37,7 @@ from shared.kernel.machine.store import Store
 from shared.kernel.machine.timers import Timers
 from shared.kernel.machine.valkey import ValkeyStore
 from shared.kernel.process import events_endpoint, web
+from shared.notify import bell
 from tests.simulation.store import Valkey
 
 Patch = tuple[Any, str, Callable[[Any], Any]]
@@ -175,6 +180,30 @@ def learnt_by_nobody(learn: Any) -> Any:
     return polite
 
 
+def refusal_is_a_crash(ask: Any) -> Any:
+    async def crashes(self: ValkeyStore, *told: Any) -> Any:
+        try:
+            return await ask(self, *told)
+        except Unavailable as silence:
+            if "refuses" in str(silence):
+                raise ResponseError(str(silence)) from None
+            raise
+
+    return crashes
+
+
+def reads_are_answers(read_store: Any) -> Any:
+    async def trusts(self: LedgerMirror) -> None:
+        self._calls.store.refuses = False
+        await read_store(self)
+
+    return trusts
+
+
+def only_the_first(_: Any) -> Any:
+    return lambda messages: messages[0]
+
+
 async def unfenced(self: sender.DeskLane, attempt: sender.Attempt) -> bool:
     """Takes no last look."""
     return False
@@ -187,6 +216,11 @@ async def blind(self: Timers, wakings: Any) -> None:
 async def silent(self: AuditorRing, silences: Any, at: float) -> int:
     """Rings for nobody."""
     return 0
+
+
+async def fatal(self: Timers, keeper: Any, failed: Any, crash: Exception) -> None:
+    """Sets nothing aside."""
+    raise crash
 
 
 NEVER: Callable[[Any], Any] = lambda _: lambda *_: None  # noqa: E731
@@ -245,6 +279,23 @@ BUGS = (
         ((services.responder_adapter.service, "decide", never_held),),
     ),
     Bug("deaf auditor", "the auditor counts on intake", ((AuditorRing, "ring_desks", lambda _: silent),)),
+    Bug(
+        "refusal is a crash",
+        "a store that refuses ends the service",
+        tuple((ValkeyStore, what, refusal_is_a_crash) for what in ("commit", "write_all", "ask_all")),
+    ),
+    Bug("reads count as answers", "a store that is read is well", ((LedgerMirror, "read_store", reads_are_answers),)),
+    Bug(
+        "a poison deadline ends the service",
+        "a machine that fails at a deadline ends its service",
+        ((Timers, "note_failure", lambda _: fatal),),
+    ),
+    Bug(
+        "presumed dead in the queue",
+        "an attempt in hand is presumed dead",
+        ((sender.DueAttempts, "holds", lambda _: lambda *_: False),),
+    ),
+    Bug("ring lost in the bundle", "of many rings the first is told", ((bell, "one_message", only_the_first),)),
     Bug(
         "a new cause each time", "a repeated request is a new one", ((web, "request_id", lambda _: lambda *_: uuid4()),)
     ),

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib import import_module
 from typing import Any
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from services.auditor import service as auditor
-from shared.contract.event import Event
+from shared.contract.event import DeadlinePassed, Event, Message
 from shared.kernel.machine.keeper import Keeper
 from shared.kernel.process.platform import Platform
 from shared.kernel.process.service import BuildService, assemble_process
@@ -43,7 +43,7 @@ class _Serving:
 
 @dataclass(eq=False)
 class Program:
-    """One service; `life` is its present process, if one runs."""
+    """One service; `life` is its present process, if one runs. Its machines fail at deadlines of a `poisoned` case."""
 
     name: str
     settings: Settings
@@ -58,6 +58,7 @@ class Program:
     app: Any = None
     crashes: list[str] = field(default_factory=list)
     keepers: dict[str, Keeper[Any]] = field(default_factory=dict)
+    poisoned: str | None = None
     emits: frozenset[type[Event]] = frozenset()
     tasks: list[Any] = field(default_factory=list)
     _open: set["asyncio.Future[tuple[int, bytes]]"] = field(default_factory=set)
@@ -113,7 +114,18 @@ async def serve(program: Program) -> None:
     process, server = assemble_process(build, program.settings, program.now, program.platform)
     program.app = server.config.app
     program.keepers, program.emits = process.timers._keepers, process.service.emits
+    for keeper in program.keepers.values():
+        keeper.machine = replace(keeper.machine, decide=_failing(program, keeper.machine.decide))
     await process.run(_Serving())  # type: ignore[arg-type]
+
+
+def _failing(program: Program, decide: Callable[..., tuple[Event, ...]]) -> Callable[..., tuple[Event, ...]]:
+    def fails(state: Any, message: Message, now: datetime) -> tuple[Event, ...]:
+        if isinstance(message, DeadlinePassed) and str(message.case) == program.poisoned:
+            raise ArithmeticError
+        return decide(state, message, now)
+
+    return fails
 
 
 async def audit(program: Program) -> None:

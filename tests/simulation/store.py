@@ -16,7 +16,7 @@ from random import Random
 from typing import Any
 
 from redis.exceptions import ConnectionError as ConnectionLost
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError, ResponseError
 
 from shared.kernel.machine.store import Committed, Store
 from shared.kernel.machine.valkey import ValkeyStore
@@ -28,6 +28,18 @@ Place = tuple[int, int]
 HIGHEST = 1 << 62
 UNMOVED, MOVES = 512, 2000
 EVENT = re.compile(rb'"ce_type": "cn\.jingyi\.(\w+)"')
+
+REFUSALS: dict[str, type[ResponseError]] = {
+    "OOM": OutOfMemoryError,
+    "READONLY": ReadOnlyError,
+    "NOPERM": NoPermissionError,
+}
+"""With which word a store answers every write that it does not take, and what redis-py makes of it."""
+
+FREE = frozenset({"del", "expire", "persist", "hdel", "zrem", "xdel"})
+"""Writes that need no memory: a full store takes them."""
+
+WRITES = FREE | {"fcall", "function", "set", "hset", "zadd", "xadd"}
 
 OUTSIDE = Context()
 """The context of what belongs to no life."""
@@ -59,17 +71,23 @@ class Stream:
 
 
 class Valkey:
-    """The server: its data outlives its outages. `now` is its own wall clock, in seconds."""
+    """The server: its data outlives its outages. `now` is its own wall clock, in seconds.
+
+    While `refuses` is one of the REFUSALS it takes no write, and can be read.
+    """
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self.data: dict[bytes, Any] = {}
         self._expires: dict[bytes, float] = {}
         self._functions = False
+        self.refuses = ""
 
     def execute(self, command: tuple[Word, ...]) -> Any:
         """The reply to one command; a ResponseError is a reply too."""
         name = str(command[0]).lower()
+        if self.refuses and name in WRITES and not (self.refuses == "OOM" and name in FREE):
+            return REFUSALS[self.refuses]("no write is taken now", status_code=self.refuses)
         try:
             return getattr(self, f"_{name}")(*map(_bytes, command[1:]))
         except ResponseError as refusal:

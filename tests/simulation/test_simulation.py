@@ -43,6 +43,7 @@ def test_a_bug_is_planted_on_a_step_that_the_product_names() -> None:
 
 
 TELLING = """
+from shared.contract.callouts import CallOutFailed
 from tests.simulation.city import DESKS
 from tests.simulation.plan import STARTED, Fault, Plan
 from tests.simulation.run import prepare
@@ -87,3 +88,20 @@ print(max(case.made_at for desk in world.desks.values() for case in desk.book.va
 def test_l1_a_late_attempt_leaves_though_every_answer_of_the_store_is_late_too() -> None:
     """Else no order leaves as long as a store takes over half a second to answer."""
     assert float(printed(SLOW_STORE)) < 20
+
+
+IN_HAND = """
+habits = {desk: {"habit": "accept", "clears_after": None} for desk in DESKS}
+slow = Fault("store slow", "", STARTED, 20.0, 0.5)
+silent = [Fault("blackhole", desk, 0.0, 20.0) for desk in DESKS]
+killed = Fault("kill", "responder_adapter", STARTED + 9)
+for faults in ((*silent, slow), (*silent, slow, killed)):
+    world = play(Plan(1, ((STARTED + 1, ("open", "place", "danger")),), habits, "deaf", faults))
+    said = world.kafka.records(CallOutFailed.topic)
+    print(any(b"no_outcome" in (record.value or b"") for record in said))
+"""
+
+
+def test_l3_an_attempt_is_presumed_dead_only_when_its_process_died_with_it() -> None:
+    """Else whoever waits for a slow answer makes another attempt, or whoever died in the middle of one none."""
+    assert printed(IN_HAND).split() == ["False", "True"]

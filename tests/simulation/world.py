@@ -94,6 +94,10 @@ class World:
         doing = audit if name == AUDITOR else serve
         return Program(name, told, platform, now, self.loop, self.tell, restart_after, doing)
 
+    def case(self, number: int) -> str:
+        """The case of the plan's call of that number."""
+        return str(UUID(int=(0x0197C0DE << 96) | (7 << 76) | (2 << 62) | (self.plan.seed << 8) | number))
+
     def now(self) -> datetime:
         """What an honest clock shows."""
         return EPOCH + timedelta(seconds=self.loop.time())
@@ -128,8 +132,7 @@ class World:
         for program in self.programs.values():
             program.start()
         for number, (at, steps) in enumerate(self.plan.calls):
-            case = str(UUID(int=(0x0197C0DE << 96) | (7 << 76) | (2 << 62) | (self.plan.seed << 8) | number))
-            self.loop.call_at(at, self.crowd.begin, self.crowd.call(case, f"seat-{number + 1}", steps))
+            self.loop.call_at(at, self.crowd.begin, self.crowd.call(self.case(number), f"seat-{number + 1}", steps))
         for fault in self.plan.faults:
             if not fault.after:
                 self.loop.call_at(fault.at, self._break, fault)
@@ -200,14 +203,19 @@ class World:
         if self.channel_away:
             return False
         self.tell("CHANNEL", words)
-        if "phone now" in words:
-            cases = dict.fromkeys(sent.wish.case for sent in self.crowd.sent)
-            about = [(case, desk) for case in cases for desk in DESKS if _names(words, case, desk)]
-            for case, desk in about:
-                self.crowd.hear(case, desk, None, "phone")
-            if not about:
-                self.crowd.wrong.append(f"people were rung for nobody we know: {words}")
+        for line in words.splitlines():
+            if "phone now" in line:
+                self._rang(line)
         return True
+
+    def _rang(self, line: str) -> None:
+        """One line of a message that rings; one message may ring for several cases."""
+        cases = dict.fromkeys(sent.wish.case for sent in self.crowd.sent)
+        about = [(case, desk) for case in cases for desk in DESKS if _names(line, case, desk)]
+        for case, desk in about:
+            self.crowd.hear(case, desk, None, "phone")
+        if not about:
+            self.crowd.wrong.append(f"people were rung for nobody we know: {line}")
 
     def _written(self, record: bus.Record) -> None:
         kind = (record.header("ce_type") or record.topic).rpartition(".")[2]
@@ -271,6 +279,9 @@ def _store(world: World, fault: Fault) -> Callable[[], None]:
     if kind == "silent":
         server.freeze()
         return server.thaw
+    if kind in store.REFUSALS:
+        server.valkey.refuses = kind
+        return lambda: setattr(server.valkey, "refuses", "")
     setattr(server.way, kind, fault.much)
     return lambda: setattr(server.way, kind, 0.0)
 
@@ -311,6 +322,10 @@ def _desk(world: World, fault: Fault) -> Callable[[], None]:
     return desk.mend
 
 
+def _poison(world: World, fault: Fault) -> None:
+    world.programs[fault.whom].poisoned = world.case(0)
+
+
 BREAKS: dict[str, Callable[[World, Fault], Any]] = {
     "kill": _kill,
     "freeze": _freeze,
@@ -320,6 +335,7 @@ BREAKS: dict[str, Callable[[World, Fault], Any]] = {
     "answers": _answers,
     "channel": _channel,
     "clock": _clock,
+    "poison": _poison,
     **dict.fromkeys(("refused", "blackhole", "error", "garbage", "cut", "late", "unread"), _desk),
 }
 

@@ -203,7 +203,7 @@ class Timers:
         except Unavailable:
             self._pass_again(keeper, address, city, due)
         except Exception as crash:  # noqa: BLE001 one instance's bug must not end the service for all others
-            await self._strike(keeper, FailedDeadline(keeper.machine.name, address, city, due), crash)
+            await self.note_failure(keeper, FailedDeadline(keeper.machine.name, address, city, due), crash)
         finally:
             self._passing.discard((keeper.machine.name, address))
 
@@ -211,7 +211,7 @@ class Timers:
         again = asyncio.get_running_loop().time() + POLL
         self._push(again, keeper.machine.name, address, city, due)
 
-    async def _strike(self, keeper: Keeper[Any], failed: FailedDeadline, crash: Exception) -> None:
+    async def note_failure(self, keeper: Keeper[Any], failed: FailedDeadline, crash: Exception) -> None:
         """Let it try again, or set it aside: it stays due, but this process wakes it no more at that moment."""
         self._due[failed.machine, failed.address] = failed.due
         self._failures[failed] = strikes = self._failures.get(failed, 0) + 1

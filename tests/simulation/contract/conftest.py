@@ -1,9 +1,10 @@
 """The real store and bus, and the simulated ones, behind the same names: what holds of one holds of the other."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any
 from uuid import uuid4
@@ -20,7 +21,11 @@ from shared.kernel.log.bus import Bus
 from shared.kernel.log.kafka import KafkaBus
 from shared.kernel.machine.store import GENERATION, OutboxRow, Store
 from shared.kernel.machine.valkey import ValkeyStore
+from tests.services.test_store_refusals import refusing
 from tests.simulation import bus, store
+
+Refusing = Callable[[str], AbstractContextManager[None]]
+"""Inside, the store refuses every write in that way."""
 
 BOTH = ("real", "simulated")
 PROMISED = [topics.Topic("promised", bus.PARTITIONS, {"retention.ms": "-1"})]
@@ -31,14 +36,15 @@ class Kept:
     """A store at work, and what it has told its relay."""
 
     store: Store
+    refusing: Refusing
     told: list[tuple[str, tuple[bytes, ...], tuple[OutboxRow, ...], bool]] = field(default_factory=list)
 
 
 @asynccontextmanager
-async def at_work(made: Callable[[Any], Store]) -> AsyncIterator[Kept]:
+async def at_work(made: Callable[[Any], Store], refusing: Refusing) -> AsyncIterator[Kept]:
     """The store that `made` makes, told to a list."""
     told: list[Any] = []
-    kept = Kept(made(lambda *news: told.append(news)), told)
+    kept = Kept(made(lambda *news: told.append(news)), refusing, told)
     work = asyncio.create_task(kept.store.run())
     try:
         yield kept
@@ -53,6 +59,14 @@ def server() -> store.Server:
     return store.Server(store.Valkey(lambda: now().timestamp()), way, asyncio.get_running_loop(), lambda *_: None)
 
 
+@contextmanager
+def refused(simulated: store.Server, how: str) -> Iterator[None]:
+    """As `refusing` has it of a real one."""
+    simulated.valkey.refuses = how.split(" ")[0]
+    yield
+    simulated.valkey.refuses = ""
+
+
 @pytest.fixture(params=BOTH)
 async def kept(request: pytest.FixtureRequest, valkey: Valkey) -> AsyncIterator[Kept]:
     """An empty store that knows the Functions."""
@@ -60,9 +74,10 @@ async def kept(request: pytest.FixtureRequest, valkey: Valkey) -> AsyncIterator[
         url = f"{valkey.url.rsplit('/', 1)[0]}/11"
         with Redis.from_url(url) as redis:
             redis.flushdb()
-        making = at_work(lambda told: ValkeyStore(url, told))
+        making = at_work(lambda told: ValkeyStore(url, told), partial(refusing, valkey))
     else:
-        making = at_work(lambda told: server().store("", told))
+        simulated = server()
+        making = at_work(lambda told: simulated.store("", told), partial(refused, simulated))
     async with making as made:
         await made.store.load()
         await made.store.ask("SET", GENERATION, 0)
@@ -75,7 +90,8 @@ async def nobody(request: pytest.FixtureRequest) -> AsyncIterator[Kept]:
     gone = server()
     gone.stop()
     url = f"redis://127.0.0.1:{free(1)[0]}/0"
-    making = at_work(lambda told: ValkeyStore(url, told) if request.param == "real" else gone.store("", told))
+    real = request.param == "real"
+    making = at_work(lambda told: ValkeyStore(url, told) if real else gone.store("", told), partial(refused, gone))
     async with making as made:
         yield made
 

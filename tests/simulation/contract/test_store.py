@@ -187,6 +187,35 @@ async def test_lost_functions_are_loaded_again_and_the_commit_says_try_again(kep
     assert (await kept.store.commit(commit()))[0] == b"OK"
 
 
+@pytest.mark.parametrize("how", ["OOM", "READONLY", "NOPERM to write"])
+async def test_t1_a_store_that_refuses_is_read_and_takes_nothing_until_it_takes_the_next(kept: Kept, how: str) -> None:
+    lease = ("FCALL", "lease", 1, "{s01}:x:lease", "a", 150)
+    [row] = (await kept.store.commit(commit(state=b"first")))[1:]
+    taken_at = kept.store.answered_at
+    with kept.refusing(how):
+        for write in (kept.store.commit(commit(1, "c2")), kept.store.write_all([lease]), kept.store.load()):
+            with pytest.raises(Unavailable):
+                await write
+        assert (kept.store.refuses, kept.store.answered_at) == (True, taken_at)
+        assert await kept.store.ask("HMGET", NAMES[0], "v", "s", "i:c2") == [b"1", b"first", None]
+        assert await kept.store.ask("EXISTS", "{s01}:x:lease") == 0
+        assert await outbox(kept) == [row]
+    assert (await kept.store.commit(commit(1, "c2")))[0] == b"OK"
+    assert (kept.store.refuses, kept.store.answered_at > taken_at) == (False, True)
+
+
+@pytest.mark.parametrize("how", ["OOM", "READONLY", "NOPERM to write"])
+async def test_t1_of_the_stores_that_refuse_a_full_one_still_lets_go(kept: Kept, how: str) -> None:
+    [row] = (await kept.store.commit(commit()))[1:]
+    with kept.refusing(how):
+        if how == "OOM":
+            assert await kept.store.ask("XDEL", NAMES[1], row) == 1
+        else:
+            with pytest.raises(Unavailable):
+                await kept.store.ask("XDEL", NAMES[1], row)
+    assert await outbox(kept) == ([] if how == "OOM" else [row])
+
+
 async def test_a_store_where_nobody_listens_is_unavailable(nobody: Kept) -> None:
     with pytest.raises(Unavailable):
         await nobody.store.ask("GET", str(uuid4()))
