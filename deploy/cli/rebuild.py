@@ -20,6 +20,7 @@ from deploy.local import folders, record
 from deploy.local.ports import HOST
 from deploy.local.trouble import Trouble
 from shared.kernel import clock
+from shared.kernel.machine.shards import TAGS, generation_name
 from shared.kernel.machine.store import GENERATION
 from shared.kernel.machine.vault import KEYS_TOPIC
 from shared.kernel.process.settings import Settings
@@ -112,7 +113,7 @@ async def whole_again(url: str, epoch: int) -> None:
     from redis.asyncio import Redis  # late, as below: a quarter of what the command costs to its first line
 
     async with Redis.from_url(url, socket_timeout=10) as redis:
-        await redis.set(GENERATION, epoch)
+        await redis.mset(dict.fromkeys((GENERATION, *map(generation_name, TAGS)), epoch))
 
 
 async def is_older_copy(url: str) -> bool:

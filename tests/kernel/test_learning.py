@@ -25,7 +25,7 @@ from shared.kernel.machine.fingerprint import Fingerprints, KeyReused
 from shared.kernel.machine.keeper import REMEMBERED, IdempotencyKey, Keeper
 from shared.kernel.machine.machine import Address
 from shared.kernel.machine.open_instances import InstanceSnapshot, OpenInstances
-from shared.kernel.machine.store import OutboxRow, Store
+from shared.kernel.machine.store import Commit, OutboxRow, Store
 from shared.kernel.machine.valkey import ValkeyStore
 from shared.kernel.machine.vault import Vault
 from shared.kernel.process.service import running_service
@@ -131,7 +131,7 @@ async def test_s1_an_act_whose_fingerprint_was_kept_unkeyed_is_no_other_when_it_
 async def test_a_state_that_nobody_can_read_hides_no_other(settings: Settings) -> None:
     good, bad = uuid4(), uuid4()
     async with keeping(settings) as keeper:
-        for n, case in enumerate((good, bad)):
+        for n, case in enumerate((good, bad), 1):
             await keeper.learn(plus(case, n), IdempotencyKey(uuid4()))
         await keeper.store.ask("HSET", keeper.instance_name(CITY, str(bad)), "s", b'{"total": ')
         assert len(await keeper.listed_states(CITY)) == 1
@@ -313,3 +313,19 @@ async def test_t1_after_readonly_it_connects_anew_for_another_may_be_the_primary
         await keeper.store.ask("REPLICAOF", "NO", "ONE")
         learned = await keeper.learn(plus(case, 1), IdempotencyKey(uuid4()))
         assert (learned.state.total, await connection(keeper) > before) == (2, True)
+
+
+async def test_d17_a_commit_names_nothing_outside_its_own_hash_slot(settings: Settings) -> None:
+    case, rows = uuid4(), Rows()
+    async with keeping(settings, rows) as keeper:
+        named: list[str] = []
+        commit = keeper.store.commit
+
+        async def noted(change: Commit) -> list[bytes]:
+            named.extend(change.keys)
+            return await commit(change)
+
+        keeper.store.commit = noted  # type: ignore[assignment, method-assign]
+        await keeper.learn(plus(case, 1), IdempotencyKey(uuid4()))
+        slots = {await keeper.store.ask("CLUSTER", "KEYSLOT", name) for name in named}
+    assert (len(named), len(slots)) == (6, 1)

@@ -12,7 +12,8 @@ from shared.kernel.clock import BEAT, RunningTime
 from shared.kernel.log.fallback.delivery import LATE
 from shared.kernel.log.leases import OutboxLeases
 from shared.kernel.log.relay import Relay
-from shared.kernel.machine.store import GENERATION, Commit, OutboxRow, Store
+from shared.kernel.machine.shards import generation_name
+from shared.kernel.machine.store import Commit, OutboxRow, Store
 from tests.simulation import bus, store
 from tests.simulation.loop import VirtualLoop
 
@@ -36,7 +37,7 @@ class Line:
             f"{TAG}:x:due",
             f"{TAG}:x:listed",
             f"{TAG}:key:a",
-            GENERATION,
+            generation_name(TAG),
         )
         about = (0, "cause", "", b"{}", 0, case, f"m|1|1|{case}", "", "", b"", "")
         parts = (row.topic, row.key, '{"ce_type": "cn.jingyi.Said"}', row.value)

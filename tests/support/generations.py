@@ -5,6 +5,7 @@ from itertools import count
 
 from redis import Redis
 
+from shared.kernel.machine.shards import TAGS, generation_name
 from shared.kernel.machine.store import GENERATION
 
 _epochs = count(round(time.time()) - 100_000)
@@ -15,5 +16,5 @@ def begin_generation(url: str) -> int:
     """Have the store begin a generation that is younger than every one before."""
     epoch = next(_epochs)
     with Redis.from_url(url) as redis:
-        redis.set(GENERATION, epoch)
+        redis.mset(dict.fromkeys((GENERATION, *map(generation_name, TAGS)), epoch))
     return epoch

@@ -15,6 +15,7 @@ import structlog
 
 from shared.kernel.clock import unix_milliseconds
 from shared.kernel.errors import Unavailable
+from shared.kernel.machine.shards import TAGS, generation_name
 from shared.kernel.machine.store import GENERATION, Store
 
 LOOK_EVERY = 0.5
@@ -69,6 +70,7 @@ class StoreGeneration:
     _newest: Mark = NEVER
     _recalled: bool = False
     _presumed_lost: bool = False
+    _spread: bytes | None = None
 
     async def run(self) -> None:
         """Look for ever."""
@@ -100,12 +102,16 @@ class StoreGeneration:
         found, marked = await self.store.ask_all([("GET", GENERATION), ("GET", self.marks.key)])
         unused = self._recalled and self._newest == NEVER
         if found is None:
-            if unused:
-                await self.store.ask("SET", GENERATION, 0, "NX")
-            elif self._newest != NEVER or not patient:
+            if unused or self._newest != NEVER or not patient:
                 self._presumed_lost = not self._recalled
-                await self.store.ask("SET", GENERATION, f"lost:{unix_milliseconds(self.now())}", "NX")
-        elif b":" in found:
+                begun = "0" if unused else f"lost:{unix_milliseconds(self.now())}"
+                await self.store.ask("SET", GENERATION, begun, "NX")
+                await self._look(patient=patient)
+            return
+        if found != self._spread:
+            await self.store.ask_all([("SET", generation_name(tag), found) for tag in TAGS])
+            self._spread = found
+        if b":" in found:
             self._note_loss(found)
             if unused and self._presumed_lost:
                 await self.store.ask("SET", GENERATION, 0)

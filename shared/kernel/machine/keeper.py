@@ -19,8 +19,8 @@ from shared.kernel.errors import Unavailable
 from shared.kernel.machine import cloudevent
 from shared.kernel.machine.fingerprint import check_same_body
 from shared.kernel.machine.machine import Address, Machine
-from shared.kernel.machine.shards import shard_of
-from shared.kernel.machine.store import GENERATION, Commit, OutboxRow, Store
+from shared.kernel.machine.shards import generation_name, shard_of
+from shared.kernel.machine.store import Commit, OutboxRow, Store
 from shared.kernel.machine.vault import Vault, key_name, key_row
 
 S = TypeVar("S")
@@ -228,7 +228,7 @@ class Keeper(Generic[S]):
                 self.due_name(tag),
                 self.instance_name(address.home, "listed"),
                 key_name(change.message.case, address.home),
-                GENERATION,
+                generation_name(tag),
             ),
             args=(
                 change.before.version,

@@ -42,7 +42,7 @@ class Commit:
 GENERATION = "generation"
 """The store's name for its generation: the epoch of the last rebuild, 0 if there was none. A store that was emptied has
 none, and one that was replaced by a copy an old one, until a process that knows better writes `lost:` or `older:` and
-the Unix millisecond."""
+the Unix millisecond. Each shard has it once more, so that a commit stays within one hash slot."""
 
 LOST = "The store has lost what it knew of this. `jingyi rebuild` brings it back from the log of record."
 

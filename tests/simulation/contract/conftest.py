@@ -19,7 +19,8 @@ from deploy.local.valkey import Valkey
 from shared.kernel.clock import now
 from shared.kernel.log.bus import Bus
 from shared.kernel.log.kafka import KafkaBus
-from shared.kernel.machine.store import GENERATION, OutboxRow, Store
+from shared.kernel.machine.shards import generation_name
+from shared.kernel.machine.store import OutboxRow, Store
 from shared.kernel.machine.valkey import ValkeyStore
 from tests.services.test_store_refusals import refusing
 from tests.simulation import bus, store
@@ -80,7 +81,7 @@ async def kept(request: pytest.FixtureRequest, valkey: Valkey) -> AsyncIterator[
         making = at_work(lambda told: simulated.store("", told), partial(refused, simulated))
     async with making as made:
         await made.store.load()
-        await made.store.ask("SET", GENERATION, 0)
+        await made.store.ask("SET", generation_name("{s01}"), 0)
         yield made
 
 

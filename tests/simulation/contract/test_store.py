@@ -6,9 +6,11 @@ from uuid import uuid4
 import pytest
 
 from shared.kernel.errors import Unavailable
-from shared.kernel.machine.store import GENERATION, Commit, FunctionsLost, OutboxRow
+from shared.kernel.machine.shards import generation_name
+from shared.kernel.machine.store import Commit, FunctionsLost, OutboxRow
 from tests.simulation.contract.conftest import Kept
 
+GENERATION = generation_name("{s01}")
 NAMES = ("{s01}:x:m:1:a", "{s01}:x:outbox", "{s01}:x:due", "{s01}:x:m:1:listed", "{s01}:key:a", GENERATION)
 ROW = OutboxRow("topic", "a", {"ce_type": "cn.jingyi.Said"}, b"{}")
 
@@ -189,7 +191,7 @@ async def test_lost_functions_are_loaded_again_and_the_commit_says_try_again(kep
 
 @pytest.mark.parametrize("how", ["OOM", "READONLY", "NOPERM to write"])
 async def test_t1_a_store_that_refuses_is_read_and_takes_nothing_until_it_takes_the_next(kept: Kept, how: str) -> None:
-    lease = ("FCALL", "lease", 1, "{s01}:x:lease", "a", 150)
+    lease = ("FCALL", "lease_2", 1, "{s01}:x:lease", "a", 150)
     [row] = (await kept.store.commit(commit(state=b"first")))[1:]
     taken_at = kept.store.answered_at
     with kept.refusing(how):
