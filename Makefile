@@ -20,7 +20,7 @@ check: setup ## ruff, format, mypy --strict
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy $(SOURCES)
 bench: setup ## performance beside the bare pipeline; writes bench.json
 	@$(BIN)/jingyi bench
-faults: setup ## the fault suite on real processes, up to 15 min; writes docs/reliability-report.md; ONLY=F1,F3 SEED=
+faults: setup ## the fault suite on real processes, up to 25 min; writes docs/reliability-report.md; ONLY=F1,F3 SEED=
 	@$(BIN)/python -m tests.faults $(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED))
 simulate: setup ## every service in one virtual-time loop, SEEDS= schedules of faults; SEED= tells one in full
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000) --keep)
