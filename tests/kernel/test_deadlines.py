@@ -80,7 +80,7 @@ async def test_a_wall_clock_that_jumps_back_an_hour_does_not_delay_it(
         return clock.now() - back
 
     async with running_service(build, settings, jumping):
-        await ready(client)
+        await ready(client, "ready", "degraded")
         await add(client, case, 1, "one")
         back = timedelta(hours=1)
         await fired_once(client, case, within=2)
@@ -97,7 +97,7 @@ async def test_a_wall_clock_that_jumps_ahead_does_not_fire_it_early(
         return clock.now() + ahead
 
     async with running_service(build, settings, jumping):
-        await ready(client)
+        await ready(client, "ready", "degraded")
         await add(client, case, 1, "one")
         ahead = jump
         await asyncio.sleep(1.4)
