@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
+from aiokafka import TopicPartition
 
 from shared.kernel.errors import Malformed
 from shared.kernel.log.suspects import CRASHES, CrashSuspects
 from shared.kernel.machine.store import Store
+from shared.kernel.machine.valkey import ValkeyStore
+from shared.kernel.process.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,24 @@ async def test_an_accused_record_is_heard_alone_and_the_queue_of_a_killed_servic
     assert heard.beside[5] == 1
     assert max(heard.beside.values()) > 10
     assert counts.kept == {}
+
+
+async def test_t2_a_partition_that_is_taken_away_before_its_records_came_stays_suspected(settings: Settings) -> None:
+    there = TopicPartition("hotline.calls", 0)
+    store = ValkeyStore(settings.redis_url, lambda *_: None)
+    work = asyncio.create_task(store.run())
+    await CrashSuspects("dispatch", store).mark_assigned([there])  # and its process ends
+    after = CrashSuspects("dispatch", store)
+    for _ in range(2):  # a rebalance follows at once
+        await after.mark_assigned([there])
+        await after.mark_released([there])
+    await after.mark_assigned([there])
+    assert after.careful_until(there, 7) == 7
+    await after.mark_released([there])
+    await after.mark_assigned([there])
+    assert after.careful_until(there, 7) == 0
+    work.cancel()
+    await asyncio.wait([work])
 
 
 async def test_a_record_in_work_at_too_many_ends_is_put_aside_and_forgotten() -> None:

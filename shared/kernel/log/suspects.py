@@ -48,11 +48,12 @@ class CrashSuspects:
             self._unclean.update(p for p, mark in zip(partitions, marked, strict=True) if mark)
 
     async def mark_released(self, partitions: Collection[TopicPartition]) -> None:
-        """Unmark these partitions; nothing of them may be in work."""
-        if partitions:
-            self._unclean.difference_update(partitions)
+        """Unmark these partitions; nothing of them may be in work. Those whose records never came stay as they were."""
+        clean = [partition for partition in partitions if partition not in self._unclean]
+        self._unclean.difference_update(partitions)
+        if clean:
             with suppress(Unavailable):
-                await self._store.ask("HDEL", self._marks, *map(_name, partitions))
+                await self._store.ask("HDEL", self._marks, *map(_name, clean))
 
     def careful_until(self, partition: TopicPartition, newest: int) -> int:
         """The offset up to which to take care, asked once when a partition's first records come; 0 without a crash."""
