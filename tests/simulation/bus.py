@@ -7,7 +7,7 @@ rebalanced at any moment, and records above the committed offset come again.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from types import SimpleNamespace
@@ -88,7 +88,8 @@ class Kafka:
         self.logs: dict[str, list[list[Record]]] = defaultdict(lambda: [[] for _ in range(PARTITIONS)])
         self.groups: dict[str, Group] = defaultdict(Group)
         self._written = written
-        self._fetching: list[asyncio.Future[None]] = []
+        self.taken = 0
+        self._fetching: list[tuple[Collection[str], asyncio.Future[None]]] = []
 
     def bus(self, _: str, member: str | None = None) -> "Bus":
         """A process with a name of its own has no easier life here: it may find itself forgotten, too."""
@@ -104,8 +105,9 @@ class Kafka:
         log = self.logs[topic][partition]
         record = Record(topic, partition, len(log), key, value, tuple(headers), self.loop.time())
         log.append(record)
+        self.taken += 1
         self._written(record)
-        self._tell()
+        self._tell(topic)
         return record
 
     def heal(self) -> None:
@@ -121,20 +123,23 @@ class Kafka:
             member.rejoin()
         self._tell()
 
-    async def news(self, within: float) -> None:
-        """Return when something was written, or a group changed, or time is up."""
+    async def news(self, topics: Collection[str], within: float) -> None:
+        """Return when something was written to one of these, or a group changed, or time is up."""
         waiting = self.loop.create_future()
-        self._fetching.append(waiting)
+        self._fetching.append((topics, waiting))
         timer = self.loop.call_later(within, _let_go, waiting)
         try:
             await waiting
         finally:
             timer.cancel()
 
-    def _tell(self) -> None:
+    def _tell(self, about: str | None = None) -> None:
         fetching, self._fetching = self._fetching, []
-        for waiting in fetching:
-            self.loop.call_later(self.way.delay(), _let_go, waiting, context=OUTSIDE)
+        for topics, waiting in fetching:
+            if about is None or about in topics:
+                self.loop.call_later(self.way.delay(), _let_go, waiting, context=OUTSIDE)
+            elif not waiting.done():
+                self._fetching.append((topics, waiting))
 
 
 def _let_go(waiting: "asyncio.Future[None]") -> None:
@@ -254,6 +259,7 @@ class Listener:
         self._assigned: tuple[TopicPartition, ...] = ()
         self._positions: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
+        self._nothing_at = -1  # how much Kafka had taken when there was nothing to hear from our positions
         self._generation = -1
         self._joining: asyncio.Task[None] | None = None
         self._stopped = False
@@ -304,6 +310,7 @@ class Listener:
                 self._assigned = self._share()
                 await self._listener.on_partitions_assigned(self._assigned)
                 self._positions = {each: self._group.offsets.get(each, 0) for each in self._assigned}
+                self._nothing_at = -1
 
     def _share(self) -> tuple[TopicPartition, ...]:
         members = self._group.members
@@ -324,14 +331,17 @@ class Listener:
                 return found
             if loop.time() >= until - 1e-9:
                 return {}
-            await self._kafka.news(until - loop.time())
+            await self._kafka.news(self.topics, until - loop.time())
 
     def _ready(self) -> dict[TopicPartition, list[Record]]:
-        if self._kafka.way.away:
+        if self._kafka.way.away or self._nothing_at == self._kafka.taken:
             return {}
         positions, logs = self._positions, self._kafka.logs
         ahead = ((each, logs[each[0]][each[1]], at) for each, at in positions.items())
-        return {each: log[at : at + 500] for each, log, at in ahead if len(log) > at and each not in self._paused}
+        found = {each: log[at : at + 500] for each, log, at in ahead if len(log) > at and each not in self._paused}
+        if not found:
+            self._nothing_at = self._kafka.taken
+        return found
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Raises what the real one raises when the group has moved on, or nobody answers."""
@@ -363,7 +373,7 @@ class Listener:
         """Raises IllegalStateError for what is not assigned."""
         if partition not in self._positions:
             raise IllegalStateError(f"Partition {partition} is not assigned")
-        self._positions[partition] = offset
+        self._positions[partition], self._nothing_at = offset, -1
 
     async def offsets_for_times(self, times: Mapping[TopicPartition, int]) -> dict[TopicPartition, Any]:
         """Raises what the real one raises when nobody answers."""
@@ -386,6 +396,7 @@ class Listener:
 
     def resume(self, *partitions: TopicPartition) -> None:
         self._paused.difference_update(partitions)
+        self._nothing_at = -1
 
     async def stop(self) -> None:
         """Leave the group."""
@@ -442,7 +453,7 @@ class Reader:
     async def getmany(self, timeout_ms: int, max_records: int = 500) -> dict[TopicPartition, list[Record]]:
         """What came since, or nothing after the time-out."""
         if not (found := self._new()):
-            await self._kafka.news(timeout_ms / 1000)
+            await self._kafka.news({each.topic for each in self._positions}, timeout_ms / 1000)
             found = self._new()
         self._positions.update({each: records[-1].offset + 1 for each, records in found.items()})
         return found
