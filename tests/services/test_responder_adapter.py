@@ -325,7 +325,13 @@ async def test_l1_l3_fifty_orders_at_once_wait_for_their_turn_and_each_leaves_on
 
 async def test_l1_an_order_that_a_claim_overtook_while_it_waited_does_not_leave(line: Line, case: UUID) -> None:
     """Else a car comes for whom a person is just phoning."""
-    line.police.reply = slowly(3)
+    heard = asyncio.Event()
+
+    async def once_heard(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await heard.wait()
+        await DELIVERED(reader, writer)
+
+    line.police.reply = once_heard
     before = [uuid7() for _ in range(MOST_AT_ONCE)]
     await asyncio.gather(*(line.orders(one, POLICE) for one in before))
     await eventually(lambda: _all_came(line.police, before))
@@ -333,6 +339,7 @@ async def test_l1_an_order_that_a_claim_overtook_while_it_waited_does_not_leave(
     await line.stands(case, POLICE, attempt=1)
     await line.hears(AlarmClaimed(case=case, city=CITY, at=now(), desk=POLICE, by="seat-1"))
     await line.stands(case, POLICE, status="held")
+    heard.set()
     for one in before:
         await line.stands(one, POLICE, rung="delivered")
     after = uuid7()  # one that came later has had its turn: so has the one that waited
