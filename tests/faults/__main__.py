@@ -28,6 +28,7 @@ from tests.faults import (
     f16_unreadable,
     f17_deadlines,
     f18_connections,
+    f19_host,
     f20_partitions,
     f21_copy,
     report,
@@ -54,6 +55,7 @@ FAULTS: tuple[Fault, ...] = (
     *f16_unreadable.FAULTS,
     *f17_deadlines.FAULTS,
     *f18_connections.FAULTS,
+    *f19_host.FAULTS,
     *f21_copy.FAULTS,
     *f20_partitions.FAULTS,
 )
