@@ -109,7 +109,7 @@ class Wanted:
 @asynccontextmanager
 async def listening(kafka: str, case: UUID) -> AsyncIterator[AsyncIterator[Said]]:
     """Everything said about the case from its opening on, for as long as somebody listens."""
-    reader = KafkaBus(kafka).reader()
+    reader = KafkaBus(kafka).reader(*TOPICS)
     try:
         try:
             await reader.start()
@@ -143,10 +143,17 @@ async def following(kafka: str, case: UUID, tell: Callable[[Story, Said], None])
 
 
 async def _from_its_birth(reader: Any, case: UUID) -> None:
-    """Only the one partition of each topic that a case stays on, from the case's birth on."""
+    """Only the one partition of each topic that a case stays on, from the case's birth on; all, if they were raised."""
     key, partition_of = str(case).encode(), DefaultPartitioner()
     spread = {topic.name: list(range(topic.partitions)) for topic in topics.listed()}
-    here = [TopicPartition(topic, partition_of(key, spread[topic], spread[topic])) for topic in TOPICS]
+    found = {topic: sorted(reader.partitions_for_topic(topic) or spread[topic]) for topic in TOPICS}
+    stays = {topic: [partition_of(key, spread[topic], spread[topic])] for topic in TOPICS}
+    here = [
+        TopicPartition(topic, number)
+        for topic in TOPICS
+        for number in (stays[topic] if found[topic] == spread[topic] else found[topic])
+    ]
+    reader.unsubscribe()
     reader.assign(here)
     born = min((case.int >> 80) / 1000, clock.now().timestamp()) - CLOCKS_DIFFER_BY
     ends = await reader.end_offsets(here)

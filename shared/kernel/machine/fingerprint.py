@@ -15,6 +15,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from shared.contract.event import Rejected
 
+WILDCARD_FINGERPRINT = "*"
+"""The fingerprint under a key that was rebuilt from the log, where no body is: any body is taken for the one it had."""
+
 
 class KeyReused(Rejected):
     """An Idempotency-Key that came before, with another body."""
@@ -23,6 +26,16 @@ class KeyReused(Rejected):
 
     def __init__(self) -> None:
         super().__init__("idempotency_key_reused", "This Idempotency-Key came before with another body. Use a new key.")
+
+
+class TooManyActs(Rejected):
+    """One actor has moved one instance more often than anybody at work does."""
+
+    status = 429
+
+    def __init__(self) -> None:
+        said = "Too many acts of one actor on one case: let somebody else go on. Escalations are taken all the same."
+        super().__init__("too_many_acts", f"同一人对本案操作过多，请换人继续；人工升级不受限制。 {said}")
 
 
 class Fingerprints:

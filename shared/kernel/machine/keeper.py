@@ -17,7 +17,7 @@ from shared.kernel import trace
 from shared.kernel.clock import unix_milliseconds
 from shared.kernel.errors import Unavailable
 from shared.kernel.machine import cloudevent
-from shared.kernel.machine.fingerprint import check_same_body
+from shared.kernel.machine.fingerprint import TooManyActs, check_same_body
 from shared.kernel.machine.machine import Address, Machine
 from shared.kernel.machine.shards import generation_name, shard_of
 from shared.kernel.machine.store import Commit, OutboxRow, Store
@@ -29,9 +29,6 @@ log = structlog.get_logger()
 
 NAMES = UUID("6f1d7a52-3c0e-5d3b-9a55-123561101200")
 """The namespace of every derived id."""
-
-WILDCARD_FINGERPRINT = "*"
-"""The fingerprint under a key that was rebuilt from the log, where no body is: any body is taken for the one it had."""
 
 REMEMBERED = 20_000
 """States kept in memory at the most; the store refuses a commit on any that is not the newest."""
@@ -77,16 +74,6 @@ class _Change(Generic[S]):
     before: _Cached[S]
     after: _Cached[S]
     events: tuple[Event, ...]
-
-
-class TooManyActs(Rejected):
-    """One actor has moved one instance more often than anybody at work does."""
-
-    status = 429
-
-    def __init__(self) -> None:
-        said = "Too many acts of one actor on one case: let somebody else go on. Escalations are taken all the same."
-        super().__init__("too_many_acts", f"同一人对本案操作过多，请换人继续；人工升级不受限制。 {said}")
 
 
 Effect = Callable[[Any, Any, bool], None]

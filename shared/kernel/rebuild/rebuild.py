@@ -16,7 +16,8 @@ from shared.kernel.clock import unix_milliseconds
 from shared.kernel.log.bus import PARTITIONS, Bus, Record
 from shared.kernel.log.record import header_text, open_reader, read_records
 from shared.kernel.machine.cloudevent import source_of
-from shared.kernel.machine.keeper import NAMES, WILDCARD_FINGERPRINT, Effect, IdempotencyKey, Keeper
+from shared.kernel.machine.fingerprint import WILDCARD_FINGERPRINT
+from shared.kernel.machine.keeper import NAMES, Effect, IdempotencyKey, Keeper
 from shared.kernel.machine.machine import Machine
 from shared.kernel.machine.shards import shard_of
 from shared.kernel.machine.store import Command, Store
