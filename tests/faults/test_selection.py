@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.faults import f01_kill, f03_valkey
+from tests.faults import f01_kill, f03_valkey, f15_refusals, f16_unreadable, f17_deadlines, f18_connections, f19_host
 from tests.faults.crashing import STEPS
 from tests.faults.fault import Fault, Scene
 from tests.faults.invariants import Bounds
@@ -32,6 +32,19 @@ async def blows(scene: Scene) -> None:
         await scene.stage.heal(bad)
 
 
+REFUSED, SILENT, BUSY = 4.0, 6.0, 20.0
+"""Seconds of each: a refusing store, silent connections, busy processes."""
+
+
+async def refusals(scene: Scene) -> None:
+    """The store refuses in each of its ways; records that nobody reads, a deadline that fails, silent connections."""
+    for refusal in f15_refusals.REFUSALS:
+        await f15_refusals.refusing(refusal, REFUSED)(scene)
+    await f16_unreadable.unreadable(scene)
+    await f17_deadlines.poisoned(scene)
+    await f18_connections.silent(scene, SILENT)
+
+
 async def test_nothing_is_lost_nothing_doubled_and_nobody_left_in_silence(tmp_path: Path) -> None:
     bounds = Bounds(exempt=frozenset(bad.desk for bad in BAD))
     also = tuple(bad.kind for bad in BAD)
@@ -42,6 +55,17 @@ async def test_nothing_is_lost_nothing_doubled_and_nobody_left_in_silence(tmp_pa
     assert {one.name: (one.broken, one.findings[:3]) for one in outcomes if not one.held} == {}
     assert outcomes[0].figures["accepted"] == outcomes[0].figures["calls"] > 100
     assert outcomes[0].figures["true_alarms"] > 0
+
+
+async def test_a_store_that_refuses_words_nobody_reads_and_a_busy_host_lose_nothing(tmp_path: Path) -> None:
+    shape = Shape("refusals", compared=False, descriptors=1024)
+    faults = [
+        Fault("refusals", "one after the other", shape, refusals, Bounds(first_try=True), rate=8),
+        Fault("busy", "a busy host", shape, f19_host.oversubscribed(BUSY), f19_host.BOUNDS, rate=f19_host.RATE),
+    ]
+    outcomes = await play(tmp_path, faults, SEED, lambda words: None)
+    assert {one.name: (one.broken, one.findings[:3]) for one in outcomes if not one.held} == {}
+    assert all(one.figures["accepted"] == one.figures["calls"] > 100 for one in outcomes)
 
 
 def test_every_crash_point_is_still_a_step_of_the_product() -> None:
