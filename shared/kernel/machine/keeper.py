@@ -18,7 +18,7 @@ from shared.kernel.clock import unix_milliseconds
 from shared.kernel.errors import Unavailable
 from shared.kernel.machine import cloudevent
 from shared.kernel.machine.fingerprint import TooManyActs, check_same_body
-from shared.kernel.machine.machine import Address, Machine
+from shared.kernel.machine.machine import Address, Machine, address_of
 from shared.kernel.machine.shards import generation_name, shard_of
 from shared.kernel.machine.store import Commit, OutboxRow, Store
 from shared.kernel.machine.vault import Vault, key_name, key_row
@@ -106,7 +106,7 @@ class Keeper(Generic[S]):
         Returns after the fsync. Raises Rejected (nothing written) or Unavailable (the outcome may be unknown:
         learn again under the same key).
         """
-        address = _address(self.machine, message)
+        address = address_of(self.machine, message)
         with trace.in_case_trace(message.case, f"learn {self.machine.name}"):
             outcome: Learned[S] | _Cached[S] = self._cache.get(address) or _Cached(self.machine.blank)
             while isinstance(outcome, _Cached):
@@ -295,9 +295,3 @@ class Keeper(Generic[S]):
     def instance_name(self, home: str, instance: str) -> str:
         """The store's name for an instance, or for the list `listed` of a city."""
         return f"{shard_of(home)}:{self.service}:{self.machine.name}:{home}:{instance}"
-
-
-def _address(machine: Machine[Any], message: Message) -> Address:
-    if isinstance(message, DeadlinePassed):
-        return Address(message.instance, message.home)
-    return machine.address(message)

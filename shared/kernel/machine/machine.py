@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from shared.contract.event import Command, Event, Message
+from shared.contract.event import Command, DeadlinePassed, Event, Message
 
 S = TypeVar("S")
 
@@ -51,3 +51,10 @@ class Machine(Generic[S]):
         begun = reduce(self.evolve, events, self.blank)
         wish = self.recover(begun, epoch) if events else None
         return (*events, *self.decide(begun, wish, now)) if wish else events
+
+
+def address_of(machine: Machine[Any], message: Message) -> Address:
+    """Which of its instances learns this message."""
+    if isinstance(message, DeadlinePassed):
+        return Address(message.instance, message.home)
+    return machine.address(message)
