@@ -179,6 +179,12 @@ async def test_s2_headers_above_the_limit_are_refused_and_below_it_taken(door: S
         assert (await client.answer())[0] == 200
 
 
+async def test_l7_a_connection_between_requests_stays_open_longer_than_any_client_of_ours_keeps_it() -> None:
+    """Else a client sends on it in the moment in which it is closed."""
+    settings = Settings(port=free(1)[0], cities=Path("deploy/cities"))
+    assert http_server(web.application("x", "x" * 32, None), settings).config.timeout_keep_alive > 2 * 30  # type: ignore[arg-type]
+
+
 async def test_s3_what_drips_or_is_silent_is_closed_and_what_is_between_requests_stays(door: Settings) -> None:
     async def drip(start: bytes) -> bytes:
         async with connected(door) as client:

@@ -1,17 +1,20 @@
 """`jingyi` where only the services are installed, and how little a command imports before its first line."""
 
+import asyncio
 import re
 import subprocess
 import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import httpx
 import pytest
 
-from deploy.cli.client import INTAKE, whereabouts
+from deploy.cli.client import DISPATCH, INTAKE, Client, Whereabouts, whereabouts
 from deploy.cli.main import COMMANDS
 from deploy.local import credentials
 from deploy.local.trouble import Trouble
+from tests.services.desk_server import http, serving
 from tests.shape.source import ROOT, under
 
 WITH_A_PLATFORM = frozenset({"run", "demo", "bench"})
@@ -158,3 +161,20 @@ def test_t8_a_command_names_a_token_that_no_header_carries(elsewhere: pytest.Mon
 def test_t8_a_secret_that_somebody_edited_is_told_without_the_line_end(tmp_path: Path) -> None:
     (tmp_path / "api.token").write_text("\ufeffchanged-by-hand\n", encoding="utf-8")
     assert credentials.kept(tmp_path, (), ()).api_token == "changed-by-hand"
+
+
+async def test_l7_an_act_whose_connection_ends_is_sent_again_under_its_own_key() -> None:
+    """A server closes a connection while a client sends on it: nobody knows whether the act came."""
+
+    async def ends_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(service.heads) == 1:
+            writer.transport.abort()
+        else:
+            await http("201 Created", b"{}")(reader, writer)
+
+    async with serving(ends_once) as service, httpx.AsyncClient(trust_env=False) as line:
+        url = f"http://127.0.0.1:{service.port}"
+        where = Whereabouts(dict.fromkeys((INTAKE, DISPATCH), url), "127.0.0.1:1", "token")
+        await Client(where, line, "seat-1").act(INTAKE, "/cities/140700/calls/x/escalations")
+    keys = [head["idempotency-key"] for head in service.heads]
+    assert (len(keys), len(set(keys))) == (2, 1)
