@@ -169,7 +169,8 @@ class LedgerMirror:
         else:
             self._answered_at, self._wall, self.silent = asked_at, self._calls.now(), False
         for address, found in seen.items():
-            self._take_over(address, found, asked_at)
+            if not self.silent or address not in self.rows:  # one that refuses knows nothing of what memory has rung
+                self._take_over(address, found, asked_at)
         for address, row in self.rows.items():
             if address not in seen and row.moved_at < asked_at and not row.kept:
                 row.lost = True
