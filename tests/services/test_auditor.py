@@ -200,7 +200,7 @@ async def scene(near: tuple[Neighbours, Settings]) -> AsyncIterator[Scene]:
 
 async def test_it_beats_while_everything_agrees_and_the_drill_comes_back(scene: Scene) -> None:
     case = UUID(str(uuid7()))
-    scene.near.awaits(case, 60)
+    scene.near.awaits(case, 600)
     cry = await scene.near.cries(case)
     await scene.near.opened(case, cry)
     await scene.near.ordered(case)
@@ -214,7 +214,7 @@ async def test_it_beats_while_everything_agrees_and_the_drill_comes_back(scene: 
 
 async def test_an_order_that_nobody_delivers_is_found_and_stops_the_beat_until_it_is(scene: Scene) -> None:
     case = UUID(str(uuid7()))
-    scene.near.awaits(case, 60)
+    scene.near.awaits(case, 600)
     cry = await scene.near.cries(case)
     await scene.near.opened(case, cry)
     await scene.near.ordered(case)

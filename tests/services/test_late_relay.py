@@ -64,6 +64,7 @@ def play(story: Callable[[Line], Awaitable[None]]) -> None:
         kept = server.store("", relay.take_rows)
         work = [asyncio.create_task(kept.run()), asyncio.create_task(relay.run(kept))]
         await kept.load()
+        await kept.ask("SET", generation_name(TAG), 0)
         relay.gate.set()
         await asyncio.sleep(5)
         await story(Line(relay, kept, kafka, loop))

@@ -72,6 +72,11 @@ class StoreGeneration:
     _presumed_lost: bool = False
     _spread: bytes | None = None
 
+    @property
+    def known(self) -> bool:
+        """Whether the store has been found to be itself; until then it takes nothing that is new to it."""
+        return self._generation is not None
+
     async def run(self) -> None:
         """Look for ever."""
         vouch_until = asyncio.get_running_loop().time() + VOUCH_WITHIN
