@@ -11,7 +11,9 @@ B = TypeVar("B", bound=BaseModel)
 Ignored = tuple[str, ...]
 """The fields of a body that could not be used, by their places: never what was in them, nor a name that is not ours."""
 
-UNREADABLE: Ignored = ("body",)
+NO_JSON: Ignored = ("json",)
+NO_OBJECT: Ignored = ("body",)
+"""A body of which nothing can be used."""
 
 
 def parse_body(body: bytes) -> tuple[dict[str, Any], Ignored]:
@@ -19,10 +21,10 @@ def parse_body(body: bytes) -> tuple[dict[str, Any], Ignored]:
     try:
         told = json.loads(body.decode("utf-8-sig", errors="replace")) if body.strip() else {}
     except (ValueError, RecursionError):
-        return {}, UNREADABLE
+        return {}, NO_JSON
     if told is None:
         return {}, ()
-    return (told, ()) if isinstance(told, dict) else ({}, UNREADABLE)
+    return (told, ()) if isinstance(told, dict) else ({}, NO_OBJECT)
 
 
 def usable_part(kind: type[B], told: Mapping[str, Any]) -> tuple[B, Ignored]:

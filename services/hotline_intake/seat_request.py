@@ -9,7 +9,7 @@ from fastapi import Depends, Path, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
-from services.hotline_intake.lenient import Ignored, parse_body
+from services.hotline_intake.lenient import NO_JSON, Ignored, parse_body
 from services.hotline_intake.seat_act import SeatAct, SeatActRequest, Unusable
 from shared.contract.city import City
 from shared.kernel.machine.keeper import IdempotencyKey
@@ -63,12 +63,11 @@ async def _listening(request: Request, city: str, case: Case, key: web.AnyKey) -
         try:
             act, ignored = kind.read(told, pack)
         except ValidationError as invalid:
+            _check_asker(request, key)
             raise RequestValidationError(_errors(invalid, unread)) from None
+        if not act.urgent:
+            _check_asker(request, key)
         heard = _request(request, city, case, key.key, act)
-        if key.key.actor == web.UNNAMED and not act.urgent:
-            raise web.ActorNeeded
-        if key.made_up and not act.urgent and request.method == "POST":
-            raise web.KeyNeeded
         ignored = (*unread, *ignored, *(("x-actor",) if key.key.actor == web.UNNAMED else ()))
         if ignored:
             log.warning("act_partly_ignored", signal="warning", case=str(case), what=act.kind, fields=ignored)
@@ -82,7 +81,15 @@ Listens = Annotated[Listening, Depends(_listening)]
 was ignored. Raises RequestValidationError, or Rejected without a key or a name, on what cries for no help."""
 
 
+def _check_asker(request: Request, key: web.AskedKey) -> None:
+    """Raise ActorNeeded or KeyNeeded: what is no cry for help says who asks, and under which key."""
+    if key.key.actor == web.UNNAMED:
+        raise web.ActorNeeded
+    if key.made_up and request.method == "POST":
+        raise web.KeyNeeded
+
+
 def _errors(invalid: ValidationError, unread: Ignored) -> list[Any]:
     if unread:
-        return [{"type": "json_invalid", "loc": ("body",), "msg": ""}]
+        return [{"type": "json_invalid" if unread == NO_JSON else "model_type", "loc": ("body",), "msg": ""}]
     return [{**error, "loc": ("body", *error["loc"])} for error in invalid.errors(include_url=False)]

@@ -309,9 +309,9 @@ ODD_CRIES: list[tuple[bytes, list[str]]] = [
     (b'{"seat": "\xe4\xba\x8c", "reason": "x"}', ["\u2026"]),
     (b'\xef\xbb\xbf{"reason": "x"}', []),
     (b'{"reason": "\xff"}', []),
-    (b"reason=x", ["body"]),
+    (b"reason=x", ["json"]),
     (b"[1, 2]", ["body"]),
-    (b"[" * 30_000, ["body"]),
+    (b"[" * 30_000, ["json"]),
     (b'{"reason": "' + b"x" * 5000 + b'"}', ["reason"]),
 ]
 
