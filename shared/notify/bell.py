@@ -18,19 +18,18 @@ PAUSE = 1.0
 """Seconds between two messages to one person: nobody reads faster, and what comes meanwhile goes together."""
 
 LINES = 20
-"""Messages that one message carries at the most; of the others it says how many they are."""
+"""Messages that one message carries at the most; the others follow in the next."""
 
 log = structlog.get_logger()
 
 
-def one_message(messages: Sequence[str]) -> str:
-    """What waits for a person, as one message: it says how many, and the first of them."""
+def one_message(messages: Sequence[str], more: int) -> str:
+    """What waits for a person, as one message: it says how many they are, and how many `more` follow."""
     if len(messages) == 1:
         return messages[0]
-    lines = [message.removeprefix(WHO) for message in messages[:LINES]]
-    if more := len(messages) - len(lines):
-        lines.append(f"另有 {more} 条，见值班屏 and {more} more, on the screens")
-    return "\n".join([f"{WHO}{len(messages)} 条 messages", *lines])
+    lines = [message.removeprefix(WHO) for message in messages]
+    follow = [f"随后还有 {more} 条 and {more} more follow"] if more else []
+    return "\n".join([f"{WHO}{len(messages) + more} 条 messages", *lines, *follow])
 
 
 @dataclass(eq=False)
@@ -49,12 +48,13 @@ class _Channel:
         async with self.turn:
             if not told.done():
                 await asyncio.sleep(max(0.0, self.sent_at + PAUSE - clock()))
-                together, self.waiting = self.waiting, {}
+                words_now = list(self.waiting)[:LINES]
+                together = [self.waiting.pop(one) for one in words_now]
                 self.sent_at, taken = clock(), False
                 try:
-                    taken = await self.send([self.address], one_message(list(together)))
+                    taken = await self.send([self.address], one_message(words_now, len(self.waiting)))
                 finally:
-                    for answer in together.values():
+                    for answer in together:
                         answer.set_result(taken)
         return told.result()
 

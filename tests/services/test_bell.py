@@ -59,12 +59,14 @@ def test_one_case_is_told_as_it_is() -> None:
     assert phones.told("first") == phones.told("next") == ["【警医】0 请立即拨打 110"]
 
 
-def test_l5_a_hundred_cases_at_once_are_one_message_that_says_how_many() -> None:
+def test_l5_a_hundred_cases_at_once_are_five_messages_that_say_how_many_and_name_each() -> None:
     phones = Phones()
     assert play(phones, 100) == [True] * 100
-    [first] = phones.told("first")
-    head, *lines, more = first.splitlines()
-    assert ("100" in head, len(lines), str(100 - LINES) in more) == (True, LINES, True)
+    told = phones.told("first")
+    assert [len(message.splitlines()) for message in told] == [LINES + 2] * 4 + [LINES + 1]
+    assert ("100" in told[0], "80" in told[0].splitlines()[-1]) == (True, True)
+    named = [line.split()[0] for message in told for line in message.splitlines()[1:] if "请立即拨打" in line]
+    assert sorted(named, key=int) == [str(n) for n in range(100)]
 
 
 def test_l5_what_comes_while_a_message_is_under_way_is_the_next_one() -> None:

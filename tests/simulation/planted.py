@@ -201,7 +201,7 @@ def reads_are_answers(read_store: Any) -> Any:
 
 
 def only_the_first(_: Any) -> Any:
-    return lambda messages: messages[0]
+    return lambda messages, more: messages[0]
 
 
 async def unfenced(self: sender.DeskLane, attempt: sender.Attempt) -> bool:
