@@ -129,7 +129,7 @@ class ServiceProcess:
         away = [name for name, up in (("store", store), ("kafka", self.relay.connected)) if not up]
         away += [f"door of {name}" for name in self.fallback.unreachable_peers]
         away += ["what the store knew"] if self.store.lost_at else []
-        away += [] if self.generation.known else ["a store that is known to be itself"]
+        away += ["a store that is known to be itself"] if store and not self.generation.known else []
         if self.stopping.is_set():
             return 503, {"status": "stopping"}
         joined = all(consumer.joined for consumer in self.consumers)
