@@ -20,6 +20,7 @@ from deploy.local.credentials import API_TOKEN, PEER_TOKENS
 from deploy.local.ports import HOST
 from deploy.local.trouble import Trouble
 from shared.contract.shown import shown_text
+from shared.kernel.process.tokens import fits_header, stripped_text
 
 T = TypeVar("T")
 
@@ -104,8 +105,8 @@ def _peer_tokens(home: Path) -> dict[str, str]:
 
 
 def _as_shown(variable: str, told: str) -> str:
-    token = told.strip("\ufeff \t\r\n")
-    if not token.isascii() or not token.isprintable() or " " in token:
+    token = stripped_text(told)
+    if not fits_header(token):
         raise Trouble(f"{variable} has a space or a character that no header carries; set it to the service's own.")
     return token
 

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 B = TypeVar("B", bound=BaseModel)
 
-Ignored = tuple[str, ...]
+Ignored = Annotated[tuple[str, ...], Field(description="What of the request could not be used 未采用的内容")]
 """The fields of a body that could not be used, by their places: never what was in them, nor a name that is not ours."""
 
 NO_JSON: Ignored = ("json",)

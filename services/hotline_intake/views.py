@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.hotline_intake.alarm.row import AlarmRow, desk_due_at, unheard_due_at
 from services.hotline_intake.call import Call, CallStatus
+from services.hotline_intake.lenient import Ignored
 from services.hotline_intake.seat_act import KeptInJournal, SeatActRequest
 from shared.contract.calls import CallEnding, FollowUp
 from shared.contract.city import Cities, City
@@ -67,7 +68,7 @@ class CallView(IntakeView):
     has_brief: bool
     follow_ups: tuple[FollowUp, ...] = ()
     ledger: LedgerView
-    ignored: tuple[str, ...] = Field((), description="What of the request could not be used 未采用的内容")
+    ignored: Ignored = ()
 
 
 class CallFile(CallView):
@@ -86,7 +87,7 @@ class ScreeningSaved(IntakeView):
     danger: bool
     spoken_number: str
     call: CallView
-    ignored: tuple[str, ...] = Field((), description="What of the request could not be used 未采用的内容")
+    ignored: Ignored = ()
 
 
 class PhoneNow(IntakeView):
@@ -108,7 +109,7 @@ class KeptView(IntakeView):
     say: str = Field(description="What to do, in words")
     screening: UUID | None = None
     call: CallView = Field(description="As far as it is known without the store")
-    ignored: tuple[str, ...] = Field((), description="What of the request could not be used 未采用的内容")
+    ignored: Ignored = ()
 
 
 class AlarmView(IntakeView):
@@ -151,7 +152,7 @@ def seat_answer(
     request: SeatActRequest,
     outcome: Learned[Call] | KeptInJournal,
     response: Response,
-    ignored: tuple[str, ...] = (),
+    ignored: Ignored = (),
 ) -> CallView | KeptView:
     """The answer to an act that was taken: the call as it is now, or with 202 as memory and journal keep it."""
     city = cities[request.city]

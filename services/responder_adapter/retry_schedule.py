@@ -18,8 +18,8 @@ LATER_WAIT = 300.0
 JITTER = 0.2
 
 LEAVES_WITHIN = 0.5
-"""Seconds after its commit within which an attempt may still leave. A later one has failed: the next is more certain
-to be the newest there is."""
+"""Seconds after its commit within which an attempt leaves on what memory knows. A later one asks the store whether it
+is the newest there is."""
 
 ENDS_WITHIN = 3.5
 """Seconds a POST may take in all. With the wait of a dead one's successor it leaves room for five seconds in all."""
@@ -36,7 +36,8 @@ INQUIRIES = 2
 """How often a desk is asked by key, before a person has to phone."""
 
 LATE = "late"
-"""It waited too long in here to leave: no fault of the desk's, so it is made anew at once and under the same number."""
+"""The store did not say whether it is still the newest: no fault of the desk's, so it is made anew at once, under the
+same number."""
 
 NOT_SENT = frozenset(
     {NOT_RECEIVED, LATE, "refused", "connect_timeout", "bad_certificate", "busy", "no_secret", "no_key", "by_person"}

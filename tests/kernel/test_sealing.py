@@ -12,7 +12,6 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from redis.asyncio import Redis
 
 from deploy.local.ports import free
 from shared.kernel.machine.shards import shard_of
@@ -23,6 +22,7 @@ from shared.kernel.process.settings import Settings
 from tests.kernel.conftest import speaking
 from tests.kernel.scene import CITY, about, alive, environment, give, header, mouth, process, ready, said, whole
 from tests.kernel.tally.service import Noted, build
+from tests.support.guessing import stored
 
 PLANTED = {
     "name": "王小明",
@@ -59,23 +59,6 @@ async def told(settings: Settings, case: UUID) -> list[Any]:
     return await said(settings.kafka, "tally.counted", noted)
 
 
-async def stored(settings: Settings) -> list[bytes]:
-    """All that the store has: names, and values as it would write them to disk, streams and hashes in parts."""
-    redis = Redis.from_url(settings.redis_url)
-    found: list[Any] = await redis.keys()
-    for name in list(found):
-        match await redis.type(name):
-            case b"hash":
-                found += [part for pair in (await redis.hgetall(name)).items() for part in pair]
-            case b"stream":
-                rows: Any = await redis.xrange(name)
-                found += [part for _, row in rows for pair in row.items() for part in pair]
-            case _:
-                found.append(await redis.dump(name))
-    await redis.aclose()
-    return found
-
-
 async def test_two_fields_sealed_at_the_same_moment_open_under_one_key(settings: Settings) -> None:
     """Else one of them is sealed under a key that no commit ever brings to the store."""
     case = uuid4()
@@ -98,7 +81,7 @@ async def test_what_was_planted_is_found_plain_nowhere(
         await note(client, uuid4(), "wrong", phone=13935401234, surprise="王小明")
         await give(producer, case, -1)
         await told(settings, case)
-        found = await stored(settings)
+        found = await stored(settings.redis_url)
     async with running_service(build, settings):
         await alive(client)
         assert (await show(client, case)).json()["notes"] == [PLANTED]

@@ -42,10 +42,11 @@ def spellings(body: dict[str, Any]) -> set[bytes]:
 async def everything(redis_url: str, kafka: str, topics: list[str], folder: Path) -> list[bytes]:
     """Each name, field and value of the store, each key, header and value of the log, each file of the folder."""
     files = [file.read_bytes() for file in folder.rglob("*") if file.is_file()]
-    return [*await _stored(redis_url), *await _logged(kafka, topics), *files]
+    return [*await stored(redis_url), *await _logged(kafka, topics), *files]
 
 
-async def _stored(redis_url: str) -> list[bytes]:
+async def stored(redis_url: str) -> list[bytes]:
+    """All that the store has: names, and values in parts, or as it would write them to disk."""
     redis = Redis.from_url(redis_url)
     found: list[Any] = [name async for name in redis.scan_iter("*")]
     for name in list(found):
@@ -59,6 +60,8 @@ async def _stored(redis_url: str) -> list[bytes]:
                 found += await redis.zrange(name, 0, -1)
             case b"string":
                 found.append(await redis.get(name))
+            case _:
+                found.append(await redis.dump(name))
     await redis.aclose()
     return [part for part in found if part]
 

@@ -85,6 +85,10 @@ class LedgerMirror:
         self.silent = True
         self._restless.set()
 
+    def _note_unanswered(self, asked_at: float) -> None:
+        self._answered_at = asked_at if self._answered_at is None else self._answered_at
+        self.note_silence()
+
     def note_commit(self, address: Address, learned: Learned[Call]) -> None:
         """What this process itself has just committed."""
         row = self.rows.get(address)
@@ -161,11 +165,9 @@ class LedgerMirror:
         try:
             seen = await self._standing.read(list(self.rows))
         except Unavailable:
-            self._answered_at = asked_at if self._answered_at is None else self._answered_at
-            return self.note_silence()
+            return self._note_unanswered(asked_at)
         if self._calls.store.refuses:  # it can be read, but no deadline passes in it
-            self._answered_at = asked_at if self._answered_at is None else self._answered_at
-            self.note_silence()
+            self._note_unanswered(asked_at)
         else:
             self._answered_at, self._wall, self.silent = asked_at, self._calls.now(), False
         for address, found in seen.items():

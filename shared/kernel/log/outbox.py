@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from uuid import uuid5
 
-from shared.kernel import trace
+from shared.kernel.log.dead_letter import why_put_aside
 from shared.kernel.machine.keeper import NAMES
 from shared.kernel.machine.store import OutboxRow, Store
 from shared.kernel.machine.timers import FailedDeadline
@@ -52,11 +52,8 @@ async def add_failed_deadline(store: Store, shard: OutboxShard, topic: str, fail
         "ce_id": str(uuid5(NAMES, f"{named}|{failed.due.isoformat()}")),
         "ce_type": "cn.jingyi.DeadlinePassed",
         "ce_city": failed.city,
-        "dead_letter_reason": "deadline",
-        "dead_letter_service": shard.service,
-        "dead_letter_origin": named,
-        "traceparent": trace.current_traceparent(),
+        **why_put_aside("deadline", shard.service, named),
     }
-    value = json.dumps({"instance": named, "due": failed.due.isoformat()})
-    row = ("t", topic, "k", str(failed.case), "h", json.dumps(headers), "v", value)
-    await store.ask("XADD", shard.outbox, "*", *row)
+    value = json.dumps({"instance": named, "due": failed.due.isoformat()}).encode()
+    said, key, named_headers, body = OutboxRow(topic, str(failed.case), headers, value).parts
+    await store.ask("XADD", shard.outbox, "*", "t", said, "k", key, "h", named_headers, "v", body)

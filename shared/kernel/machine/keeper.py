@@ -1,6 +1,5 @@
 """The one door into a machine: state, applied id, deadline, list and outbox commit together or not at all."""
 
-import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -231,7 +230,7 @@ class Keeper(Generic[S]):
                 else "",
                 pending or b"",
                 change.key.actor,
-                *(part for row in rows for part in (row.topic, row.key, json.dumps(row.headers), row.value)),
+                *(part for row in rows for part in row.parts),
             ),
             rows=rows,
             follows_others=not change.before.ours,

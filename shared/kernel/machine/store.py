@@ -18,6 +18,11 @@ class OutboxRow:
     value: bytes
     urgent: bool = False
 
+    @property
+    def parts(self) -> tuple[str, str, str, bytes]:
+        """As an outbox keeps it: what it names t, k, h and v."""
+        return self.topic, self.key, json.dumps(self.headers), self.value
+
     @classmethod
     def from_fields(cls, flat: list[bytes]) -> "OutboxRow":
         """Of a row as an outbox keeps it: t, k, h and v, each name before its value."""

@@ -21,31 +21,25 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.contract.city import Cities, City
-
-VISIBLE = re.compile(r"[\x21-\x7e]+")
-
-
-def stripped(told: str) -> str:
-    """Without what editors and shells leave around a value: whitespace and a byte order mark."""
-    return told.strip("\ufeff \t\r\n")
+from shared.kernel.process.tokens import fits_header, stripped_text
 
 
 def surroundings() -> dict[str, str]:
     """The environment, each value as it was meant."""
-    return {name: stripped(told) for name, told in os.environ.items()}
+    return {name: stripped_text(told) for name, told in os.environ.items()}
 
 
 def _meant(told: object) -> object:
-    return stripped(told) if isinstance(told, str) else told
+    return stripped_text(told) if isinstance(told, str) else told
 
 
 def _fits_a_header(token: SecretStr) -> SecretStr:
-    if token and not VISIBLE.fullmatch(token.get_secret_value()):
+    if not fits_header(token.get_secret_value()):
         raise ValueError("has a space or a character that no header carries; `openssl rand -hex 32` makes a token.")
     return token
 
 
-Stripped = Annotated[str, AfterValidator(stripped)]
+Stripped = Annotated[str, AfterValidator(stripped_text)]
 Token = Annotated[SecretStr, BeforeValidator(_meant), AfterValidator(_fits_a_header)]
 
 SERVICES = ("hotline_intake", "risk_assessment", "dispatch", "responder_adapter", "auditor")
